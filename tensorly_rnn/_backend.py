@@ -1,0 +1,87 @@
+"""The TensorLy backend of an array, found from the array itself: the global setting is neither read nor changed."""
+
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from tensorly.backend import BackendManager
+
+# First part of the module that defines an array's type -> TensorLy's name of the backend.
+_BACKEND_NAMES = {
+    "numpy": "numpy",
+    "torch": "pytorch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "tensorflow": "tensorflow",
+    "paddle": "paddle",
+    "cupy": "cupy",
+}
+
+
+def backend_of(function: str, argument: str, array: Any) -> Any:
+    """Return the TensorLy backend object that `array` belongs to.
+
+    Parameters
+    ----------
+    function, argument : str
+        What to name in the error.
+    array : array of NumPy, PyTorch, JAX, TensorFlow, Paddle or CuPy
+
+    Raises
+    ------
+    TypeError
+        If `array` belongs to no backend.
+    """
+    name = backend_name(array)
+    if name is None:
+        raise TypeError(
+            f"{function}: {argument} must be an array of a TensorLy backend; expected one of "
+            f"{tuple(dict.fromkeys(_BACKEND_NAMES.values()))}, got {type(array).__name__}. "
+            "Convert it first, for example with numpy.asarray."
+        )
+    return _load(name)
+
+
+def same_backend(function: str, arrays: dict[str, Any]) -> Any:
+    """Return the backend that all named arrays share."""
+    names = {argument: backend_name(array) for argument, array in arrays.items()}
+    first_argument, first = next(iter(arrays.items()))
+    backend = backend_of(function, first_argument, first)
+    for argument, name in names.items():
+        if name != names[first_argument]:
+            raise TypeError(
+                f"{function}: {argument} must be of the same backend as {first_argument}; expected "
+                f"{names[first_argument]}, got {name or type(arrays[argument]).__name__}. Convert one of them."
+            )
+    return backend
+
+
+def backend_name(array: Any) -> str | None:
+    """Return TensorLy's name of the array's backend, or None; array scalars and lists have none."""
+    if isinstance(array, np.generic):
+        return None
+    for kind in type(array).__mro__:
+        name = _BACKEND_NAMES.get(kind.__module__.partition(".")[0])
+        if name is not None:
+            return name
+    return None
+
+
+def new_array(backend: Any, values: Any, like: Any) -> Any:
+    """Return NumPy `values` as an array of the backend with the dtype and device of `like`, recording no gradient."""
+    context = {key: value for key, value in backend.context(like).items() if key != "requires_grad"}
+    return backend.tensor(values, **context)
+
+
+@lru_cache(maxsize=None)
+def _load(name: str) -> Any:
+    if name != "jax":
+        return BackendManager.load_backend(name)
+    # TensorLy switches JAX to 64 bit for the whole process when this backend loads; the choice is the user's.
+    jax = sys.modules["jax"]
+    enabled = jax.config.jax_enable_x64
+    try:
+        return BackendManager.load_backend(name)
+    finally:
+        jax.config.update("jax_enable_x64", enabled)

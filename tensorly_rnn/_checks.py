@@ -1,0 +1,61 @@
+"""Checks that several rooms share: each returns the value in its plain form or says what was wrong with it."""
+
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def positive_int(function: str, argument: str, value: object, cure: str = "") -> int:
+    """Return `value` as a plain positive int; NumPy integers are accepted, booleans and floats are not."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"{function}: {argument} must be a positive integer; expected int, got {value!r} "
+            f"of type {type(value).__name__}.{_then(cure)}"
+        )
+    if value < 1:
+        raise ValueError(
+            f"{function}: {argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}"
+        )
+    return int(value)
+
+
+def positive_ints(function: str, argument: str, values: object, length: int | None = None, cure: str = "") -> tuple[int, ...]:
+    """Return `values` as a tuple of plain positive ints of the given length; the caller's sequence is not changed."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        expected = "positive integers" if length is None else f"{length} positive integers"
+        raise TypeError(
+            f"{function}: {argument} must be a sequence of positive integers; expected {expected}, "
+            f"got {values!r} of type {type(values).__name__}.{_then(cure)}"
+        )
+    listed = list(values)
+    if length is not None and len(listed) != length:
+        raise ValueError(
+            f"{function}: {argument} must have {length} entries; expected {length}, got {len(listed)}: "
+            f"{plain(listed)}.{_then(cure)}"
+        )
+    if not listed:
+        raise ValueError(f"{function}: {argument} must not be empty; expected one entry a mode, got none.{_then(cure)}")
+    return tuple(positive_int(function, f"{argument}[{k}]", value, cure) for k, value in enumerate(listed))
+
+
+def one_of(function: str, argument: str, value: object, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of the `choices`."""
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{function}: {argument} must be a name; expected one of {tuple(choices)}, got {value!r} "
+            f"of type {type(value).__name__}."
+        )
+    if value not in choices:
+        raise ValueError(f"{function}: {argument} must be known; expected one of {tuple(choices)}, got {value!r}.")
+    return value
+
+
+def plain(values: Any) -> Any:
+    """Return nested sequences as tuples and NumPy scalars as Python's, so that messages read as they were typed."""
+    if isinstance(values, (list, tuple)):
+        return tuple(plain(value) for value in values)
+    return values.item() if hasattr(values, "item") and getattr(values, "ndim", None) == 0 else values
+
+
+def _then(cure: str) -> str:
+    return f" {cure}" if cure else ""

@@ -1,0 +1,255 @@
+"""Contraction plans: in which order, and with which reshapes and products, several arrays become one.
+
+A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order comes
+from a planner outside (cotengra); every step is one (batched) matrix product, so a plan runs under any backend and
+compiler, and its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cotengra
+
+Indices = tuple[str, ...]
+
+# Beyond this many operands the exhaustive planner may take seconds.
+EXHAUSTIVE_UP_TO = 16
+
+
+@dataclass(frozen=True)
+class View:
+    """How an array is seen: reshaped to `split`, permuted by `permutation`, reshaped to `merged`."""
+
+    split: tuple[int, ...]
+    permutation: tuple[int, ...]
+    merged: tuple[int, ...]
+
+    def apply(self, backend: Any, array: Any) -> Any:
+        """Return the array in this view, shape `merged`; a copy only where the permutation forces one."""
+        if tuple(range(len(self.permutation))) == self.permutation:
+            return _reshape(backend, array, self.merged)
+        permuted = backend.transpose(_reshape(backend, array, self.split), self.permutation)
+        return _reshape(backend, permuted, self.merged)
+
+    def undo(self, backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
+        """Return an array of shape `merged` back in the original layout, as `shape`."""
+        if tuple(range(len(self.permutation))) == self.permutation:
+            return _reshape(backend, array, shape)
+        permuted = _reshape(backend, array, tuple(self.split[axis] for axis in self.permutation))
+        inverse = tuple(sorted(range(len(self.permutation)), key=self.permutation.__getitem__))
+        return _reshape(backend, backend.transpose(permuted, inverse), shape)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One product: operands `left` (batch, rows, summed) and `right` (batch, summed, columns); batch may be absent."""
+
+    left: int
+    right: int
+    left_view: View
+    right_view: View
+    indices: Indices
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the product."""
+        return (*self.left_view.merged[:-1], self.right_view.merged[-1])
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the product."""
+        return 2 * math.prod(self.left_view.merged) * self.right_view.merged[-1]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps that contract `n_operands` arrays; step k writes operand `n_operands + k`; the last is seen by `last_view`."""
+
+    n_operands: int
+    steps: tuple[Step, ...]
+    last_view: View
+    operand_sizes: tuple[int, ...]
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of all steps."""
+        return sum(step.flops for step in self.steps)
+
+    @property
+    def moved(self) -> int:
+        """Elements that the steps read and write."""
+        return sum(
+            math.prod(step.left_view.merged) + math.prod(step.right_view.merged) + math.prod(step.shape)
+            for step in self.steps
+        )
+
+    @property
+    def peak(self) -> int:
+        """Elements of the largest intermediate or final array."""
+        return max((math.prod(step.shape) for step in self.steps), default=math.prod(self.last_view.merged))
+
+    def __str__(self) -> str:
+        lines = [f"{'step':>4}  {'product':<24} {'flops':>12}  result"]
+        for number, step in enumerate(self.steps):
+            product = f"{list(step.left_view.merged)} @ {list(step.right_view.merged)}"
+            operands = f"{step.left},{step.right}"
+            lines.append(
+                f"{self.n_operands + number:>4}  {operands:>7} {product:<32} {step.flops:>12,}  {' '.join(step.indices)}"
+            )
+        return "\n".join(lines)
+
+
+def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
+    r"""Choose how to compute ``result[output] = sum over all other indices of prod_p operand_p[operands[p]]``.
+
+    An index may stand in any number of operands (a stack of blocks shares one index among all its factors).
+
+    Parameters
+    ----------
+    operands : tuple of tuple of str
+        Index names of each operand's axes.
+    output : tuple of str
+        Index names of the result's axes.
+    sizes : tuple of (str, int)
+        The size of every index.
+
+    Returns
+    -------
+    Plan
+        Cached: the same arguments give the same object.
+
+    Raises
+    ------
+    ValueError
+        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand.
+
+    Notes
+    -----
+    The order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively up to
+    `EXHAUSTIVE_UP_TO` operands and greedily beyond. The number of rows of an applied matrix, index ``"b"``, enters the
+    search rounded up to a power of two, so that new batch sizes reuse the order found.
+
+    Examples
+    --------
+    >>> two = plan((("b", "i"), ("j", "i")), ("b", "j"), (("b", 5), ("i", 3), ("j", 2)))
+    >>> [step.shape for step in two.steps], two.flops
+    ([(5, 2)], 60)
+    """
+    return _plan(operands, output, tuple(sorted(sizes)))
+
+
+@lru_cache(maxsize=4096)
+def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
+    size = dict(sizes)
+    # Axes of size 1 carry nothing; they come back in the last reshape.
+    live: list[Indices] = [tuple(index for index in indices if size[index] != 1) for indices in operands]
+    wanted = tuple(index for index in output if size[index] != 1)
+    _check_indices(live, wanted, size)
+    rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in sizes)
+    steps: list[Step] = []
+    remaining = set(range(len(operands)))
+    for pair in _order(tuple(live), wanted, rounded):
+        left, right = sorted(pair, key=lambda p: (math.prod(size[i] for i in live[p]), -p), reverse=True)
+        remaining -= {left, right}
+        kept = set(wanted).union(*(live[p] for p in remaining))
+        step = _step(left, right, live, kept, size)
+        steps.append(step)
+        remaining.add(len(live))
+        live.append(step.indices)
+    last_shape = tuple(size[index] for index in output)
+    last = _view(live[-1], (wanted,), size)
+    return Plan(
+        n_operands=len(operands),
+        steps=tuple(steps),
+        last_view=View(last.split, last.permutation, last_shape),
+        operand_sizes=tuple(math.prod(size[i] for i in indices) for indices in operands),
+    )
+
+
+def execute(plan: Plan, backend: Any, arrays: Sequence[Any]) -> Any:
+    """Run a plan on one backend's arrays and return the result, in the order and sizes of the plan's output."""
+    return plan.last_view.apply(backend, run_steps(plan, backend, arrays)[-1])
+
+
+def run_steps(plan: Plan, backend: Any, arrays: Sequence[Any]) -> list[Any]:
+    """Return the operands followed by the result of every step."""
+    results = list(arrays)
+    for step in plan.steps:
+        left = step.left_view.apply(backend, results[step.left])
+        right = step.right_view.apply(backend, results[step.right])
+        results.append(backend.matmul(left, right))
+    return results
+
+
+def _reshape(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
+    return array if tuple(array.shape) == shape else backend.reshape(array, shape)
+
+
+def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int]) -> None:
+    for position, indices in enumerate((*operands, output)):
+        if len(set(indices)) != len(indices):
+            where = "output" if position == len(operands) else f"operands[{position}]"
+            raise ValueError(f"plan: {where} must name each index once; got {indices}.")
+    count = Counter(index for indices in (*operands, output) for index in indices)
+    for index, times in count.items():
+        if times == 1:
+            raise ValueError(
+                f"plan: index {index!r} of size {size[index]} must stand in two places or more; expected another operand "
+                "or the output, got one operand only. Sum the operand over it first, or name it in the output."
+            )
+
+
+@lru_cache(maxsize=4096)
+def _order(
+    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]
+) -> tuple[tuple[int, int], ...]:
+    """Pairs of operand numbers to multiply, numbering results after the operands."""
+    if len(operands) == 1:
+        return ()
+    if len(operands) == 2:
+        return ((0, 1),)
+    if len(operands) <= EXHAUSTIVE_UP_TO:
+        planner = cotengra.OptimalOptimizer(minimize="combo", simplify=False)
+    else:
+        planner = cotengra.GreedyOptimizer(simplify=False)
+    order = planner.ssa_path(list(operands), output, dict(sizes))
+    return tuple((pair[0], pair[1]) for pair in order)
+
+
+def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict[str, int]) -> Step:
+    shared = [index for index in live[left] if index in live[right]]
+    batch = tuple(index for index in shared if index in kept)
+    summed = tuple(index for index in shared if index not in kept)
+    rows = tuple(index for index in live[left] if index not in shared)
+    columns = tuple(index for index in live[right] if index not in shared)
+    stack = (batch,) if batch else ()
+    return Step(
+        left=left,
+        right=right,
+        left_view=_view(live[left], (*stack, rows, summed), size),
+        right_view=_view(live[right], (*stack, summed, columns), size),
+        indices=(*batch, *rows, *columns),
+    )
+
+
+def _view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:
+    """View that brings axes `have` into the order of `groups`, merging each group into one axis."""
+    # Axes that stay neighbours, in order and within one group, move as one: fewer axes, cheaper permutations.
+    runs: list[list[str]] = []
+    for group in groups:
+        for position, index in enumerate(group):
+            previous = group[position - 1] if position else None
+            if previous is not None and have.index(index) == have.index(previous) + 1:
+                runs[-1].append(index)
+            else:
+                runs.append([index])
+    order = sorted(range(len(runs)), key=lambda run: have.index(runs[run][0]))
+    return View(
+        split=tuple(math.prod(size[i] for i in runs[run]) for run in order),
+        permutation=tuple(order.index(run) for run in range(len(runs))),
+        merged=tuple(math.prod(size[i] for i in group) for group in groups),
+    )

@@ -1,0 +1,61 @@
+"""Truncated singular value decomposition on the backend it is given."""
+
+from typing import Any
+
+
+def truncated_svd(backend: Any, matrix: Any, rank: int) -> tuple[Any, Any]:
+    """Return ``(U, S Vh)`` of the best approximation of at most that rank; their product is the approximation.
+
+    A wide or tall matrix goes through a QR decomposition first, so that only a small square one meets the SVD.
+
+    Parameters
+    ----------
+    backend : TensorLy backend of the matrix
+    matrix : array, shape (m, n)
+    rank : int
+
+    Returns
+    -------
+    (array, array), shapes (m, r) and (r, n), with ``r = min(rank, m, n)``
+        The first has orthonormal columns.
+    """
+    rows, columns = matrix.shape
+    rank = min(rank, rows, columns)
+    if columns > 2 * rows:
+        q, r = backend.qr(backend.transpose(matrix, (1, 0)))
+        u, s, vh = backend.svd(backend.transpose(r, (1, 0)), full_matrices=False)
+        rest = backend.matmul(vh[:rank], backend.transpose(q, (1, 0)))
+    elif rows > 2 * columns:
+        q, r = backend.qr(matrix)
+        u, s, vh = backend.svd(r, full_matrices=False)
+        u, rest = backend.matmul(q, u[:, :rank]), vh[:rank]
+    else:
+        u, s, vh = backend.svd(matrix, full_matrices=False)
+        rest = vh[:rank]
+    return u[:, :rank], backend.reshape(s[:rank], (rank, 1)) * rest
+
+
+def left_basis(backend: Any, tensor: Any, axis: int, rank: int) -> tuple[Any, Any]:
+    """Return an orthonormal basis of the leading part of one axis, and the tensor projected onto it.
+
+    Parameters
+    ----------
+    backend : TensorLy backend of the tensor
+    tensor : array
+    axis : int
+        The axis to compress.
+    rank : int
+
+    Returns
+    -------
+    (array, array)
+        Basis of shape ``(tensor.shape[axis], r)``, ``r <= rank``; the tensor with that axis of size r.
+    """
+    shape = tuple(tensor.shape)
+    order = len(shape)
+    to_front = (axis, *(k for k in range(order) if k != axis))
+    unfolded = backend.reshape(backend.transpose(tensor, to_front), (shape[axis], -1))
+    basis, rest = truncated_svd(backend, unfolded, rank)
+    core = backend.reshape(rest, (rest.shape[0], *(shape[k] for k in to_front[1:])))
+    back = tuple(sorted(range(order), key=to_front.__getitem__))
+    return basis, backend.transpose(core, back)

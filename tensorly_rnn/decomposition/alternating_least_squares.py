@@ -1,0 +1,108 @@
+"""Alternating least squares on any network: a format without an algorithm of its own is decomposed by this."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn._backend import new_array
+from tensorly_rnn.contraction import Indices, execute, plan
+from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.formats._matrix import unit_factors
+from tensorly_rnn.network import Network
+
+
+def alternating_least_squares(problem: Problem, start: Sequence[Any] | None = None) -> list[Any]:
+    r"""Refine factors by solving for one after the other, the others fixed.
+
+    Every factor occurs once, so the fit is linear in each: with ``E`` the network without the factor, ``O`` the factor's
+    open indices and ``B`` its rank indices, the best factor solves
+
+    ``sum_B factor[O, B] (sum_rest E[B, rest] E[B', rest]) = sum_rest T[O, rest] E[B', rest]``
+
+    Parameters
+    ----------
+    problem : Problem
+    start : sequence of arrays, optional
+        Factors to start from; drawn at random by default.
+
+    Returns
+    -------
+    list of arrays
+        Of at most the start's error.
+
+    Notes
+    -----
+    A sweep contracts the tensor once a factor; the normal equations are solved by a truncated eigendecomposition, so a
+    deficient rank does no harm. Stops after `problem.n_iter_max` sweeps, when the relative error changes by less than
+    `problem.tol`, or when nothing is left to fit.
+    """
+    backend = problem.backend
+    if start is None:
+        network = problem.network_of(problem.rank)
+        start = [new_array(backend, one, problem.tensor) for one in unit_factors(network, problem.generator)]
+    else:
+        network = problem.network_of(problem.rank_of(start))
+    factors = [backend.reshape(one, shape) for one, shape in zip(start, network.factor_shapes)]
+    opened = (*network.outputs, *network.inputs)
+    tensor = backend.reshape(problem.tensor, tuple(network.size[index] for index in opened))
+    squared = float(backend.sum(tensor**2))
+    precision = float(backend.eps(tensor.dtype))
+    error = best = _squared_error(backend, network, factors, tensor)
+    best_factors = list(factors)
+    for _ in range(problem.n_iter_max):
+        # Below this the differences of squares hold no digits.
+        if error <= 100 * precision**2 * squared:
+            break
+        previous = error
+        for number in range(len(factors)):
+            factors[number] = _best_factor(backend, network, factors, number, tensor, opened)
+        error = _squared_error(backend, network, factors, tensor)
+        if error < best:
+            best, best_factors = error, list(factors)
+        if not math.isfinite(error) or math.sqrt(previous) - math.sqrt(error) <= problem.tol * math.sqrt(squared):
+            break
+    return [
+        backend.reshape(factor, tuple(network.size[index] for index in indices))
+        for factor, indices in zip(best_factors, problem.merged_indices)
+    ]
+
+
+def _squared_error(backend: Any, network: Network, factors: Sequence[Any], tensor: Any) -> float:
+    difference = execute(network.tensor_plan(), backend, factors) - tensor
+    return float(backend.sum(difference**2))
+
+
+def _best_factor(
+    backend: Any, network: Network, factors: Sequence[Any], number: int, tensor: Any, opened: Indices
+) -> Any:
+    own = network.factors[number]
+    free = tuple(index for index in own if index in opened)
+    bonds = tuple(index for index in own if index not in opened)
+    others = [k for k in range(len(factors)) if k != number]
+    arrays = [factors[k] for k in others]
+    indices = tuple(network.factors[k] for k in others)
+    right = execute(plan((opened, *indices), (*free, *bonds), network.sizes), backend, [tensor, *arrays])
+    rows, terms = math.prod(network.size[i] for i in free), math.prod(network.size[i] for i in bonds)
+    right = backend.reshape(right, (rows, terms))
+    if not others:
+        return backend.reshape(right, network.factor_shapes[number])
+    # The second copy shares the open indices and has rank indices of its own.
+    copies = tuple(tuple(i if i in opened else f"{i}'" for i in one) for one in indices)
+    sizes = (*network.sizes, *((f"{i}'", n) for i, n in network.sizes if i not in opened))
+    gram = execute(plan((*indices, *copies), (*bonds, *(f"{i}'" for i in bonds)), sizes), backend, [*arrays, *arrays])
+    solved = _solve(backend, backend.reshape(gram, (terms, terms)), right)
+    shape = tuple(network.size[index] for index in (*free, *bonds))
+    order = tuple((*free, *bonds).index(index) for index in own)
+    return backend.transpose(backend.reshape(solved, shape), order)
+
+
+def _solve(backend: Any, gram: Any, right: Any) -> Any:
+    """Return X with ``X gram = right``, of least norm where the Gram matrix is singular."""
+    values, vectors = backend.eigh(gram)
+    found = np.asarray(backend.to_numpy(values), dtype=float)
+    cut = max(found[-1], 0.0) * len(found) * float(backend.eps(gram.dtype))
+    inverse = np.divide(1.0, found, out=np.zeros_like(found), where=found > cut)
+    scaled = backend.matmul(right, vectors) * new_array(backend, inverse, gram)
+    return backend.matmul(scaled, backend.transpose(vectors, (1, 0)))

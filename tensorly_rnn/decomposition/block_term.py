@@ -1,0 +1,61 @@
+"""Block-term decomposition: alternating least squares started from Tucker decompositions of the residual."""
+
+from typing import Any
+
+from tensorly_rnn.decomposition._registry import Problem, decomposes
+from tensorly_rnn.decomposition._svd import left_basis
+from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+
+
+@decomposes("bt")
+def block_term_als(problem: Problem) -> list[Any]:
+    r"""Fit block after block to what the blocks before leave over, then refine all blocks together.
+
+    ``T[i1..id] ~ sum_n sum_{r1..rd} core[n, r1..rd] prod_k factor_k[n, i_k, r_k]``
+
+    Parameters
+    ----------
+    problem : Problem
+        Tensor of shape (p_1, ..., p_d) and rank ``(n_blocks, (rank_1, ..., rank_d))``.
+
+    Returns
+    -------
+    list of arrays
+        The cores, shape (n_blocks, *rank[1]), then the factors of each mode, shape (n_blocks, p_k, rank_k). Ranks are less
+        than asked where a mode has no more.
+
+    References
+    ----------
+    .. [1] De Lathauwer, Nion, Decompositions of a higher-order tensor in block terms, Part III: alternating least squares
+       algorithms, SIAM J. Matrix Anal. Appl. 30(3), 2008.
+    .. [2] Vannieuwenhoven, Vandebril, Meerbergen, A new truncation strategy for the higher-order singular value
+       decomposition, SIAM J. Sci. Comput. 34(2), 2012.
+    """
+    backend = problem.backend
+    n_blocks, ranks = problem.rank
+    residual = backend.reshape(problem.tensor, problem.modes)
+    blocks = []
+    for _ in range(n_blocks):
+        block = tucker(backend, residual, ranks)
+        blocks.append(block)
+        residual = residual - _expanded(backend, block)
+    stacked = [backend.stack([block[number] for block in blocks], axis=0) for number in range(len(ranks) + 1)]
+    return alternating_least_squares(problem, stacked)
+
+
+def tucker(backend: Any, tensor: Any, ranks: tuple[int, ...]) -> list[Any]:
+    """Return the core and the factors of the sequentially truncated higher-order SVD, factor k of shape (p_k, rank_k)."""
+    core = tensor
+    factors = []
+    for axis, rank in enumerate(ranks):
+        basis, core = left_basis(backend, core, axis, rank)
+        factors.append(basis)
+    return [core, *factors]
+
+
+def _expanded(backend: Any, block: list[Any]) -> Any:
+    core, *factors = block
+    for factor in factors:
+        # The leading mode is used up and its image appended at the end: after all modes the order is as it was.
+        core = backend.tensordot(core, backend.transpose(factor, (1, 0)), axes=([0], [0]))
+    return core

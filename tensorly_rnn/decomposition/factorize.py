@@ -1,0 +1,155 @@
+"""From a dense matrix to factors, in any format."""
+
+import math
+import warnings
+from typing import Any
+
+from tensorly_rnn._backend import backend_of
+from tensorly_rnn._checks import plain, positive_int
+from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
+from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.formats import FactorizedMatrix, get_format
+from tensorly_rnn.formats._matrix import RandomState, as_generator
+from tensorly_rnn.tensorize import pad_matrix, validate_shape, validate_tensorized_shape
+
+
+def factorize(
+    matrix: Any,
+    format: str,
+    tensorized_shape: Any,
+    rank: Any = "same",
+    *,
+    n_iter_max: int = 50,
+    tol: float = 1e-6,
+    random_state: RandomState = 0,
+    **options: Any,
+) -> FactorizedMatrix:
+    r"""Decompose a dense matrix into the factors of a format.
+
+    The matrix is padded with zeros to the product of its modes and seen as a tensor with one axis of size ``m_k n_k`` a
+    mode; the format's algorithm decomposes that: TT by successive SVDs, HT by SVDs from the leaves to the root, TR by SVDs
+    around the ring and BT by Tucker decompositions of the residual, the last two refined by alternating least squares.
+
+    Parameters
+    ----------
+    matrix : array of NumPy, PyTorch, JAX, ..., shape (rows, columns), floating point
+        Not changed. Half precision is worked on in single precision.
+    format : str
+        One of `available_formats()`.
+    tensorized_shape : (tuple of int, tuple of int)
+        ``(out_modes, in_modes)``; their products are at least rows and columns.
+    rank : 'full', 'same', float, int or the format's own form
+        ``'full'`` reproduces any matrix. A rank above what the sizes allow is clipped, with a warning.
+    n_iter_max : int
+        Most sweeps of alternating least squares.
+    tol : float
+        Sweeps stop when the relative error changes by less.
+    random_state : int, Generator, RandomState or None
+        For the algorithms that draw something.
+    **options
+        The format's own (``root_rank`` of HT: rows are then a stack of that many matrices).
+
+    Returns
+    -------
+    FactorizedMatrix
+        Of the format's class, its factors of the matrix's kind, dtype and device, not attached to its autograd graph.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the matrix is not a finite floating-point array with two axes, the modes multiply to less than its size, or the
+        format or rank is of the wrong form.
+
+    Warns
+    -----
+    UserWarning
+        If the rank was clipped; the message gives both ranks.
+
+    Notes
+    -----
+    The cost is dominated by the first SVD: ``O(rows * columns * p)`` with p the size of the first mode.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weight = np.random.default_rng(0).normal(size=(12, 35))
+    >>> f = factorize(weight, "ht", ((4, 3), (5, 7)), rank="full")
+    >>> bool(f.relative_error(weight) < 1e-13)
+    True
+    """
+    backend = _check_matrix(matrix)
+    cls = get_format(format, "factorize")
+    modes = validate_tensorized_shape("factorize", tensorized_shape)
+    asked = cls.validate_rank(modes, rank, **options)
+    n_iter_max = positive_int("factorize", "n_iter_max", n_iter_max)
+    if not (isinstance(tol, (int, float)) and tol >= 0):
+        raise ValueError(f"factorize: tol must be a number of at least 0; got {tol!r}.")
+    network = cls.make_network(modes, asked)
+    stack = network.size[cls.stack_index] if cls.stack_index else 1
+    shape = validate_shape("factorize", tuple(int(n) for n in matrix.shape), network.shape, stack)
+    problem = Problem(
+        backend=backend,
+        tensor=_as_tensor(backend, _working_copy(backend, matrix), network.shape, modes, stack),
+        format=cls,
+        rank=asked,
+        generator=as_generator("factorize", random_state),
+        n_iter_max=n_iter_max,
+        tol=tol,
+    )
+    found = ALGORITHMS.get(format, alternating_least_squares)(problem)
+    rank_found = problem.rank_of(found)
+    if rank_found != asked:
+        warnings.warn(
+            f"factorize: rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, got {plain(rank_found)}.",
+            UserWarning,
+            stacklevel=2,
+        )
+    shapes = cls.make_network(modes, rank_found).factor_shapes
+    factors = [backend.reshape(factor, shape) for factor, shape in zip(found, shapes)]
+    if factors[0].dtype != matrix.dtype:
+        factors = [backend.tensor(factor, **{**_context(backend, factor), "dtype": matrix.dtype}) for factor in factors]
+    return cls(factors, shape=shape)
+
+
+def _check_matrix(matrix: Any) -> Any:
+    backend = backend_of("factorize", "matrix", matrix)
+    shape = tuple(matrix.shape)
+    if len(shape) != 2:
+        raise ValueError(f"factorize: matrix must have two axes; expected (rows, columns), got shape {shape}.")
+    if 0 in shape:
+        raise ValueError(f"factorize: matrix must not be empty; expected at least one row and column, got shape {shape}.")
+    if "float" not in str(matrix.dtype):
+        raise TypeError(
+            f"factorize: matrix must be real floating point; expected a float dtype, got {matrix.dtype}. "
+            "Convert it first, for example with matrix.astype(float)."
+        )
+    # The largest magnitude is NaN or infinite as soon as one entry is.
+    if not math.isfinite(float(backend.max(backend.abs(matrix)))):
+        raise ValueError(
+            "factorize: matrix must be finite; expected numbers, got NaN or infinity. Look for where the weights diverged."
+        )
+    return backend
+
+
+def _working_copy(backend: Any, matrix: Any) -> Any:
+    """The matrix outside any autograd graph, in at least single precision."""
+    detached = matrix.detach() if hasattr(matrix, "detach") else matrix
+    if "float16" not in str(matrix.dtype):
+        return detached
+    return backend.tensor(detached, **{**_context(backend, detached), "dtype": backend.float32})
+
+
+def _context(backend: Any, array: Any) -> dict[str, Any]:
+    return {key: value for key, value in backend.context(array).items() if key != "requires_grad"}
+
+
+def _as_tensor(
+    backend: Any, matrix: Any, padded: tuple[int, int], modes: tuple[tuple[int, ...], tuple[int, ...]], stack: int
+) -> Any:
+    """See a matrix as a tensor with axes (stack, m_1 n_1, ..., m_d n_d)."""
+    out_modes, in_modes = modes
+    order = len(out_modes)
+    tensor = backend.reshape(pad_matrix(backend, matrix, padded, stack), (stack, *out_modes, *in_modes))
+    pairs = (axis for k in range(order) for axis in (1 + k, 1 + order + k))
+    paired = backend.transpose(tensor, (0, *pairs))
+    return backend.reshape(paired, (stack, *(m * n for m, n in zip(out_modes, in_modes))))

@@ -1,0 +1,50 @@
+"""Formats by name: a format's file registers its class, and nothing else lists formats."""
+
+from typing import TypeVar
+
+from tensorly_rnn._checks import one_of
+from tensorly_rnn.formats._matrix import FactorizedMatrix
+
+Format = TypeVar("Format", bound=type[FactorizedMatrix])
+
+_FORMATS: dict[str, type[FactorizedMatrix]] = {}
+
+
+def register(cls: Format) -> Format:
+    """Make a format known by its `name`."""
+    _FORMATS[cls.name] = cls
+    return cls
+
+
+def available_formats() -> tuple[str, ...]:
+    """Return the names of all formats, sorted.
+
+    Examples
+    --------
+    >>> available_formats()
+    ('bt', 'ht', 'tr', 'tt')
+    """
+    return tuple(sorted(_FORMATS))
+
+
+def get_format(name: str, function: str = "get_format", argument: str = "format") -> type[FactorizedMatrix]:
+    """Return the class of a format.
+
+    Parameters
+    ----------
+    name : str
+        One of `available_formats()`.
+    function, argument : str
+        What to name in the error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such format.
+
+    Examples
+    --------
+    >>> get_format("tt").__name__
+    'TTMatrix'
+    """
+    return _FORMATS[one_of(function, argument, name, available_formats())]

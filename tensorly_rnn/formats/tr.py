@@ -1,0 +1,107 @@
+"""Tensor ring: a chain of cores closed into a ring."""
+
+import math
+from typing import Any
+
+from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn.contraction import Indices
+from tensorly_rnn.formats._matrix import FactorizedMatrix
+from tensorly_rnn.formats._registry import register
+from tensorly_rnn.tensorize import TensorizedShape
+
+TRRank = tuple[int, ...]
+
+
+@register
+class TRMatrix(FactorizedMatrix):
+    r"""Tensor-ring matrix.
+
+    ``W[j1..jd, i1..id] = sum_{r0..r(d-1)} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_d = r_0`` the same index.
+
+    Parameters
+    ----------
+    factors : sequence of arrays, core k of shape (rank[k-1], out_modes[k], in_modes[k], rank[k])
+    shape : (int, int), optional
+        True rows and columns where the modes multiply to more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the cores do not fit together, or a ring of a single core has a rank other than 1.
+
+    Notes
+    -----
+    ``n_param = sum_k rank[k-1] * out_modes[k] * in_modes[k] * rank[k]``. A rank is a tuple of ``order + 1`` entries, the
+    first equal to the last, or an int for all. A single core closed on itself is only a sum of its diagonal: its rank
+    must be 1.
+
+    References
+    ----------
+    .. [1] Zhao et al., Tensor ring decomposition, arXiv:1606.05535, 2016.
+    .. [2] Pan et al., Compressing recurrent neural networks with tensor ring for action recognition, AAAI 2019.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import separate_modes
+    >>> modes = separate_modes((4, 4, 2, 4, 8), (4, 2, 5, 8, 6, 5, 3, 2))
+    >>> TRMatrix.random(modes, rank=(10, *(5,) * 12, 10), random_state=0).n_param
+    1725
+    """
+
+    name = "tr"
+    gate_modes = ("last", "first")
+
+    @staticmethod
+    def order_of(n_factors: int) -> int | None:
+        """Return the number of modes: one a core."""
+        return n_factors
+
+    @staticmethod
+    def indices(order: int) -> tuple[Indices, ...]:
+        """Return the index names of every core's axes."""
+        return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{(k + 1) % order}") for k in range(order))
+
+    @classmethod
+    def rank_sizes(cls, rank: TRRank) -> dict[str, int]:
+        """Return the size of every rank index."""
+        return {f"r{k}": r for k, r in enumerate(rank[:-1])}
+
+    @classmethod
+    def rank_from_sizes(cls, size: dict[str, int], order: int) -> TRRank:
+        """Return the ranks around the ring, the first once more at the end."""
+        return tuple(size[f"r{k % order}"] for k in range(order + 1))
+
+    @classmethod
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any) -> TRRank:
+        """Return the ranks around the ring, from an int for all or the tuple itself."""
+        order = len(tensorized_shape[0])
+        function = f"{cls.__name__}.validate_rank"
+        if isinstance(rank, (tuple, list)):
+            cure = "Give order + 1 ranks, the first equal to the last, or an int."
+            ranks = positive_ints(function, "rank", rank, length=order + 1, cure=cure)
+            if ranks[0] != ranks[-1]:
+                raise ValueError(
+                    f"{function}: rank must close the ring; expected the last entry to equal the first, got {plain(rank)}."
+                )
+        else:
+            r = positive_int(function, "rank", rank, cure="Give an int, a float, 'same', 'full' or a tuple of ranks.")
+            ranks = (r,) * (order + 1)
+        if order == 1 and ranks[0] != 1:
+            raise ValueError(
+                f"{function}: rank must be 1 for a single core closed on itself; expected 1, got {ranks[0]}. "
+                "Use two modes or more."
+            )
+        return ranks
+
+    @classmethod
+    def full_rank(cls, tensorized_shape: TensorizedShape) -> TRRank:
+        """Return the ranks of a ring that holds any matrix: with end rank 1 it is a chain, and none is smaller."""
+        sizes = [m * n for m, n in zip(*tensorized_shape)]
+        return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
+
+    @classmethod
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int) -> TRRank:
+        """Return equal ranks around the ring, at most what all other modes together can tell apart."""
+        sizes = [m * n for m, n in zip(*tensorized_shape)]
+        most = 1 if len(sizes) == 1 else max(sizes) * min(sizes)
+        return (min(rank, most),) * (len(sizes) + 1)

@@ -1,0 +1,147 @@
+"""A tensor network as data: which index each axis of each factor carries, and how large every index is."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from tensorly_rnn.contraction import Indices, Plan, plan
+
+BATCH = "b"
+
+
+@dataclass(frozen=True)
+class Network:
+    r"""A matrix written as the contraction of factors with named indices.
+
+    ``W[outputs, inputs] = sum over all other indices of prod_p factor_p[factors[p]]``; rows run over `outputs` and columns
+    over `inputs`, both row-major. Every format is such a network; counts, reconstruction, products and gradients follow
+    from it alone.
+
+    Parameters
+    ----------
+    factors : tuple of tuple of str
+        Index names of each factor's axes, by convention ``j1..jd`` for outputs and ``i1..id`` for inputs.
+    outputs, inputs : tuple of str
+        Indices of the rows and of the columns.
+    sizes : tuple of (str, int)
+        The size of every index, sorted by name, so that equal networks compare equal and hash alike.
+
+    Examples
+    --------
+    >>> low_rank = Network((("j1", "r"), ("r", "i1")), ("j1",), ("i1",), (("i1", 5), ("j1", 3), ("r", 2)))
+    >>> low_rank.shape, low_rank.factor_shapes, low_rank.n_param
+    ((3, 5), ((3, 2), (2, 5)), 16)
+    """
+
+    factors: tuple[Indices, ...]
+    outputs: Indices
+    inputs: Indices
+    sizes: tuple[tuple[str, int], ...]
+
+    @cached_property
+    def size(self) -> dict[str, int]:
+        """Size of each index by name; not to be changed."""
+        return dict(self.sizes)
+
+    @cached_property
+    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of every factor."""
+        return tuple(tuple(self.size[index] for index in indices) for indices in self.factors)
+
+    @cached_property
+    def n_param(self) -> int:
+        """Number of entries of all factors."""
+        return sum(math.prod(shape) for shape in self.factor_shapes)
+
+    @cached_property
+    def out_modes(self) -> tuple[int, ...]:
+        """Sizes of the row indices."""
+        return tuple(self.size[index] for index in self.outputs)
+
+    @cached_property
+    def in_modes(self) -> tuple[int, ...]:
+        """Sizes of the column indices."""
+        return tuple(self.size[index] for index in self.inputs)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        return math.prod(self.out_modes), math.prod(self.in_modes)
+
+    @cached_property
+    def transposed(self) -> "Network":
+        """The same factors with rows and columns exchanged."""
+        return Network(self.factors, self.inputs, self.outputs, self.sizes)
+
+    def resized(self, sizes: dict[str, int]) -> "Network":
+        """The same network with some indices of another size."""
+        return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
+
+    def apply_plan(self, batch: int) -> Plan:
+        """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors."""
+        return plan(
+            ((BATCH, *self.inputs), *self.factors), (BATCH, *self.outputs), ((BATCH, batch), *self.sizes)
+        )
+
+    def tensor_plan(self) -> Plan:
+        """Plan of ``W[outputs, inputs]`` from the factors."""
+        return plan(self.factors, (*self.outputs, *self.inputs), self.sizes)
+
+    def cost(self, batch: int) -> "Cost":
+        """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
+
+        Notes
+        -----
+        The backward pass runs every product of the forward plan twice, once for each operand.
+        """
+        applied = self.apply_plan(batch)
+        operands = sum(
+            math.prod(step.left_view.merged) + math.prod(step.right_view.merged) for step in applied.steps
+        )
+        results = sum(math.prod(step.shape) for step in applied.steps)
+        largest_operand = max(applied.operand_sizes)
+        return Cost(
+            batch=batch,
+            forward=Pass(applied.flops, operands + results, applied.peak),
+            backward=Pass(2 * applied.flops, 2 * (operands + results), max(applied.peak, largest_operand)),
+        )
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass takes: `flops` multiplications and additions, `moved` and `peak` array elements."""
+
+    flops: int
+    moved: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What applying a network to `batch` rows takes, forward and backward, as planned; prints as a table."""
+
+    batch: int
+    forward: Pass
+    backward: Pass
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of both passes."""
+        return self.forward.flops + self.backward.flops
+
+    @property
+    def moved(self) -> int:
+        """Elements read and written by the products of both passes."""
+        return self.forward.moved + self.backward.moved
+
+    @property
+    def peak(self) -> int:
+        """Elements of the largest array that a product writes."""
+        return max(self.forward.peak, self.backward.peak)
+
+    def __str__(self) -> str:
+        rows = [f"{f'{self.batch} rows':<12}{'flops':>18}{'elements moved':>18}{'largest array':>18}"]
+        for name, one in (("forward", self.forward), ("backward", self.backward)):
+            rows.append(f"{name:<12}{one.flops:>18,}{one.moved:>18,}{one.peak:>18,}")
+        rows.append(f"{'both':<12}{self.flops:>18,}{self.moved:>18,}{self.peak:>18,}")
+        return "\n".join(rows)

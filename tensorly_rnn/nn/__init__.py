@@ -1,0 +1,7 @@
+"""Torch layers with their weights in factors. The only folder that imports torch."""
+
+from tensorly_rnn.nn.linear import FactorizedLinear
+from tensorly_rnn.nn.recurrent import FactorizedLSTM
+from tensorly_rnn.nn.weight import FactorizedWeight
+
+__all__ = ["FactorizedLSTM", "FactorizedLinear", "FactorizedWeight"]

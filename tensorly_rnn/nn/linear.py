@@ -1,0 +1,139 @@
+"""A linear layer whose weight is held in factors."""
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from tensorly_rnn._checks import positive_int
+from tensorly_rnn.nn.weight import FactorizedWeight
+
+
+class FactorizedLinear(nn.Module):
+    r"""A drop-in for `torch.nn.Linear` with the weight in a format: ``y = x W^T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    factorization : str
+        Name of the format.
+    rank : 'full', 'same', float, int or the format's own form
+    in_modes, out_modes : sequence of int, optional
+        Factors of the two sizes, of equal length; larger products are padded; balanced by default.
+    implementation : {'auto', 'factorized', 'reconstructed'}
+        Contract x with the factors, go through the dense weight, or whichever the cost model finds cheaper.
+    device, dtype
+
+    Attributes
+    ----------
+    weight : FactorizedWeight
+    bias : Parameter, shape (out_features,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
+
+    Examples
+    --------
+    >>> layer = FactorizedLinear(57600, 256, factorization="tt", rank=4, in_modes=(8, 20, 20, 18), out_modes=(4, 4, 4, 4))
+    >>> layer.weight.n_param
+    2976
+    >>> layer(torch.zeros(2, 57600)).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        factorization: str = "ht",
+        rank: Any = "same",
+        in_modes: Any = None,
+        out_modes: Any = None,
+        implementation: str = "auto",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = positive_int("FactorizedLinear", "in_features", in_features)
+        self.out_features = positive_int("FactorizedLinear", "out_features", out_features)
+        self.weight = FactorizedWeight(
+            self.out_features,
+            (self.in_features,),
+            factorization=factorization,
+            rank=rank,
+            out_modes=out_modes,
+            in_modes=in_modes,
+            implementation=implementation,
+            names=("FactorizedLinear", "out_modes", "in_modes"),
+            device=device,
+            dtype=dtype,
+        )
+        self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as `torch.nn.Linear` does: weight of standard deviation ``1 / sqrt(3 in_features)``, bias uniform."""
+        bound = 1 / math.sqrt(self.in_features)
+        self.weight.reset(bound / math.sqrt(3))
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
+        if input.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"FactorizedLinear: input must have {self.in_features} features; expected (..., {self.in_features}), "
+                f"got {tuple(input.shape)}."
+            )
+        y = self.weight(input)
+        return y if self.bias is None else y + self.bias
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = "same", **options: Any) -> Self:
+        """Decompose the weight of a dense layer; bias, dtype and device are taken over.
+
+        Parameters
+        ----------
+        linear : nn.Linear
+            Not changed; nothing is shared with it.
+        factorization, rank, **options
+            As for the class.
+
+        Raises
+        ------
+        TypeError
+            If `linear` is something else.
+        """
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(f"from_linear: linear must be a torch.nn.Linear; got {type(linear).__name__}.")
+        options = {"device": linear.weight.device, "dtype": linear.weight.dtype, **options}
+        layer = cls(
+            linear.in_features, linear.out_features, linear.bias is not None, factorization=factorization, rank=rank, **options
+        )
+        layer.weight.load_matrices(linear.weight)
+        if layer.bias is not None:
+            with torch.no_grad():
+                layer.bias.copy_(linear.bias)
+        return layer
+
+    def to_linear(self) -> nn.Linear:
+        """Return a dense layer with the reconstructed weight; nothing is shared with it."""
+        like = self.weight.factors[0]
+        linear = nn.Linear(
+            self.in_features, self.out_features, self.bias is not None, device=like.device, dtype=like.dtype
+        )
+        with torch.no_grad():
+            linear.weight.copy_(self.weight.matrix())
+            if self.bias is not None:
+                linear.bias.copy_(self.bias)
+        return linear
+
+    def extra_repr(self) -> str:
+        """Sizes, as torch's layer shows them."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,0 +1,90 @@
+"""What any network can do, on any backend: become a tensor or a matrix, be applied, be cut down, tell its norm."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorly_rnn.contraction import execute, plan
+from tensorly_rnn.network import Network
+from tensorly_rnn.tensorize import covering_box
+
+
+def to_tensor(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
+    """Return the tensor of shape ``(*out_modes, *in_modes)``."""
+    return execute(network.tensor_plan(), backend, factors)
+
+
+def to_matrix(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
+    """Return the matrix of shape ``(prod(out_modes), prod(in_modes))``."""
+    return backend.reshape(to_tensor(backend, network, factors), network.shape)
+
+
+def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any:
+    r"""Return ``y = x W^T`` without forming W.
+
+    ``y[..., j] = sum_i W[j, i] x[..., i]``
+
+    Parameters
+    ----------
+    backend : TensorLy backend of the arrays
+    network : Network
+    factors : sequence of arrays, shapes ``network.factor_shapes``
+    x : array, shape (..., network.shape[1])
+
+    Returns
+    -------
+    array, shape (..., network.shape[0])
+
+    Notes
+    -----
+    The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes.
+    """
+    leading = tuple(x.shape[:-1])
+    batch = math.prod(leading)
+    y = execute(network.apply_plan(batch), backend, [x, *factors])
+    return backend.reshape(y, (*leading, network.shape[0]))
+
+
+def cut(
+    network: Network, factors: Sequence[Any], slices: Mapping[str, slice]
+) -> tuple[Network, list[Any]]:
+    """Cut a network down to slices of some of its open indices; the others stay whole.
+
+    Returns
+    -------
+    (Network, list of arrays)
+        The smaller network and its factors, slices of the given ones.
+    """
+    smaller = network.resized({index: piece.stop - piece.start for index, piece in slices.items()})
+    if smaller == network:
+        return network, list(factors)
+    pieces = [
+        factor[tuple(slices.get(index, slice(None)) for index in indices)]
+        for indices, factor in zip(network.factors, factors)
+    ]
+    return smaller, pieces
+
+
+def columns(
+    network: Network, factors: Sequence[Any], start: int, stop: int
+) -> tuple[Network, list[Any], int]:
+    """Cut a network down to the smallest box of columns that holds ``[start, stop)``.
+
+    Returns
+    -------
+    (Network, list of arrays, int)
+        The smaller network, its factors (slices of the given ones), and the number of its first column.
+    """
+    box, offset = covering_box(network.in_modes, start, stop)
+    smaller, pieces = cut(network, factors, dict(zip(network.inputs, box)))
+    return smaller, pieces, offset
+
+
+def squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
+    """Return ``||W||_F^2`` as a zero-dimensional array, without forming W: the network contracted with itself."""
+    opened = {*network.outputs, *network.inputs}
+    primed = {index: index if index in opened else f"{index}'" for index in network.size}
+    copies = tuple(tuple(primed[index] for index in indices) for indices in network.factors)
+    sizes = (*network.sizes, *((primed[index], n) for index, n in network.sizes if index not in opened))
+    doubled = plan((*network.factors, *copies), (), sizes)
+    return execute(doubled, backend, [*factors, *factors])

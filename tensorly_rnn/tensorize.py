@@ -1,0 +1,284 @@
+"""Integers and reshapes: factorizing sizes into modes, padding, and matrices as tensors."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+from tensorly_rnn._checks import plain, positive_int, positive_ints
+
+Modes = tuple[int, ...]
+TensorizedShape = tuple[Modes, Modes]
+
+
+def factorize_size(size: int, order: int) -> Modes:
+    r"""Factorize a size, or one a little above it, into balanced modes.
+
+    Takes the first ``product >= size`` that factorizes into `order` modes whose sum is within 15 % of the least possible,
+    ``order * product ** (1 / order)``. Where none is found up to 1/8 above `size`, balance and padding are traded.
+
+    Parameters
+    ----------
+    size : int
+        The number of rows or columns.
+    order : int
+        The number of modes.
+
+    Returns
+    -------
+    tuple of int, length `order`
+        In descending order; their product is at least `size`, and equal to it where `size` factorizes well.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a positive integer.
+
+    Notes
+    -----
+    Balance decides the number of parameters, and padding by a few zeros is cheap: 257 = 257 x 1 x 1 is exact but useless,
+    13 x 5 x 4 = 260 is taken.
+
+    Examples
+    --------
+    >>> factorize_size(57600, 4)
+    (16, 16, 15, 15)
+    >>> factorize_size(2048, 4)
+    (8, 8, 8, 4)
+    >>> factorize_size(257, 3)
+    (13, 5, 4)
+    """
+    size = positive_int("factorize_size", "size", size)
+    order = positive_int("factorize_size", "order", order)
+    candidates = []
+    for product in range(size, size + max(1, size // 8) + 1):
+        modes = _balanced_modes(product, order)
+        imbalance = sum(modes) / (order * product ** (1 / order))
+        if imbalance <= 1.15:
+            return modes
+        candidates.append((imbalance + (product - size) / size, modes))
+    return min(candidates)[1]
+
+
+def separate_modes(out_modes: Modes, in_modes: Modes) -> TensorizedShape:
+    r"""Give every input and every output a mode of its own: inputs first, then outputs.
+
+    Mode k of a tensorized matrix pairs ``(m_k, n_k)``; here one of the two is always 1, as in the tensor ring LSTM [1]_.
+
+    Parameters
+    ----------
+    out_modes, in_modes : tuple of int, lengths may differ
+        Factors of the number of rows and of columns.
+
+    Returns
+    -------
+    (tuple of int, tuple of int)
+        ``((1,) * len(in_modes) + out_modes, in_modes + (1,) * len(out_modes))``
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a mode is not a positive integer.
+
+    References
+    ----------
+    .. [1] Pan et al., Compressing recurrent neural networks with tensor ring for action recognition, AAAI 2019.
+
+    Examples
+    --------
+    >>> separate_modes((4, 2), (3, 5, 7))
+    ((1, 1, 1, 4, 2), (3, 5, 7, 1, 1))
+    """
+    out_modes = positive_ints("separate_modes", "out_modes", out_modes)
+    in_modes = positive_ints("separate_modes", "in_modes", in_modes)
+    return (1,) * len(in_modes) + out_modes, in_modes + (1,) * len(out_modes)
+
+
+def validate_tensorized_shape(function: str, tensorized_shape: object) -> TensorizedShape:
+    """Return ``(out_modes, in_modes)`` as two tuples of plain ints of equal length.
+
+    Parameters
+    ----------
+    function : str
+        What to name in the error.
+    tensorized_shape : (sequence of int, sequence of int)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a pair, a mode is not a positive integer, or the lengths differ.
+    """
+    cure = "Give (out_modes, in_modes), for example ((4, 4), (8, 8)) for a 16 x 64 matrix."
+    if isinstance(tensorized_shape, (str, bytes)) or not isinstance(tensorized_shape, (list, tuple)):
+        raise TypeError(
+            f"{function}: tensorized_shape must be a pair of mode sequences; expected (out_modes, in_modes), "
+            f"got {tensorized_shape!r} of type {type(tensorized_shape).__name__}. {cure}"
+        )
+    if len(tensorized_shape) != 2:
+        raise ValueError(
+            f"{function}: tensorized_shape must be a pair of mode sequences; expected 2 entries, "
+            f"got {len(tensorized_shape)}: {plain(tensorized_shape)}. {cure}"
+        )
+    out_modes = positive_ints(function, "tensorized_shape[0]", tensorized_shape[0], cure=cure)
+    in_modes = positive_ints(function, "tensorized_shape[1]", tensorized_shape[1], cure=cure)
+    if len(out_modes) != len(in_modes):
+        raise ValueError(
+            f"{function}: tensorized_shape must pair every out mode with an in mode; expected equal lengths, got "
+            f"{len(out_modes)} out modes {out_modes} and {len(in_modes)} in modes {in_modes}. Pad the shorter with 1, "
+            "or use separate_modes(out_modes, in_modes) to give every input and output a mode of its own."
+        )
+    return out_modes, in_modes
+
+
+def validate_shape(function: str, shape: object, padded: tuple[int, int], per_stack: int = 1) -> tuple[int, int]:
+    """Return the true ``(rows, columns)`` of a matrix whose modes multiply to `padded`; neither may exceed it.
+
+    With ``per_stack > 1`` the rows are a stack of that many equal blocks, each padded on its own.
+    """
+    if shape is None:
+        return padded
+    rows, columns = positive_ints(function, "shape", shape, length=2)
+    for argument, true, product in (("rows", rows, padded[0]), ("columns", columns, padded[1])):
+        if true > product:
+            side = "out" if argument == "rows" else "in"
+            raise ValueError(
+                f"{function}: tensorized_shape must hold the whole matrix; expected {side} modes with a product of at "
+                f"least {true} {argument}, got {product}. Enlarge a mode; what is too much is padded with zeros."
+            )
+    if rows % per_stack:
+        raise ValueError(
+            f"{function}: shape must have rows that divide into the stack; expected a multiple of {per_stack}, got {rows}."
+        )
+    return rows, columns
+
+
+def pad_matrix(backend: Any, matrix: Any, padded: tuple[int, int], stack: int = 1) -> Any:
+    """Pad a matrix with zeros to `padded`: columns at the end, rows at the end of each of `stack` equal blocks."""
+    rows, columns = matrix.shape
+    if (rows, columns) == padded:
+        return matrix
+    blocks = backend.reshape(matrix, (stack, rows // stack, columns))
+    blocks = pad_axis(backend, blocks, 1, padded[0] // stack)
+    blocks = pad_axis(backend, blocks, 2, padded[1])
+    return backend.reshape(blocks, padded)
+
+
+def crop_matrix(backend: Any, matrix: Any, shape: tuple[int, int], stack: int = 1) -> Any:
+    """Undo `pad_matrix`: return the ``shape[0] // stack`` first rows of each block and the first columns."""
+    if tuple(matrix.shape) == shape:
+        return matrix
+    rows, columns = shape
+    blocks = backend.reshape(matrix, (stack, matrix.shape[0] // stack, matrix.shape[1]))
+    return backend.reshape(blocks[:, : rows // stack, :columns], shape)
+
+
+def pad_axis(backend: Any, array: Any, axis: int, size: int) -> Any:
+    """Append zeros along `axis` up to `size`."""
+    missing = size - array.shape[axis]
+    if not missing:
+        return array
+    shape = tuple(missing if k == axis else n for k, n in enumerate(array.shape))
+    context = {key: value for key, value in backend.context(array).items() if key != "requires_grad"}
+    return backend.concatenate([array, backend.zeros(shape, **context)], axis=axis)
+
+
+def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], int]:
+    """Return the smallest box of the multi-index that holds the flat range ``[start, stop)`` and lies in one piece.
+
+    Parameters
+    ----------
+    modes : tuple of int
+        Sizes of the multi-index, row-major.
+    start, stop : int
+        Non-empty range within ``[0, prod(modes))``.
+
+    Returns
+    -------
+    (tuple of slice, int)
+        One slice a mode: leading modes fixed, one cut, the following whole. The flat index of the box's first entry.
+
+    Examples
+    --------
+    >>> covering_box((4, 5), 11, 14)
+    ((slice(2, 3, None), slice(1, 4, None)), 11)
+    >>> covering_box((4, 5), 3, 7)
+    ((slice(0, 2, None), slice(0, 5, None)), 0)
+    """
+    slices: list[slice] = []
+    offset = 0
+    below = math.prod(modes)
+    whole = False
+    for mode in modes:
+        below //= mode
+        if whole:
+            slices.append(slice(0, mode))
+            continue
+        first, last = (start - offset) // below, (stop - 1 - offset) // below
+        slices.append(slice(first, last + 1))
+        offset += first * below
+        whole = last > first
+    return tuple(slices), offset
+
+
+def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], ...]:
+    """Return boxes of the row-major multi-index that together hold exactly the flat range ``[start, stop)``.
+
+    Parameters
+    ----------
+    modes : tuple of int
+        Sizes of the multi-index.
+    start, stop : int
+        Range within ``[0, prod(modes))``; may be empty.
+
+    Returns
+    -------
+    tuple of tuple of slice
+        At most ``2 * len(modes) - 1`` boxes, one slice a mode.
+
+    Examples
+    --------
+    >>> disjoint_boxes((4, 5), 0, 20)
+    ((slice(0, 4, None), slice(0, 5, None)),)
+    >>> disjoint_boxes((4, 5), 0, 7)
+    ((slice(0, 1, None), slice(0, 5, None)), (slice(1, 2, None), slice(0, 2, None)))
+    """
+    if start >= stop:
+        return ()
+    if len(modes) == 1:
+        return ((slice(start, stop),),)
+    below = math.prod(modes[1:])
+    first, last = -(-start // below), stop // below
+    rest = tuple(slice(0, mode) for mode in modes[1:])
+    if first > last:
+        # The range lies within one index of the leading mode.
+        inside = disjoint_boxes(modes[1:], start - last * below, stop - last * below)
+        return tuple((slice(last, last + 1), *box) for box in inside)
+    head = disjoint_boxes(modes[1:], start - (first - 1) * below, below) if start < first * below else ()
+    tail = disjoint_boxes(modes[1:], 0, stop - last * below)
+    whole = ((slice(first, last), *rest),) if first < last else ()
+    return (
+        *((slice(first - 1, first), *box) for box in head),
+        *whole,
+        *((slice(last, last + 1), *box) for box in tail),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _balanced_modes(product: int, order: int) -> Modes:
+    """Factors of `product`, descending, with the smallest sum."""
+    best = (product + order - 1, (product,) + (1,) * (order - 1))
+    for first in _divisors(product):
+        # Descending order: the largest factor is at least the root, and a larger one than the best sum cannot win.
+        if first**order < product or first >= best[0]:
+            continue
+        if order == 1:
+            return (product,)
+        rest = _balanced_modes(product // first, order - 1)
+        if rest[0] <= first:
+            best = min(best, (first + sum(rest), (first, *rest)))
+    return best[1]
+
+
+@lru_cache(maxsize=4096)
+def _divisors(number: int) -> tuple[int, ...]:
+    small = [k for k in range(1, math.isqrt(number) + 1) if number % k == 0]
+    return tuple(sorted({*small, *(number // k for k in small)}))
