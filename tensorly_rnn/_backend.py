@@ -1,7 +1,7 @@
 """The TensorLy backend of an array, found from the array itself: the global setting is neither read nor changed."""
 
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def new_array(backend: Any, values: Any, like: Any) -> Any:
     return backend.tensor(values, **context)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(name: str) -> Any:
     if name != "jax":
         return BackendManager.load_backend(name)

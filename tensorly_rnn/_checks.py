@@ -13,9 +13,7 @@ def positive_int(function: str, argument: str, value: object, cure: str = "") ->
             f"of type {type(value).__name__}.{_then(cure)}"
         )
     if value < 1:
-        raise ValueError(
-            f"{function}: {argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}"
-        )
+        raise ValueError(f"{function}: {argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}")
     return int(value)
 
 

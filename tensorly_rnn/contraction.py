@@ -83,8 +83,7 @@ class Plan:
     def moved(self) -> int:
         """Elements that the steps read and write."""
         return sum(
-            math.prod(step.left_view.merged) + math.prod(step.right_view.merged) + math.prod(step.shape)
-            for step in self.steps
+            math.prod(step.left_view.merged) + math.prod(step.right_view.merged) + math.prod(step.shape) for step in self.steps
         )
 
     @property
@@ -204,9 +203,7 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
 
 
 @lru_cache(maxsize=4096)
-def _order(
-    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]
-) -> tuple[tuple[int, int], ...]:
+def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[int, int], ...]:
     """Pairs of operand numbers to multiply, numbering results after the operands."""
     if len(operands) == 1:
         return ()

@@ -8,9 +8,7 @@ from tensorly_rnn.contraction import run_steps
 from tensorly_rnn.network import Network
 
 
-def gradients(
-    backend: Any, network: Network, factors: Sequence[Any], x: Any, dy: Any
-) -> tuple[list[Any], Any]:
+def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy: Any) -> tuple[list[Any], Any]:
     r"""Gradients of a loss L with respect to every factor and to x, for ``y = x W^T`` and given ``dy = dL/dy``.
 
     Every format is multilinear: ``dL/dfactor_p`` is the network with factor p left out, contracted with x and dy. All of

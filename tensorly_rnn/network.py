@@ -79,9 +79,7 @@ class Network:
 
     def apply_plan(self, batch: int) -> Plan:
         """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors."""
-        return plan(
-            ((BATCH, *self.inputs), *self.factors), (BATCH, *self.outputs), ((BATCH, batch), *self.sizes)
-        )
+        return plan(((BATCH, *self.inputs), *self.factors), (BATCH, *self.outputs), ((BATCH, batch), *self.sizes))
 
     def tensor_plan(self) -> Plan:
         """Plan of ``W[outputs, inputs]`` from the factors."""
@@ -95,9 +93,7 @@ class Network:
         The backward pass runs every product of the forward plan twice, once for each operand.
         """
         applied = self.apply_plan(batch)
-        operands = sum(
-            math.prod(step.left_view.merged) + math.prod(step.right_view.merged) for step in applied.steps
-        )
+        operands = sum(math.prod(step.left_view.merged) + math.prod(step.right_view.merged) for step in applied.steps)
         results = sum(math.prod(step.shape) for step in applied.steps)
         largest_operand = max(applied.operand_sizes)
         return Cost(

@@ -45,9 +45,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
     return backend.reshape(y, (*leading, network.shape[0]))
 
 
-def cut(
-    network: Network, factors: Sequence[Any], slices: Mapping[str, slice]
-) -> tuple[Network, list[Any]]:
+def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:
     """Cut a network down to slices of some of its open indices; the others stay whole.
 
     Returns
@@ -59,15 +57,12 @@ def cut(
     if smaller == network:
         return network, list(factors)
     pieces = [
-        factor[tuple(slices.get(index, slice(None)) for index in indices)]
-        for indices, factor in zip(network.factors, factors)
+        factor[tuple(slices.get(index, slice(None)) for index in indices)] for indices, factor in zip(network.factors, factors)
     ]
     return smaller, pieces
 
 
-def columns(
-    network: Network, factors: Sequence[Any], start: int, stop: int
-) -> tuple[Network, list[Any], int]:
+def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> tuple[Network, list[Any], int]:
     """Cut a network down to the smallest box of columns that holds ``[start, stop)``.
 
     Returns

@@ -151,24 +151,38 @@ def validate_shape(function: str, shape: object, padded: tuple[int, int], per_st
     return rows, columns
 
 
+def pad_blocks(backend: Any, array: Any, size: int, blocks: int = 1) -> Any:
+    """Pad the last axis, a row of equal blocks, with zeros to `size`: at the end of each block."""
+    if array.shape[-1] == size:
+        return array
+    leading = tuple(array.shape[:-1])
+    apart = backend.reshape(array, (*leading, blocks, array.shape[-1] // blocks))
+    return backend.reshape(pad_axis(backend, apart, len(leading) + 1, size // blocks), (*leading, size))
+
+
+def crop_blocks(backend: Any, array: Any, size: int, blocks: int = 1) -> Any:
+    """Undo `pad_blocks`: keep the first ``size // blocks`` entries of each block of the last axis."""
+    if array.shape[-1] == size:
+        return array
+    leading = tuple(array.shape[:-1])
+    apart = backend.reshape(array, (*leading, blocks, array.shape[-1] // blocks))
+    return backend.reshape(apart[..., : size // blocks], (*leading, size))
+
+
 def pad_matrix(backend: Any, matrix: Any, padded: tuple[int, int], stack: int = 1) -> Any:
     """Pad a matrix with zeros to `padded`: columns at the end, rows at the end of each of `stack` equal blocks."""
-    rows, columns = matrix.shape
-    if (rows, columns) == padded:
+    if tuple(matrix.shape) == padded:
         return matrix
-    blocks = backend.reshape(matrix, (stack, rows // stack, columns))
-    blocks = pad_axis(backend, blocks, 1, padded[0] // stack)
-    blocks = pad_axis(backend, blocks, 2, padded[1])
-    return backend.reshape(blocks, padded)
+    wide = pad_axis(backend, matrix, 1, padded[1])
+    return backend.transpose(pad_blocks(backend, backend.transpose(wide, (1, 0)), padded[0], stack), (1, 0))
 
 
 def crop_matrix(backend: Any, matrix: Any, shape: tuple[int, int], stack: int = 1) -> Any:
     """Undo `pad_matrix`: return the ``shape[0] // stack`` first rows of each block and the first columns."""
     if tuple(matrix.shape) == shape:
         return matrix
-    rows, columns = shape
-    blocks = backend.reshape(matrix, (stack, matrix.shape[0] // stack, matrix.shape[1]))
-    return backend.reshape(blocks[:, : rows // stack, :columns], shape)
+    narrow = matrix[:, : shape[1]]
+    return backend.transpose(crop_blocks(backend, backend.transpose(narrow, (1, 0)), shape[0], stack), (1, 0))
 
 
 def pad_axis(backend: Any, array: Any, axis: int, size: int) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.contraction import Indices, execute, plan
 from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.formats._matrix import unit_factors
+from tensorly_rnn.formats._random import unit_factors
 from tensorly_rnn.network import Network
 
 
@@ -74,9 +74,7 @@ def _squared_error(backend: Any, network: Network, factors: Sequence[Any], tenso
     return float(backend.sum(difference**2))
 
 
-def _best_factor(
-    backend: Any, network: Network, factors: Sequence[Any], number: int, tensor: Any, opened: Indices
-) -> Any:
+def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number: int, tensor: Any, opened: Indices) -> Any:
     own = network.factors[number]
     free = tuple(index for index in own if index in opened)
     bonds = tuple(index for index in own if index not in opened)

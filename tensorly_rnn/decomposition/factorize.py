@@ -9,7 +9,7 @@ from tensorly_rnn._checks import plain, positive_int
 from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.formats import FactorizedMatrix, get_format
-from tensorly_rnn.formats._matrix import RandomState, as_generator
+from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import pad_matrix, validate_shape, validate_tensorized_shape
 
 

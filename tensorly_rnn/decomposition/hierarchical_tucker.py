@@ -38,7 +38,9 @@ def hierarchical_svd(problem: Problem) -> list[Any]:
     nodes = balanced_tree(len(problem.modes))
     # The axes of `rest` are the stack and the nodes of `frontier`, in the order of their modes.
     rest = backend.reshape(problem.tensor, (problem.stack, *problem.modes))
-    frontier = [number for start in range(len(problem.modes)) for number, node in enumerate(nodes) if node[:2] == (start, start + 1)]
+    frontier = [
+        number for start in range(len(problem.modes)) for number, node in enumerate(nodes) if node[:2] == (start, start + 1)
+    ]
     factors: list[Any] = [None] * len(nodes)
     for number in reversed(range(1, len(nodes))):
         children = nodes[number].children

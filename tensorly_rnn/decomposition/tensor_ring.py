@@ -32,7 +32,9 @@ def tensor_ring(problem: Problem) -> list[Any]:
     """
     backend, ranks = problem.backend, problem.rank
     if ranks[0] == 1:
-        return alternating_least_squares(problem, split_chain(backend, backend.reshape(problem.tensor, (1, *problem.modes, 1)), ranks[1:-1]))
+        return alternating_least_squares(
+            problem, split_chain(backend, backend.reshape(problem.tensor, (1, *problem.modes, 1)), ranks[1:-1])
+        )
     first, *others = problem.modes
     unfolded = backend.reshape(problem.tensor, (first, -1))
     basis, rest = truncated_svd(backend, unfolded, ranks[0] * ranks[1])

@@ -47,8 +47,8 @@ class BTMatrix(FactorizedMatrix):
     Examples
     --------
     >>> f = BTMatrix.random(((16, 4, 4, 4), (8, 20, 20, 18)), rank=(2, 4), random_state=0)
-    >>> f.rank, f.n_param, round(f.compression_ratio)
-    ((2, (4, 4, 4, 4)), 3392, 17388)
+    >>> f.rank, f.n_param
+    ((2, (4, 4, 4, 4)), 3392)
     """
 
     name = "bt"
@@ -76,7 +76,7 @@ class BTMatrix(FactorizedMatrix):
         return size["n"], tuple(size[f"r{k + 1}"] for k in range(order))
 
     @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any) -> BTRank:
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> BTRank:
         """Return ``(n_blocks, (rank_1, ..., rank_d))`` from itself, ``(n_blocks, R)`` or an int R."""
         order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
@@ -94,15 +94,15 @@ class BTMatrix(FactorizedMatrix):
         return n_blocks, (positive_int(function, "rank[1]", rank[1]),) * order
 
     @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape) -> BTRank:
+    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> BTRank:
         """Return the rank of one block that holds any matrix: the smaller side of each mode's unfolding."""
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         return 1, tuple(min(size, math.prod(sizes) // size) for size in sizes)
 
     @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, n_blocks: int = 1) -> BTRank:
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> BTRank:
         """Return equal core ranks, less where a mode allows no more."""
-        return n_blocks, tuple(min(rank, full) for full in cls.full_rank(tensorized_shape)[1])
+        return options.get("n_blocks", 1), tuple(min(rank, full) for full in cls.full_rank(tensorized_shape)[1])
 
     @classmethod
     def rank_share(cls, rank: Any) -> tuple[Any, dict[str, Any]]:

@@ -87,6 +87,7 @@ class HTMatrix(FactorizedMatrix):
     name = "ht"
     gate_modes = ("first", "last", "stack")
     stack_index = "r0"
+    options = ("root_rank",)
 
     @staticmethod
     def order_of(n_factors: int) -> int | None:
@@ -114,11 +115,12 @@ class HTMatrix(FactorizedMatrix):
         return tuple(size[f"r{k}"] for k in range(2 * order - 1))
 
     @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, root_rank: int | None = None) -> HTRank:
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> HTRank:
         """Return one rank a node from itself, ``(leaf, node)`` or an int for both."""
         order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
-        root = None if root_rank is None else positive_int(function, "root_rank", root_rank)
+        given = options.get("root_rank")
+        root = None if given is None else positive_int(function, "root_rank", given)
         if isinstance(rank, (tuple, list)) and len(rank) == 2 * order - 1:
             ranks = positive_ints(function, "rank", rank)
             if root is not None and ranks[0] != root:
@@ -141,16 +143,16 @@ class HTMatrix(FactorizedMatrix):
         return (root or 1, *inner)
 
     @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape, root_rank: int = 1) -> HTRank:
+    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> HTRank:
         """Return the ranks of a tree that holds any stack of matrices: the smaller side of every cut."""
-        root = positive_int(f"{cls.__name__}.validate_rank", "root_rank", root_rank)
+        root = positive_int(f"{cls.__name__}.validate_rank", "root_rank", options.get("root_rank") or 1)
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         total = root * math.prod(sizes)
         below = [math.prod(sizes[node.start : node.stop]) for node in balanced_tree(len(sizes))]
         return (root, *(min(inside, total // inside) for inside in below[1:]))
 
     @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, root_rank: int = 1) -> HTRank:
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> HTRank:
         """Return equal ranks at all nodes but the root, less where the cut allows no more."""
-        root, *others = cls.full_rank(tensorized_shape, root_rank=root_rank)
+        root, *others = cls.full_rank(tensorized_shape, **options)
         return (root, *(min(rank, full) for full in others))

@@ -72,7 +72,7 @@ class TRMatrix(FactorizedMatrix):
         return tuple(size[f"r{k % order}"] for k in range(order + 1))
 
     @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any) -> TRRank:
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> TRRank:
         """Return the ranks around the ring, from an int for all or the tuple itself."""
         order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
@@ -94,13 +94,13 @@ class TRMatrix(FactorizedMatrix):
         return ranks
 
     @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape) -> TRRank:
+    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> TRRank:
         """Return the ranks of a ring that holds any matrix: with end rank 1 it is a chain, and none is smaller."""
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
 
     @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int) -> TRRank:
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> TRRank:
         """Return equal ranks around the ring, at most what all other modes together can tell apart."""
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         most = 1 if len(sizes) == 1 else max(sizes) * min(sizes)

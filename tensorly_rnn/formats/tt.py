@@ -69,7 +69,7 @@ class TTMatrix(FactorizedMatrix):
         return tuple(size[f"r{k}"] for k in range(order + 1))
 
     @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any) -> TTRank:
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> TTRank:
         """Return the ranks along the chain, from an int for all inner ones or the tuple itself."""
         order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
@@ -86,12 +86,12 @@ class TTMatrix(FactorizedMatrix):
         return (1, *(r,) * (order - 1), 1)
 
     @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape) -> TTRank:
+    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> TTRank:
         """Return the ranks of a chain that holds any matrix: the smaller side of every cut."""
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
 
     @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int) -> TTRank:
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> TTRank:
         """Return equal inner ranks, less where the cut allows no more."""
         return tuple(min(rank, full) for full in cls.full_rank(tensorized_shape))

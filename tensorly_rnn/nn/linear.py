@@ -114,7 +114,12 @@ class FactorizedLinear(nn.Module):
             raise TypeError(f"from_linear: linear must be a torch.nn.Linear; got {type(linear).__name__}.")
         options = {"device": linear.weight.device, "dtype": linear.weight.dtype, **options}
         layer = cls(
-            linear.in_features, linear.out_features, linear.bias is not None, factorization=factorization, rank=rank, **options
+            linear.in_features,
+            linear.out_features,
+            linear.bias is not None,
+            factorization=factorization,
+            rank=rank,
+            **options,
         )
         layer.weight.load_matrices(linear.weight)
         if layer.bias is not None:
@@ -125,9 +130,7 @@ class FactorizedLinear(nn.Module):
     def to_linear(self) -> nn.Linear:
         """Return a dense layer with the reconstructed weight; nothing is shared with it."""
         like = self.weight.factors[0]
-        linear = nn.Linear(
-            self.in_features, self.out_features, self.bias is not None, device=like.device, dtype=like.dtype
-        )
+        linear = nn.Linear(self.in_features, self.out_features, self.bias is not None, device=like.device, dtype=like.dtype)
         with torch.no_grad():
             linear.weight.copy_(self.weight.matrix())
             if self.bias is not None:

@@ -155,6 +155,7 @@ class FactorizedLSTM(nn.Module):
             if ".factors." not in name:
                 nn.init.uniform_(parameter, -bound, bound)
         for module in self.children():
+            assert isinstance(module, FactorizedWeight)
             module.reset(bound / math.sqrt(3))
 
     def forward(self, input: Tensor, hx: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
@@ -284,7 +285,14 @@ class FactorizedLSTM(nn.Module):
     def extra_repr(self) -> str:
         """Settings other than torch's defaults, and the way of decomposing."""
         shown = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False, "proj_size": 0}
+        defaults = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+            "proj_size": 0,
+        }
         shown += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
         return ", ".join([*shown, f"factorization={self.factorization!r}", f"decompose={self.decompose!r}"])
 
@@ -325,9 +333,7 @@ class FactorizedLSTM(nn.Module):
     def _all_suffixes(self) -> tuple[str, ...]:
         return tuple(suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer))
 
-    def _weight(
-        self, widths: tuple[int, ...], out_modes: Any, in_modes: Any, settings: dict[str, Any]
-    ) -> FactorizedWeight:
+    def _weight(self, widths: tuple[int, ...], out_modes: Any, in_modes: Any, settings: dict[str, Any]) -> FactorizedWeight:
         return FactorizedWeight(self.hidden_size, widths, out_modes=out_modes, in_modes=in_modes, **settings)
 
     def _add_parameter(self, name: str, shape: tuple[int, ...], context: dict[str, Any]) -> None:
@@ -336,11 +342,15 @@ class FactorizedLSTM(nn.Module):
     def _check_input(self, input: Tensor) -> None:
         name = type(self).__name__
         if isinstance(input, PackedSequence):
-            raise TypeError(f"{name}: input must be a tensor; packed sequences are not taken. Pad it with pad_packed_sequence.")
+            raise TypeError(
+                f"{name}: input must be a tensor; packed sequences are not taken. Pad it with pad_packed_sequence."
+            )
         if not isinstance(input, Tensor):
             raise TypeError(f"{name}: input must be a tensor; got {type(input).__name__}.")
         if input.dim() not in (2, 3):
-            raise ValueError(f"{name}: input must have 2 or 3 axes; expected (L, N, H_in) or (L, H_in), got {tuple(input.shape)}.")
+            raise ValueError(
+                f"{name}: input must have 2 or 3 axes; expected (L, N, H_in) or (L, H_in), got {tuple(input.shape)}."
+            )
         if input.shape[-1] != self.input_size:
             raise ValueError(
                 f"{name}: input must have input_size features; expected {self.input_size}, got {input.shape[-1]} "

@@ -89,9 +89,7 @@ class FactorizedWeight(nn.Module):
         options = {"root_rank": n_gates} if self.gate_mode == "stack" else {}
         self._rank = self.format.validate_rank(self.tensorized_shape, rank, **options)
         shapes = self.network.factor_shapes
-        self.factors = nn.ParameterList(
-            nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes
-        )
+        self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 
     @property
     def network(self) -> Network:
@@ -254,8 +252,7 @@ class FactorizedWeight(nn.Module):
         if first == slice(0, mode):
             return [{**slices, outputs[0]: slice(0, mode * self.n_gates)}]
         return [
-            {**slices, outputs[0]: slice(gate * mode + first.start, gate * mode + first.stop)}
-            for gate in range(self.n_gates)
+            {**slices, outputs[0]: slice(gate * mode + first.start, gate * mode + first.stop)} for gate in range(self.n_gates)
         ]
 
 
@@ -265,7 +262,11 @@ def default_order(rows: int, columns: int) -> int:
 
 
 def _modes(
-    rows: int, columns: int, out_modes: Sequence[int] | None, in_modes: Sequence[int] | None, names: tuple[str, str, str]
+    rows: int,
+    columns: int,
+    out_modes: Sequence[int] | None,
+    in_modes: Sequence[int] | None,
+    names: tuple[str, str, str],
 ) -> TensorizedShape:
     """Both sides' modes: as given where they are, balanced where not; checked against the sizes."""
     caller, out_name, in_name = names

@@ -1,0 +1,201 @@
+"""What a format says of itself: how its factors are indexed and what its ranks mean. The rest follows."""
+
+import math
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tensorly_rnn.contraction import Indices
+from tensorly_rnn.network import Network
+from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
+
+Rank = Any  # each format's own canonical tuple
+
+
+class Format(ABC):
+    """Index names and ranks of a format, and the networks they make."""
+
+    name: ClassVar[str]
+    #: Where the gates of a recurrent layer may go: on the first or last output mode, or on a stack; the default first.
+    gate_modes: ClassVar[tuple[str, ...]] = ("first", "last")
+    #: Index that stacks several matrices, rows stack-major; only where a format has one.
+    stack_index: ClassVar[str | None] = None
+    #: Keywords that a rank takes besides; ``root_rank`` is the size of the stack where there is one.
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @staticmethod
+    @abstractmethod
+    def order_of(n_factors: int) -> int | None:
+        """Return the number of modes of a matrix with that many factors, or None if there is none."""
+
+    @staticmethod
+    @abstractmethod
+    def indices(order: int) -> tuple[Indices, ...]:
+        """Return the index names of every factor's axes, with ``j1..jd`` for outputs and ``i1..id`` for inputs."""
+
+    @classmethod
+    @abstractmethod
+    def rank_sizes(cls, rank: Rank) -> dict[str, int]:
+        """Return the size of every rank index under a canonical rank."""
+
+    @classmethod
+    @abstractmethod
+    def rank_from_sizes(cls, size: dict[str, int], order: int) -> Rank:
+        """Return the canonical rank, given the size of every rank index."""
+
+    @classmethod
+    @abstractmethod
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> Rank:
+        """Return the canonical rank for one given as int or in the format's own form."""
+
+    @classmethod
+    @abstractmethod
+    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> Rank:
+        """Return the smallest rank that reproduces any matrix."""
+
+    @classmethod
+    @abstractmethod
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> Rank:
+        """Return the rank with all entries equal to `rank`, or to what is useful where that is less."""
+
+    @classmethod
+    def rank_share(cls, rank: Any) -> tuple[Any, dict[str, Any]]:
+        """Split a rank given as a share of the dense parameters into the share and options of `uniform_rank`."""
+        return rank, {}
+
+    @classmethod
+    def validate_rank(cls, tensorized_shape: Any, rank: Any = "same", **options: Any) -> Rank:
+        r"""Return a rank in the format's canonical form.
+
+        Parameters
+        ----------
+        tensorized_shape : (tuple of int, tuple of int)
+            ``(out_modes, in_modes)``
+        rank : 'full', 'same', float, int or the format's own form
+            ``'full'`` reproduces any matrix. A float is a share of the dense parameters, an upper bound: the largest
+            uniform rank within it is taken. ``'same'`` is 1.0.
+        **options
+            The format's own (``root_rank`` of HT).
+
+        Returns
+        -------
+        tuple
+            Canonical rank, made of plain ints.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rank is of another form or length, not positive, or a budget below the format's minimum.
+        """
+        tensorized_shape = validate_tensorized_shape(f"{cls.__name__}.validate_rank", tensorized_shape)
+        function = f"{cls.__name__}.validate_rank"
+        for option in options:
+            if option not in cls.options:
+                raise TypeError(
+                    f"{function}: {option} must be an option of the format {cls.name!r}; "
+                    f"expected {cls.options or 'none'}, got {option}={options[option]!r}."
+                )
+        if isinstance(rank, str):
+            if rank not in ("full", "same"):
+                raise ValueError(f"{function}: rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
+            if rank == "full":
+                return cls.full_rank(tensorized_shape, **options)
+            rank = 1.0
+        share, more = cls.rank_share(rank)
+        if isinstance(share, (float, np.floating)):
+            return cls._budget_rank(tensorized_shape, float(share), **more, **options)
+        return cls.explicit_rank(tensorized_shape, rank, **options)
+
+    @classmethod
+    def _budget_rank(cls, tensorized_shape: TensorizedShape, share: float, **options: Any) -> Rank:
+        function = f"{cls.__name__}.validate_rank"
+        if not (math.isfinite(share) and share > 0):
+            raise ValueError(f"{function}: rank as a share of the dense parameters must be positive and finite; got {share}.")
+
+        def n_param(rank: int) -> int:
+            return cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, rank, **options)).n_param
+
+        smallest = cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options))
+        dense = math.prod(smallest.shape)
+        budget = math.floor(share * dense)
+        if smallest.n_param > budget:
+            raise ValueError(
+                f"{function}: rank {share} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
+                f"parameters (a share of {smallest.n_param / dense:.3g}), got {budget}. Ask for more, or choose other modes."
+            )
+        low, high = 1, 2
+        while n_param(high) <= budget and n_param(high) > n_param(low):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if n_param(middle) <= budget else (low, middle)
+        return cls.uniform_rank(tensorized_shape, low, **options)
+
+    @classmethod
+    def make_network(cls, tensorized_shape: TensorizedShape, rank: Rank) -> Network:
+        """Return the network of the format for canonical arguments; cached."""
+        return _network(cls, tensorized_shape, rank)
+
+    @classmethod
+    def network_of_shapes(cls, shapes: tuple[tuple[int, ...], ...]) -> Network:
+        """Return the network that factors of these shapes form; cached.
+
+        Raises
+        ------
+        ValueError
+            Naming the first factor that does not fit.
+        """
+        return _network_of_shapes(cls, shapes)
+
+
+@lru_cache(maxsize=1024)
+def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -> Network:
+    out_modes, in_modes = tensorized_shape
+    sizes = dict(cls.rank_sizes(rank))
+    sizes |= {f"j{k + 1}": mode for k, mode in enumerate(out_modes)}
+    sizes |= {f"i{k + 1}": mode for k, mode in enumerate(in_modes)}
+    return _open_network(cls, len(in_modes), sizes)
+
+
+@lru_cache(maxsize=1024)
+def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -> Network:
+    """The network that factors of these shapes form, or an error naming the first that does not fit."""
+    order = cls.order_of(len(shapes))
+    if order is None:
+        raise ValueError(
+            f"{cls.__name__}: factors must form a network; {len(shapes)} factors do not. Give one a core or node."
+        )
+    sizes: dict[str, int] = {}
+    first: dict[str, int] = {}
+    expected = cls.indices(order)
+    for number, (indices, shape) in enumerate(zip(expected, shapes)):
+        if len(shape) != len(indices):
+            raise ValueError(
+                f"{cls.__name__}: factors must have one axis an index; expected {len(indices)} axes {indices}, "
+                f"got shape {shape} (at factors[{number}])."
+            )
+        for index, size in zip(indices, shape):
+            if size < 1:
+                raise ValueError(f"{cls.__name__}: factors must not be empty; got shape {shape} (at factors[{number}]).")
+            if sizes.setdefault(index, size) != size:
+                raise ValueError(
+                    f"{cls.__name__}: factors must agree on the size of index {index}; expected {sizes[index]} as in "
+                    f"factors[{first[index]}], got {size} in shape {shape} (at factors[{number}])."
+                )
+            first.setdefault(index, number)
+    network = _open_network(cls, order, sizes)
+    rank = cls.rank_from_sizes(sizes, order)
+    cls.explicit_rank((network.out_modes[-order:], network.in_modes), rank)
+    return network
+
+
+def _open_network(cls: type[Format], order: int, sizes: dict[str, int]) -> Network:
+    stacked = (cls.stack_index,) if cls.stack_index else ()
+    return Network(
+        factors=cls.indices(order),
+        outputs=(*stacked, *(f"j{k + 1}" for k in range(order))),
+        inputs=tuple(f"i{k + 1}" for k in range(order)),
+        sizes=tuple(sorted(sizes.items())),
+    )

@@ -1,0 +1,45 @@
+"""Random factors: normal draws, scaled so that the reconstruction has the standard deviation asked for."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn import operations
+from tensorly_rnn._checks import positive_int
+from tensorly_rnn.network import Network
+
+RandomState = None | int | np.random.Generator | np.random.RandomState
+
+
+def unit_factors(network: Network, generator: np.random.Generator | np.random.RandomState) -> list[np.ndarray]:
+    """Draw normal factors such that the entries of the reconstruction have variance 1 in expectation."""
+    opened = {*network.outputs, *network.inputs}
+    # An entry of W sums prod(rank sizes) products of one entry a factor.
+    terms = math.prod(n for index, n in network.sizes if index not in opened)
+    std = terms ** (-0.5 / len(network.factors))
+    return [std * generator.standard_normal(shape) for shape in network.factor_shapes]
+
+
+def scaled_factors(backend: Any, network: Network, factors: Sequence[Any], std: float) -> list[Any]:
+    """Scale all factors alike so that ``||W||_F / sqrt(rows * columns)`` is `std`."""
+    measured = math.sqrt(float(operations.squared_norm(backend, network, factors)) / math.prod(network.shape))
+    scale = (std / measured) ** (1 / len(factors)) if measured else 0.0
+    return [factor * scale for factor in factors]
+
+
+def as_generator(function: str, random_state: RandomState) -> np.random.Generator | np.random.RandomState:
+    """Return a generator of random numbers of its own: NumPy's global one is never used."""
+    if isinstance(random_state, (np.random.Generator, np.random.RandomState)):
+        return random_state
+    if random_state is None:
+        return np.random.default_rng()
+    try:
+        seed = positive_int(function, "random_state", int(random_state) + 1) - 1
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{function}: random_state must be a seed or a generator; expected a non-negative int, "
+            f"numpy.random.Generator, RandomState or None, got {random_state!r}."
+        ) from None
+    return np.random.default_rng(seed)

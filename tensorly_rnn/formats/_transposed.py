@@ -1,0 +1,74 @@
+"""The transpose of a factorized matrix, and products with vectors and matrices from either side."""
+
+from typing import TYPE_CHECKING, Any
+
+from tensorly_rnn import operations
+from tensorly_rnn._backend import backend_name
+from tensorly_rnn.tensorize import pad_blocks
+
+if TYPE_CHECKING:
+    from tensorly_rnn.formats._matrix import FactorizedMatrix
+
+
+class Transposed:
+    """The transpose of a factorized matrix, on the same factors."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, matrix: "FactorizedMatrix") -> None:
+        self._matrix = matrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self._matrix.shape
+        return columns, rows
+
+    @property
+    def T(self) -> "FactorizedMatrix":  # noqa: N802 - as arrays spell it
+        """The matrix itself."""
+        return self._matrix
+
+    def to_matrix(self) -> Any:
+        """Return the dense matrix of shape `shape`."""
+        return self._matrix.backend.transpose(self._matrix.to_matrix(), (1, 0))
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return ``W^T @ other`` for a vector or a matrix."""
+        return apply_to_columns(self._matrix.backend, other, self._apply)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        """Return ``other @ W^T`` for a vector or a matrix."""
+        return self._matrix.apply(other)
+
+    def _apply(self, y: Any) -> Any:
+        """Return ``y W``."""
+        f = self._matrix
+        backend = f._check_operand("__rmatmul__", "the other operand", y, f.shape[0])
+        padded = pad_blocks(backend, y, f.network.shape[0], f.stack)
+        return operations.apply(backend, f.network.transposed, f.factors, padded)[..., : f.shape[1]]
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Let ``tensor @ f.T`` reach `__rmatmul__`."""
+        return torch_matmul(function, args)
+
+    def __repr__(self) -> str:
+        return f"{self._matrix!r}.T"
+
+
+def apply_to_columns(backend: Any, other: Any, apply: Any) -> Any:
+    """Apply a map of rows to the columns of a vector or a matrix."""
+    if len(other.shape) == 1:
+        return apply(other)
+    if len(other.shape) != 2:
+        raise ValueError(f"__matmul__: the other operand must be a vector or a matrix; got shape {tuple(other.shape)}.")
+    return backend.transpose(apply(backend.transpose(other, (1, 0))), (1, 0))
+
+
+def torch_matmul(function: Any, args: Any) -> Any:
+    left_operand = args[0] if args else None
+    name = getattr(function, "__name__", str(function))
+    if name in ("matmul", "__matmul__", "__rmatmul__") and len(args) == 2 and backend_name(left_operand) == "pytorch":
+        return args[1].__rmatmul__(left_operand)
+    return NotImplemented
