@@ -77,7 +77,9 @@ def factorize(
     >>> bool(f.relative_error(weight) < 1e-13)
     True
     """
-    backend = _check_matrix(matrix)
+    # Outside any autograd graph.
+    detached = matrix.detach() if hasattr(matrix, "detach") else matrix
+    backend = _check_matrix(detached)
     cls = get_format(format, "factorize")
     modes = validate_tensorized_shape("factorize", tensorized_shape)
     asked = cls.validate_rank(modes, rank, **options)
@@ -89,7 +91,7 @@ def factorize(
     shape = validate_shape("factorize", tuple(int(n) for n in matrix.shape), network.shape, stack)
     problem = Problem(
         backend=backend,
-        tensor=_as_tensor(backend, _working_copy(backend, matrix), network.shape, modes, stack),
+        tensor=_as_tensor(backend, _at_least_single(backend, detached), network.shape, modes, stack),
         format=cls,
         rank=asked,
         generator=as_generator("factorize", random_state),
@@ -131,12 +133,11 @@ def _check_matrix(matrix: Any) -> Any:
     return backend
 
 
-def _working_copy(backend: Any, matrix: Any) -> Any:
-    """The matrix outside any autograd graph, in at least single precision."""
-    detached = matrix.detach() if hasattr(matrix, "detach") else matrix
+def _at_least_single(backend: Any, matrix: Any) -> Any:
+    """Return half precision in single precision, which decompositions need."""
     if "float16" not in str(matrix.dtype):
-        return detached
-    return backend.tensor(detached, **{**_context(backend, detached), "dtype": backend.float32})
+        return matrix
+    return backend.tensor(matrix, **{**_context(backend, matrix), "dtype": backend.float32})
 
 
 def _context(backend: Any, array: Any) -> dict[str, Any]:

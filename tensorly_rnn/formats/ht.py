@@ -119,8 +119,7 @@ class HTMatrix(FactorizedMatrix):
         """Return one rank a node from itself, ``(leaf, node)`` or an int for both."""
         order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
-        given = options.get("root_rank")
-        root = None if given is None else positive_int(function, "root_rank", given)
+        root = cls._root_rank(options)
         if isinstance(rank, (tuple, list)) and len(rank) == 2 * order - 1:
             ranks = positive_ints(function, "rank", rank)
             if root is not None and ranks[0] != root:
@@ -145,7 +144,7 @@ class HTMatrix(FactorizedMatrix):
     @classmethod
     def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> HTRank:
         """Return the ranks of a tree that holds any stack of matrices: the smaller side of every cut."""
-        root = positive_int(f"{cls.__name__}.validate_rank", "root_rank", options.get("root_rank") or 1)
+        root = cls._root_rank(options) or 1
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         total = root * math.prod(sizes)
         below = [math.prod(sizes[node.start : node.stop]) for node in balanced_tree(len(sizes))]
@@ -156,3 +155,8 @@ class HTMatrix(FactorizedMatrix):
         """Return equal ranks at all nodes but the root, less where the cut allows no more."""
         root, *others = cls.full_rank(tensorized_shape, **options)
         return (root, *(min(rank, full) for full in others))
+
+    @classmethod
+    def _root_rank(cls, options: dict[str, Any]) -> int | None:
+        given = options.get("root_rank")
+        return None if given is None else positive_int(f"{cls.__name__}.validate_rank", "root_rank", given)

@@ -1,0 +1,134 @@
+"""One row a format: its reference, its count as the papers write it, how ranks are drawn, and ranks that must fail."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests import reference
+
+RANKS = st.integers(1, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    reference: Callable[[list], Any]
+    # Parameters from the sizes p_k = m_k n_k and the canonical rank, written as in the papers.
+    count: Callable[[list[int], Any], int]
+    # Strategy of canonical ranks for a number of modes.
+    ranks: Callable[[int], st.SearchStrategy]
+    # Canonical ranks for a few fixed shapes, for backends that compile anew for every shape.
+    pool: dict[Any, Any]
+    # Ranks for three modes that must be refused: the rank, the error, part of its message.
+    wrong_ranks: tuple[tuple[Any, type[Exception], str], ...]
+    # Factor by which truncation may miss the best error, for d modes; None where none is known.
+    bound: Callable[[int], float] | None = None
+    options: tuple[dict[str, Any], ...] = field(default=({},))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _chain_count(sizes, rank):
+    return sum(rank[k] * size * rank[k + 1] for k, size in enumerate(sizes))
+
+
+def _block_term_count(sizes, rank):
+    n_blocks, ranks = rank
+    return n_blocks * (sum(size * r for size, r in zip(sizes, ranks)) + math.prod(ranks))
+
+
+def _tree_count(sizes, rank):
+    queue, total, numbers = [sizes], 0, iter(range(1, len(rank)))
+    for node, span in enumerate(queue):
+        if len(span) == 1:
+            total += rank[node] * span[0]
+        else:
+            left, right = next(numbers), next(numbers)
+            total += rank[node] * rank[left] * rank[right]
+            queue += [span[: len(span) // 2], span[len(span) // 2 :]]
+    return total
+
+
+def _ring_ranks(order):
+    if order == 1:
+        return st.just((1, 1))
+    return st.tuples(*[RANKS] * order).map(lambda ranks: (*ranks, ranks[0]))
+
+
+def _pool(*ranks):
+    return dict(zip((((2,), (3,)), ((2, 3), (3, 2)), ((2, 3, 1), (3, 1, 2))), ranks))
+
+
+_COMMON_WRONG = (
+    (0, ValueError, "rank must be a positive integer; expected at least 1, got 0"),
+    (-2, ValueError, "expected at least 1, got -2"),
+    (True, TypeError, "got True of type bool"),
+    (None, TypeError, "got None of type NoneType"),
+    ("half", ValueError, "expected 'full', 'same' or numbers, got 'half'"),
+    (float("nan"), ValueError, "must be positive and finite; got nan"),
+    (-0.5, ValueError, "must be positive and finite; got -0.5"),
+    (1e-9, ValueError, "expected a budget of at least"),
+)
+
+CASES = (
+    Case(
+        "tt",
+        reference.chain,
+        _chain_count,
+        lambda order: st.tuples(*[RANKS] * (order - 1)).map(lambda ranks: (1, *ranks, 1)),
+        _pool((1, 1), (1, 3, 1), (1, 2, 3, 1)),
+        (
+            *_COMMON_WRONG,
+            ((1, 2, 1), ValueError, "rank must have 4 entries; expected 4, got 3"),
+            ((2, 2, 2, 2), ValueError, "must begin and end with 1"),
+            ((1, 2, 0, 1), ValueError, r"rank\[2\] must be a positive integer; expected at least 1, got 0"),
+            ((1, 2, 1.5, 1), TypeError, r"rank\[2\] must be a positive integer; expected int, got 1.5 of type float"),
+        ),
+        bound=lambda order: math.sqrt(order - 1),
+    ),
+    Case(
+        "tr",
+        reference.chain,
+        _chain_count,
+        _ring_ranks,
+        _pool((1, 1), (3, 2, 3), (2, 1, 3, 2)),
+        (
+            *_COMMON_WRONG,
+            ((2, 2, 2), ValueError, "rank must have 4 entries; expected 4, got 3"),
+            ((2, 3, 2, 3), ValueError, "must close the ring"),
+            ((2, -3, 2, 2), ValueError, r"rank\[1\] must be a positive integer; expected at least 1, got -3"),
+        ),
+    ),
+    Case(
+        "bt",
+        reference.block_term,
+        _block_term_count,
+        lambda order: st.tuples(st.integers(1, 2), st.tuples(*[RANKS] * order)),
+        _pool((2, (3,)), (2, (2, 3)), (1, (1, 2, 3))),
+        (
+            *_COMMON_WRONG,
+            ((1, 2, 3), ValueError, r"must be \(n_blocks, core rank\); expected 2 entries, got 3"),
+            ((0, 2), ValueError, r"rank\[0\] must be a positive integer; expected at least 1, got 0"),
+            ((2, (1, 2)), ValueError, r"rank\[1\] must have 3 entries; expected 3, got 2"),
+            ((2, 1e-9), ValueError, "expected a budget of at least"),
+        ),
+    ),
+    Case(
+        "ht",
+        reference.hierarchical_tucker,
+        _tree_count,
+        lambda order: st.tuples(*[RANKS] * (2 * order - 1)),
+        _pool((2,), (2, 1, 3), (1, 2, 3, 2, 1)),
+        (
+            *_COMMON_WRONG,
+            ((1, 2, 3), ValueError, r"must be \(leaf, node\) or have one entry a node .*expected 2 or 5 entries, got 3"),
+            ((2, 0), ValueError, r"rank\[1\] must be a positive integer; expected at least 1, got 0"),
+        ),
+        bound=lambda order: math.sqrt(max(2 * order - 2, 1)),
+        options=({}, {"root_rank": 3}),
+    ),
+)

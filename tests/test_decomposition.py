@@ -1,0 +1,285 @@
+"""Dense to factors: exactness, bounds, dtypes, untouched inputs, and what is refused."""
+
+import itertools
+import math
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorly
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import tensorly_rnn as tlr
+from tests.backends import BACKENDS, to_numpy
+from tests.cases import CASES
+
+SHAPE = ((2, 3, 5), (5, 2, 3))
+
+with_svd_bound = pytest.mark.parametrize("case", [case for case in CASES if case.bound], ids=str)
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+@with_svd_bound
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_exactly_low_rank_is_recovered(case, backend):
+    @settings(max_examples=2 if backend.slow else 15)
+    @given(data=st.data())
+    def law(data):
+        rank = tlr.get_format(case.name).validate_rank(SHAPE, (1, 3, 4, 1) if case.name == "tt" else (2, 3, 4, 2, 3))
+        f = tlr.get_format(case.name).random(SHAPE, rank, random_state=data.draw(st.integers(0, 1000)))
+        found = tlr.factorize(backend.array(f.to_matrix()), case.name, SHAPE, rank)
+        assert found.rank == rank
+        assert found.relative_error(backend.array(f.to_matrix())) < 1e-13
+
+    law()
+
+
+def cut_errors(tensor, cuts):
+    """Root of the sum of squared singular values beyond the rank, for every cut of the axes."""
+    errors = []
+    for axes, rank in cuts:
+        rest = [axis for axis in range(tensor.ndim) if axis not in axes]
+        rows = math.prod(tensor.shape[axis] for axis in axes)
+        values = np.linalg.svd(tensor.transpose(*axes, *rest).reshape(rows, -1), compute_uv=False)
+        errors.append(math.sqrt(np.sum(values[rank:] ** 2)))
+    return errors
+
+
+def paired(dense, stack=1):
+    tensor = dense.reshape(stack, *SHAPE[0], *SHAPE[1]).transpose(0, 1, 4, 2, 5, 3, 6)
+    return tensor.reshape(stack, *(m * n for m, n in zip(*SHAPE)))
+
+
+@with_svd_bound
+@given(seed=st.integers(0, 1000), data=st.data())
+@settings(max_examples=15)
+def test_truncation_keeps_its_bound(case, seed, data):
+    # The best error of these ranks is at least that of the worst cut, and the found one within the bound of the best
+    # because its square is at most the sum of the cuts' squares.
+    rng = np.random.default_rng(seed)
+    for options in case.options:
+        stack = options.get("root_rank", 1)
+        dense = rng.normal(size=(stack * 30, 30)) @ np.diag(0.8 ** np.arange(30))
+        # Ranks that nest: none larger than the product of those beside it.
+        if case.name == "tt":
+            first = data.draw(st.integers(1, 9))
+            rank = (1, first, data.draw(st.integers(1, min(9, 6 * first))), 1)
+            cuts = [((1,), rank[1]), ((1, 2), rank[2])]
+        else:
+            left, right = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+            node = data.draw(st.integers(1, min(8, left * right)))
+            leaf = data.draw(st.integers(1, min(8, stack * node)))
+            rank = (stack, leaf, min(node, stack * leaf), left, right)
+            rank = (*rank[:3], min(left, rank[2] * right), min(right, rank[2] * left))
+            cuts = [((1,), rank[1]), ((2, 3), rank[2]), ((2,), rank[3]), ((3,), rank[4])]
+        f = tlr.factorize(dense, case.name, SHAPE, rank, **options)
+        errors = cut_errors(paired(dense, stack), cuts)
+        if stack == 1 and case.name == "ht":
+            # The root's two cuts are one and the same.
+            errors = errors[1:]
+        error = f.relative_error(dense) * np.linalg.norm(dense)
+        assert max(errors) * (1 - 1e-12) <= error <= math.sqrt(sum(e**2 for e in errors)) * (1 + 1e-9) + 1e-12
+        assert math.sqrt(len(errors)) <= case.bound(3) + 1e-12
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5, 9])
+def test_train_is_as_good_as_tensorlys(rank):
+    dense = np.random.default_rng(0).normal(size=(30, 30))
+    tensor = paired(dense)[0]
+    oracle = tensorly.tt_to_tensor(tensorly.decomposition.tensor_train(tensor, (1, rank, rank, 1)))
+    ours = tlr.factorize(dense, "tt", SHAPE, rank)
+    assert ours.relative_error(dense) == pytest.approx(np.linalg.norm(oracle - tensor) / np.linalg.norm(tensor), rel=1e-10)
+
+
+def test_one_block_is_as_good_as_tensorlys_tucker():
+    planted = tlr.BTMatrix.random(SHAPE, (1, (3, 2, 4)), random_state=1).to_matrix()
+    dense = planted + 0.3 * np.random.default_rng(0).normal(size=(30, 30))
+    tensor = paired(dense)[0]
+    oracle = tensorly.tucker_to_tensor(tensorly.decomposition.tucker(tensor, (3, 2, 4), n_iter_max=500, tol=1e-12))
+    ours = tlr.factorize(dense, "bt", SHAPE, (1, (3, 2, 4)), n_iter_max=500, tol=1e-12)
+    assert ours.relative_error(dense) <= np.linalg.norm(oracle - tensor) / np.linalg.norm(tensor) * (1 + 1e-4)
+
+
+def test_ring_is_at_least_as_good_as_tensorlys():
+    dense = np.random.default_rng(0).normal(size=(30, 30))
+    tensor = paired(dense)[0]
+    oracle = tensorly.tr_to_tensor(tensorly.decomposition.tensor_ring(tensor, (2, 3, 4, 2)))
+    ours = tlr.factorize(dense, "tr", SHAPE, (2, 3, 4, 2))
+    assert ours.rank == (2, 3, 4, 2)
+    assert ours.relative_error(dense) <= np.linalg.norm(oracle - tensor) / np.linalg.norm(tensor) + 1e-12
+
+
+def test_two_blocks_of_well_separated_factors_are_recovered():
+    recovered = 0
+    for seed in range(10):
+        f = tlr.BTMatrix.random(((3, 4, 3), (3, 2, 3)), (2, (2, 2, 2)), random_state=seed)
+        found = tlr.factorize(f.to_matrix(), "bt", f.tensorized_shape, f.rank, n_iter_max=500, tol=1e-14)
+        recovered += found.relative_error(f.to_matrix()) < 1e-7
+    assert recovered >= 6
+
+
+@every_format
+def test_more_rank_is_never_worse(case):
+    dense = np.random.default_rng(1).normal(size=(30, 30))
+    errors = [tlr.factorize(dense, case.name, SHAPE, rank).relative_error(dense) for rank in (1, 2, 3, 5)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(errors))
+    assert 0.5 < errors[0] < 1
+
+
+@every_format
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_dtype_is_kept_and_nothing_changed(case, backend):
+    dense = np.random.default_rng(2).normal(size=(30, 30))
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5), (np.float16, 1e-2)):
+        given_matrix = backend.array(dense.astype(dtype))
+        before = to_numpy(given_matrix).copy()
+        f = tlr.factorize(given_matrix, case.name, SHAPE, "full")
+        assert all(factor.dtype == given_matrix.dtype for factor in f.factors)
+        assert (to_numpy(given_matrix) == before).all()
+        rebuilt = type(f)([to_numpy(factor).astype(np.float64) for factor in f.factors]).to_matrix()
+        assert_allclose(rebuilt, before.astype(np.float64), atol=30 * tolerance)
+
+
+@every_format
+def test_bfloat16_and_parameters_of_torch(case):
+    weight = torch.nn.Parameter(torch.randn(30, 30, generator=torch.Generator().manual_seed(0)).bfloat16())
+    f = tlr.factorize(weight, case.name, SHAPE, "full")
+    assert all(factor.dtype == torch.bfloat16 and not factor.requires_grad for factor in f.factors)
+    rebuilt = type(f)([factor.double() for factor in f.factors]).to_matrix()
+    assert_allclose(rebuilt.numpy(), weight.detach().double().numpy(), atol=0.5)
+
+
+@every_format
+def test_the_callers_lists_are_not_changed(case):
+    out_modes, in_modes = [2, 3, 5], [5, 2, 3]
+    rank = {"tt": [1, 2, 2, 1], "tr": [2, 2, 2, 2], "bt": [2, [2, 2, 2]], "ht": [1, 2, 2, 2, 2]}[case.name]
+    kept = repr((out_modes, in_modes, rank))
+    f = tlr.factorize(np.random.default_rng(0).normal(size=(30, 30)), case.name, [out_modes, in_modes], rank)
+    assert repr((out_modes, in_modes, rank)) == kept
+    assert f.tensorized_shape == ((2, 3, 5), (5, 2, 3))
+
+
+@every_format
+def test_same_seed_same_result(case):
+    dense = np.random.default_rng(3).normal(size=(30, 30))
+    first, second = (tlr.factorize(dense, case.name, SHAPE, 2, random_state=4) for _ in range(2))
+    for one, two in zip(first.factors, second.factors):
+        assert (one == two).all()
+
+
+@every_format
+def test_zero_matrix_gives_zero(case):
+    f = tlr.factorize(np.zeros((30, 30)), case.name, SHAPE, 2)
+    assert (f.to_matrix() == 0).all()
+    assert f.relative_error(np.zeros((30, 30))) == 0.0
+    assert f.relative_error(np.ones((30, 30))) == 1.0
+    g = type(f).random(SHAPE, 2, random_state=0)
+    assert g.relative_error(np.zeros((30, 30))) == math.inf
+    assert (type(f).random(SHAPE, 2, std=0.0, random_state=0).to_matrix() == 0).all()
+
+
+@pytest.mark.parametrize(("name", "asked", "got"), [("tt", "(1, 40, 40, 1)", "(1, 10, 15, 1)"), ("ht", "(1, 40, 40, 40, 40)", "(1, 10, 10, 6, 15)"), ("bt", "(1, (40, 40, 40))", "(1, (10, 6, 15))")])
+def test_rank_above_the_sizes_is_clipped_with_a_warning(name, asked, got):
+    dense = np.random.default_rng(5).normal(size=(30, 30))
+    with pytest.warns(UserWarning, match="rank was clipped") as caught:
+        f = tlr.factorize(dense, name, SHAPE, 40)
+    assert f"asked for {asked}, got {got}" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    assert f.relative_error(dense) < 1e-13
+    assert tlr.n_param(name, SHAPE, 40) > f.n_param
+
+
+def test_global_backend_does_not_matter():
+    dense = torch.randn(30, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    f = tlr.factorize(dense, "ht", SHAPE, "full")
+    assert isinstance(f.factors[0], torch.Tensor)
+    with tensorly.backend_context("jax"):
+        g = tlr.factorize(dense, "ht", SHAPE, "full")
+    assert isinstance(g.factors[0], torch.Tensor)
+    assert (g.to_matrix() == f.to_matrix()).all()
+
+
+@pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.asarray], ids=["numpy", "pytorch", "jax"])
+def test_bad_matrices_are_refused(array):
+    good = np.random.default_rng(0).normal(size=(6, 15))
+    modes = ((2, 3), (3, 5))
+    for bad in (np.nan, np.inf, -np.inf):
+        matrix = good.copy()
+        matrix[3, 4] = bad
+        with pytest.raises(ValueError, match="factorize: matrix must be finite; expected numbers, got NaN or infinity"):
+            tlr.factorize(array(matrix), "tt", modes, 2)
+    with pytest.raises(TypeError, match="matrix must be real floating point; expected a float dtype, got .*int64.*matrix.astype"):
+        tlr.factorize(array(np.arange(90).reshape(6, 15)), "tt", modes, 2)
+    with pytest.raises(TypeError, match="matrix must be real floating point; .*complex"):
+        tlr.factorize(array(good + 1j), "tt", modes, 2)
+    with pytest.raises(TypeError, match="matrix must be real floating point; .*bool"):
+        tlr.factorize(array(good > 0), "tt", modes, 2)
+    with pytest.raises(ValueError, match=r"matrix must have two axes; expected \(rows, columns\), got shape \(90,\)"):
+        tlr.factorize(array(good.reshape(-1)), "tt", modes, 2)
+    with pytest.raises(ValueError, match=r"matrix must not be empty; .* got shape \(0, 15\)"):
+        tlr.factorize(array(good[:0]), "tt", modes, 2)
+
+
+@every_format
+def test_bad_arguments_are_refused(case):
+    good, name = np.random.default_rng(0).normal(size=(6, 15)), case.name
+    with pytest.raises(TypeError, match="matrix must be an array of a TensorLy backend; .* got list.*numpy.asarray"):
+        tlr.factorize(good.tolist(), name, ((2, 3), (3, 5)), 2)
+    with pytest.raises(ValueError, match="expected out modes with a product of at least 6 rows, got 4"):
+        tlr.factorize(good, name, ((2, 2), (3, 5)), 2)
+    with pytest.raises(ValueError, match="expected in modes with a product of at least 15 columns, got 12.*padded with zeros"):
+        tlr.factorize(good, name, ((2, 3), (3, 4)), 2)
+    with pytest.raises(ValueError, match=r"must pair every out mode with an in mode; .* got 2 out modes \(2, 3\) and 1 in modes \(15,\).*separate_modes"):
+        tlr.factorize(good, name, ((2, 3), (15,)), 2)
+    with pytest.raises(ValueError, match=r"tensorized_shape\[0\]\[1\] must be a positive integer; expected at least 1, got 0"):
+        tlr.factorize(good, name, ((2, 0), (3, 5)), 2)
+    with pytest.raises(TypeError, match=r"tensorized_shape\[1\]\[0\] must be a positive integer; expected int, got 3.0 of type float"):
+        tlr.factorize(good, name, ((2, 3), (3.0, 5)), 2)
+    with pytest.raises(ValueError, match="tensorized_shape must be a pair of mode sequences; expected 2 entries, got 3"):
+        tlr.factorize(good, name, (2, 3, 15), 2)
+    with pytest.raises(TypeError, match=r"tensorized_shape must be a pair .* got 6 of type int"):
+        tlr.factorize(good, name, 6, 2)
+    with pytest.raises(ValueError, match=r"tensorized_shape\[0\] must not be empty"):
+        tlr.factorize(good, name, ((), ()), 2)
+    with pytest.raises(ValueError, match="n_iter_max must be a positive integer"):
+        tlr.factorize(good, name, ((2, 3), (3, 5)), 2, n_iter_max=0)
+    with pytest.raises(ValueError, match="tol must be a number of at least 0; got -1"):
+        tlr.factorize(good, name, ((2, 3), (3, 5)), 2, tol=-1)
+    with pytest.raises(TypeError, match="random_state must be a seed or a generator; .* got 'seed'"):
+        tlr.factorize(good, name, ((2, 3), (3, 5)), 2, random_state="seed")
+
+
+def test_unknown_format_is_refused():
+    with pytest.raises(ValueError, match=r"factorize: format must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"):
+        tlr.factorize(np.ones((6, 15)), "cp", ((2, 3), (3, 5)), 2)
+    with pytest.raises(TypeError, match="format must be a name; .* got 3 of type int"):
+        tlr.n_param(3, ((2, 3), (3, 5)), 2)
+
+
+def test_rows_that_do_not_divide_into_the_stack_are_refused():
+    with pytest.raises(ValueError, match="must have rows that divide into the stack; expected a multiple of 4, got 22"):
+        tlr.factorize(np.ones((22, 15)), "ht", ((2, 3), (3, 5)), 2, root_rank=4)
+    with pytest.raises(ValueError, match="root_rank must agree with the root's entry of rank; expected 2, got 3"):
+        tlr.factorize(np.ones((12, 15)), "ht", ((2, 3), (3, 5)), (2, 2, 2), root_rank=3)
+    with pytest.raises(ValueError, match="root_rank must be a positive integer; expected at least 1, got 0"):
+        tlr.n_param("ht", ((2, 3), (3, 5)), 2, root_rank=0)
+    with pytest.raises(TypeError, match="root_rank must be an option of the format 'tt'; expected none, got root_rank=2"):
+        tlr.n_param("tt", ((2, 3), (3, 5)), 2, root_rank=2)
+
+
+def test_numpy_integers_are_taken_everywhere():
+    modes = (tuple(np.array([2, 3])), tuple(np.array([3, 5], dtype=np.uint8)))
+    f = tlr.factorize(np.random.default_rng(0).normal(size=(6, 15)), "bt", modes, (np.int64(2), np.int32(2)), random_state=np.int64(1))
+    assert f.rank == (2, (2, 2))
+    assert all(type(n) is int for n in (f.rank[0], *f.rank[1], *f.tensorized_shape[0], *f.tensorized_shape[1], f.n_param))
+
+
+def test_warnings_are_the_users_to_silence():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tlr.factorize(np.random.default_rng(0).normal(size=(6, 15)), "tt", ((2, 3), (3, 5)), 2)
+    assert caught == []
