@@ -1,0 +1,96 @@
+"""Plans: right on any network, with the costs they state, and the same object for the same question."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from tensorly.backend import BackendManager
+
+import tensorly_rnn as tlr
+from tensorly_rnn.contraction import execute, plan
+from tests.cases import CASES
+from tests.strategies import factorized
+
+NUMPY = BackendManager.load_backend("numpy")
+
+
+@st.composite
+def networks(draw):
+    """Any network: shared, batched and open indices over up to five operands, every index in two places at least."""
+    names = "bcdefg"[: draw(st.integers(1, 6))]
+    count = draw(st.integers(1, 5))
+    places = {
+        name: draw(st.sets(st.integers(0, count), min_size=min(2, count + 1), max_size=count + 1)) for name in names
+    }
+    operands = tuple(tuple(draw(st.permutations([n for n in names if k in places[n]]))) for k in range(count))
+    output = tuple(draw(st.permutations([n for n in names if count in places[n]])))
+    sizes = tuple((name, draw(st.integers(1, 4))) for name in names)
+    return operands, output, sizes
+
+
+@given(networks(), st.integers(0, 100))
+def test_plan_equals_einsum(network, seed):
+    operands, output, sizes = network
+    size, rng = dict(sizes), np.random.default_rng(seed)
+    arrays = [rng.normal(size=[size[index] for index in indices]) for indices in operands]
+    equation = ",".join("".join(indices) for indices in operands) + "->" + "".join(output)
+    found = execute(plan(operands, output, sizes), NUMPY, arrays)
+    assert found.shape == tuple(size[index] for index in output)
+    assert_allclose(found, np.einsum(equation, *arrays), atol=1e-10)
+
+
+def test_costs_of_a_product_of_three_by_hand():
+    chain = plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", 8), ("i", 100), ("k", 2), ("j", 50)))
+    # (8 x 100)(100 x 2), then (8 x 2)(2 x 50)
+    assert sorted(step.flops for step in chain.steps) == sorted([2 * 8 * 100 * 2, 2 * 8 * 2 * 50])
+    assert chain.flops == 4800
+    assert chain.moved == (800 + 200 + 16) + (16 + 100 + 400)
+    assert chain.peak == 400
+    assert "4,800" not in str(chain) and "3,200" in str(chain)
+
+
+def test_the_same_question_gives_the_same_plan():
+    arguments = ((("b", "i"), ("i", "j")), ("b", "j"))
+    first = plan(*arguments, (("b", 3), ("i", 4), ("j", 5)))
+    assert plan(*arguments, (("j", 5), ("i", 4), ("b", 3))) is first
+    assert plan(*arguments, (("b", 4), ("i", 4), ("j", 5))) is not first
+
+
+def test_networks_that_cannot_be_planned_are_refused():
+    with pytest.raises(ValueError, match="index 'i' of size 3 must stand in two places or more"):
+        plan((("b", "i"), ("b",)), ("b",), (("b", 2), ("i", 3)))
+    with pytest.raises(ValueError, match=r"operands\[0\] must name each index once; got \('i', 'i'\)"):
+        plan((("i", "i"),), ("i",), (("i", 3),))
+    with pytest.raises(ValueError, match="output must name each index once"):
+        plan((("i",),), ("i", "i"), (("i", 3),))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@given(data=st.data(), batch=st.integers(1, 20))
+def test_cost_is_that_of_the_plan_and_backward_twice(case, data, batch):
+    f = data.draw(factorized(case))
+    applied = f.network.apply_plan(batch)
+    found = tlr.cost(case.name, f.tensorized_shape, f.rank, batch=batch)
+    assert found.forward.flops == sum(step.flops for step in applied.steps)
+    assert found.backward.flops == 2 * found.forward.flops
+    assert found.flops == 3 * found.forward.flops
+    assert found.moved == 3 * found.forward.moved
+    assert found.peak >= found.forward.peak >= batch * math.prod(f.network.out_modes)
+    assert f"{found.flops:,}" in str(found).splitlines()[-1]
+
+
+def test_applying_is_cheaper_than_the_dense_product_at_the_papers_sizes():
+    modes = ((16, 4, 4, 4), (8, 20, 20, 18))
+    dense = 2 * 96 * 1024 * 57600
+    for name, rank, share in (("tt", 4, 0.1), ("bt", (2, 4), 0.3), ("ht", (4, 5), 0.3), ("tr", 4, 0.3)):
+        found = tlr.cost(name, modes, rank, batch=96)
+        assert found.forward.flops < share * dense
+        assert found.peak < 1024 * 57600 / 4
+
+
+def test_cost_refuses_what_is_no_batch():
+    with pytest.raises(ValueError, match="cost: batch must be a positive integer; expected at least 1, got 0"):
+        tlr.cost("tt", ((2, 3), (3, 2)), 2, batch=0)
