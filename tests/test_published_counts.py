@@ -92,9 +92,8 @@ def test_whole_models_with_dense_recurrent_weights():
 
 
 def test_where_ht_is_not_the_fewest():
-    # Five modes whose sizes sum to 144, 48 of it at the ends: the setting that gives the HT paper's fig. 5, whose claim
-    # of the fewest parameters for HT fails at rank 1 and from rank 32 on.
-    modes = ((4, 4, 4, 4, 4), (6, 8, 8, 8, 6))
+    # The HT paper's fig. 5 claims the fewest parameters for HT: not at rank 1, nor from rank 32 on.
+    modes = ((4, 4, 2, 4, 2), (8, 10, 10, 9, 8))
     for rank, train, tree in ((1, 144, 148), (32, 99_840, 103_936)):
         assert tlr.n_param("tt", modes, rank) == train
         assert tlr.n_param("ht", modes, rank) == tree

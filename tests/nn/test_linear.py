@@ -1,0 +1,83 @@
+"""FactorizedLinear against torch.nn.Linear."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import tensorly_rnn as tlr
+from tensorly_rnn.nn import FactorizedLinear
+
+every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
+
+
+@every_format
+@pytest.mark.parametrize("bias", [True, False])
+def test_full_rank_reproduces_a_dense_layer_there_and_back(factorization, bias):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(11, 13, bias=bias, dtype=torch.float64)
+    layer = FactorizedLinear.from_linear(linear, factorization=factorization, rank="full")
+    for leading in ((), (3,), (0,), (2, 1)):
+        x = torch.randn(*leading, 11, dtype=torch.float64)
+        assert_close(layer(x), linear(x), atol=1e-12, rtol=0)
+    back = layer.to_linear()
+    assert repr(back) == repr(linear)
+    for one, other in zip(back.parameters(), linear.parameters()):
+        assert_close(one, other, atol=1e-12, rtol=0)
+        assert one.data_ptr() != other.data_ptr()
+
+
+@every_format
+def test_gradcheck(factorization):
+    torch.manual_seed(0)
+    layer = FactorizedLinear(5, 7, factorization=factorization, rank=2, dtype=torch.float64)
+    names = [name for name, _ in layer.named_parameters()]
+    x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, *parameters: torch.func.functional_call(layer, dict(zip(names, parameters)), (x,)),
+        (x, *layer.parameters()),
+    )
+
+
+@every_format
+@pytest.mark.parametrize(("in_features", "out_features"), [(11, 13), (64, 64), (7, 1)])
+def test_reset_gives_exactly_the_standard_deviation_of_torch(factorization, in_features, out_features):
+    torch.manual_seed(1)
+    layer = FactorizedLinear(in_features, out_features, factorization=factorization, rank=2)
+    std = layer.weight.matrix().square().mean().sqrt().item()
+    assert std == pytest.approx(1 / math.sqrt(3 * in_features), rel=1e-5)
+    assert layer.bias.abs().max() <= 1 / math.sqrt(in_features)
+
+
+@every_format
+def test_a_low_rank_layer_learns_a_low_rank_map(factorization):
+    torch.manual_seed(0)
+    modes = {"in_modes": (4, 4), "out_modes": (4, 4)}
+    teacher = FactorizedLinear(16, 16, factorization=factorization, rank=2, **modes)
+    student = FactorizedLinear(16, 16, factorization=factorization, rank=3, **modes)
+    x = torch.randn(256, 16)
+    y = teacher(x).detach()
+    optimizer = torch.optim.LBFGS(student.parameters(), max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (student(x) - y).square().mean()
+        loss.backward()
+        return loss
+
+    before = closure().item()
+    optimizer.step(closure)
+    assert closure().item() < 0.02 * before
+
+
+def test_bad_arguments_are_refused():
+    layer = FactorizedLinear(11, 13, factorization="tt", rank=2)
+    with pytest.raises(ValueError, match=r"input must have 11 features; expected \(..., 11\), got \(2, 12\)"):
+        layer(torch.zeros(2, 12))
+    with pytest.raises(ValueError, match="FactorizedLinear: in_modes must multiply to the size or more"):
+        FactorizedLinear(11, 13, in_modes=(2, 5), out_modes=(13, 1))
+    with pytest.raises(TypeError, match="in_features must be a positive integer; expected int, got 1.5"):
+        FactorizedLinear(1.5, 13)
+    with pytest.raises(TypeError, match="from_linear: linear must be a torch.nn.Linear; got LSTM"):
+        FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))
