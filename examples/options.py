@@ -1,0 +1,78 @@
+"""Types for argparse: values that are checked where they are typed, with a message that says what is allowed."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from comparison import System
+
+
+def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:
+    """Return a parser of positive numbers."""
+    kind = "integer" if number is int else "number"
+
+    def parse(text: str) -> int | float:
+        try:
+            value = number(text)
+        except ValueError:
+            value = 0
+        if not (value > 0 and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"expected a positive {kind}, got {text!r}")
+        return value
+
+    return parse
+
+
+def parse_device(text: str) -> torch.device:
+    """Parse the name of a device that can compute."""
+    try:
+        device = torch.device(text)
+        torch.ones(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise argparse.ArgumentTypeError(f"device {text!r} is unknown or not available here") from None
+    return device
+
+
+def some_of(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return a parser of names between commas; they come back in the order of ``names``."""
+
+    def parse(text: str) -> list[str]:
+        wanted = text.split(",")
+        for name in wanted:
+            if name not in names:
+                raise argparse.ArgumentTypeError(f"unknown name {name!r}, expected some of {', '.join(names)}")
+        return [name for name in names if name in wanted]
+
+    return parse
+
+
+def rank_override(systems: Sequence[System]) -> Callable[[str], tuple[str, int | tuple[int, ...]]]:
+    """Return a parser of SYSTEM=RANK, where the rank has as many numbers as the system's own."""
+    ranks = {system.name: system.rank for system in systems}
+
+    def parse(text: str) -> tuple[str, int | tuple[int, ...]]:
+        name, _, numbers = text.partition("=")
+        if name not in ranks:
+            raise argparse.ArgumentTypeError(f"unknown system {name!r}, expected one of {', '.join(ranks)}")
+        own = ranks[name]
+        example = own if isinstance(own, tuple) else (own,)
+        parts = numbers.split(",")
+        if len(parts) != len(example) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            form = ",".join(str(number) for number in example)
+            raise argparse.ArgumentTypeError(
+                f"rank of {name} must be positive integers as in {name}={form}, got {text!r}"
+            )
+        rank = tuple(int(part) for part in parts)
+        return name, rank if isinstance(own, tuple) else rank[0]
+
+    return parse
+
+
+def with_ranks(systems: list[System], overrides: list[tuple[str, int | tuple[int, ...]]]) -> list[System]:
+    """Return the systems with other ranks where there are any."""
+    ranks = dict(overrides)
+    return [dataclasses.replace(system, rank=ranks.get(system.name, system.rank)) for system in systems]

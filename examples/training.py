@@ -1,0 +1,146 @@
+"""Train and score sequence classifiers, and count the parameters of their recurrent layers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
+from torch import nn
+
+EVALUATION_BATCH = 512
+
+
+class SequenceClassifier(nn.Module):
+    """A recurrent layer (batch first) and a linear head on its last output."""
+
+    def __init__(self, recurrent: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.recurrent = recurrent
+        self.head = head
+
+    def forward(self, sequences: torch.Tensor) -> torch.Tensor:
+        """Map sequences of shape (batch, steps, inputs) to scores of shape (batch, classes)."""
+        output, _ = self.recurrent(sequences)
+        return self.head(output[:, -1])
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sequences of shape (samples, steps, inputs) with their classes, of shape (samples,)."""
+
+    sequences: torch.Tensor
+    targets: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training came to; ``accuracy`` is that on the samples watched."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Share of samples classified rightly, its mean over the classes, and Cohen's kappa."""
+
+    accuracy: float
+    average_accuracy: float
+    kappa: float
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Weights of a recurrent layer without its biases; ``input_hidden`` is None where one weight serves both parts."""
+
+    input_hidden: int | None
+    recurrent: int
+
+
+def count_parameters(recurrent: nn.Module) -> ParameterCount:
+    """Count the weights of a recurrent layer, dense or factorized, without biases."""
+    sizes = {name: parameter.numel() for name, parameter in recurrent.named_parameters() if "bias" not in name}
+    input_hidden = sum(size for name, size in sizes.items() if name.startswith("weight_ih_l0"))
+    return ParameterCount(input_hidden or None, sum(sizes.values()))
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    samples: Samples,
+    watched: Samples,
+    *,
+    epochs: range,
+    batch_size: int,
+    generator: torch.Generator,
+    after_epoch: Callable[[], None],
+) -> list[Epoch]:
+    """Train a classifier on cross-entropy and watch its accuracy on other samples.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+        Keeps its state from one call to the next.
+    samples, watched : Samples
+    epochs : range
+        The numbers that the epochs are to have.
+    batch_size : int
+    generator : torch.Generator
+        Shuffles the samples.
+    after_epoch : callable
+        Called after every epoch.
+
+    Returns
+    -------
+    list of Epoch
+    """
+    history = []
+    for number in epochs:
+        start = time.perf_counter()
+        loss = train_one_epoch(model, optimizer, samples, batch_size, generator)
+        seconds = time.perf_counter() - start
+        predicted = predict(model, watched.sequences.__getitem__, np.arange(len(watched.targets)))
+        history.append(Epoch(number, loss, accuracy_score(watched.targets.cpu(), predicted), seconds))
+        after_epoch()
+    return history
+
+
+def train_one_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, samples: Samples, batch_size: int, generator: torch.Generator
+) -> float:
+    """Pass once over the shuffled samples and return their mean loss."""
+    model.train()
+    device = samples.targets.device
+    total = torch.zeros((), device=device)
+    for batch in torch.randperm(len(samples.targets), generator=generator).split(batch_size):
+        batch = batch.to(device)
+        loss = nn.functional.cross_entropy(model(samples.sequences[batch]), samples.targets[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(batch)
+    return total.item() / len(samples.targets)  # item() waits for the device, so that the clock is right
+
+
+@torch.no_grad()
+def predict(model: nn.Module, sequences_at: Callable[[torch.Tensor], torch.Tensor], index: np.ndarray) -> np.ndarray:
+    """Return the class predicted for every entry of ``index``, fetching the sequences batch by batch."""
+    model.eval()
+    batches = torch.from_numpy(index).split(EVALUATION_BATCH)
+    return torch.cat([model(sequences_at(batch)).argmax(dim=1).cpu() for batch in batches]).numpy()
+
+
+def score(targets: np.ndarray, predicted: np.ndarray) -> Scores:
+    """Compare predictions with the true classes; classes without a true sample do not count."""
+    return Scores(
+        accuracy=float(accuracy_score(targets, predicted)),
+        average_accuracy=float(recall_score(targets, predicted, labels=np.unique(targets), average="macro")),
+        kappa=float(cohen_kappa_score(targets, predicted)),
+    )
