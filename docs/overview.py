@@ -1,5 +1,6 @@
 """Draw the README's picture: one weight matrix and what each format stores of it, from the formats' own index lists."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def draw_format(axes: Axes, name: str) -> None:
     for index in network.size:
         ends = [places[k] for k, indices in enumerate(network.factors) if index in indices]
         if network.size[index] > 1 and index != "n":
-            for (x, y), (u, v) in zip(ends, ends[1:]):
+            for (x, y), (u, v) in itertools.pairwise(ends):
                 axes.plot([x, u], [y, v], color=BOND, linewidth=1.8, zorder=1)
     for place, indices in zip(places, network.factors):
         opened = [index for index in indices if index[0] in "ji" and index[1:].isdigit()]

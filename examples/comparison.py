@@ -112,6 +112,8 @@ class Task:
         The test samples on which the training curves are taken.
     sequences_at : callable
         Maps positions such as those in ``split.test_index`` to sequences.
+    shown_index : ndarray of int
+        Ascending positions that the models trained from scratch classify in the end, the test samples among them.
     """
 
     split: Split
@@ -120,6 +122,7 @@ class Task:
     training: Samples
     watched: Samples
     sequences_at: Callable[[torch.Tensor], torch.Tensor]
+    shown_index: np.ndarray
 
     def score(self, model: nn.Module) -> Scores:
         """Score a model on all test samples."""
@@ -128,28 +131,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with its scores; ``system`` is None for the dense LSTM.
+    """What a trained model came to; ``system`` is None for the dense LSTM.
 
-    ``before`` is the accuracy right after compression or, for the dense LSTM, when it was handed over for that.
+    ``predicted`` has the classes at the task's ``shown_index`` or, once compressed, of the test samples. ``before`` is
+    the accuracy right after compression or, for the dense LSTM, when it was handed over for that.
     """
 
     split: Split
     system: System | None
     how: str
-    model: SequenceClassifier
+    parameters: ParameterCount
     history: list[Epoch]
     scores: Scores
+    predicted: np.ndarray
     before: float | None = None
 
     @property
     def title(self) -> str:
         """The system's name for people."""
         return self.system.title if self.system else "dense LSTM"
-
-    @property
-    def parameters(self) -> ParameterCount:
-        """Number of weights of the recurrent layer."""
-        return count_parameters(self.model.recurrent)
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -175,17 +175,13 @@ class Comparison:
     ----------
     task : Task
     settings : Settings
-    announce : callable
-        Told what is about to be trained.
     after_epoch : callable
+        Told after every epoch what is being trained.
     """
 
-    def __init__(
-        self, task: Task, settings: Settings, announce: Callable[[str], None], after_epoch: Callable[[], None]
-    ) -> None:
+    def __init__(self, task: Task, settings: Settings, after_epoch: Callable[[str], None]) -> None:
         self.task = task
         self.settings = settings
-        self.announce = announce
         self.after_epoch = after_epoch
         self.before_compression = range(1, settings.epochs + 1)
         self.after_compression = range(settings.epochs + 1, settings.total_epochs + 1)
@@ -200,55 +196,66 @@ class Comparison:
 
     def train_dense(self) -> tuple[Run, SequenceClassifier]:
         """Train the dense LSTM and return it with a copy of what it was before the last ``fine_tune`` epochs."""
-        self.announce("dense LSTM")
         torch.manual_seed(self.task.split.seed)
         model = self.with_new_head(make_dense(self.task.input_size, self.settings))
-        epochs = self.trainer(model)
-        history = epochs(self.before_compression)
+        train_for = self.trainer(model, "dense LSTM")
+        history = train_for(self.before_compression)
         snapshot = copy.deepcopy(model)
-        history += epochs(self.after_compression)
-        before = self.task.score(snapshot).accuracy
-        return Run(self.task.split, None, SCRATCH, model, history, self.task.score(model), before), snapshot
+        history += train_for(self.after_compression)
+        return self.finish(model, None, SCRATCH, history, self.task.score(snapshot).accuracy), snapshot
 
     def train_from_scratch(self, system: System) -> Run:
         """Train a compact LSTM with random factors for all epochs."""
-        self.announce(f"{system.title} from scratch")
         torch.manual_seed(self.task.split.seed)
         model = self.with_new_head(make_compact(system, self.task.input_size, self.settings))
-        history = self.trainer(model)(range(1, self.settings.total_epochs + 1))
-        return Run(self.task.split, system, SCRATCH, model, history, self.task.score(model))
+        train_for = self.trainer(model, f"{system.title} from scratch")
+        return self.finish(model, system, SCRATCH, train_for(range(1, self.settings.total_epochs + 1)))
 
     def compress(self, system: System, snapshot: SequenceClassifier) -> Run:
         """Compress the dense LSTM and train on for the epochs that are left."""
-        self.announce(f"{system.title} from the dense LSTM")
         torch.manual_seed(self.task.split.seed)
         dense = cast(nn.LSTM, snapshot.recurrent)
         recurrent = FactorizedLSTM.from_lstm(dense, **system.options(self.settings.hidden))
         model = SequenceClassifier(recurrent, copy.deepcopy(snapshot.head))
         before = self.task.score(model).accuracy
-        history = self.trainer(model)(self.after_compression)
-        return Run(self.task.split, system, COMPRESSED, model, history, self.task.score(model), before)
+        train_for = self.trainer(model, f"{system.title} compressed")
+        return self.finish(model, system, COMPRESSED, train_for(self.after_compression), before)
 
     def with_new_head(self, recurrent: nn.Module) -> SequenceClassifier:
         """Put an untrained classifier on a recurrent layer."""
         head = nn.Linear(self.settings.hidden, self.task.n_classes, device=self.settings.device)
         return SequenceClassifier(recurrent, head)
 
-    def trainer(self, model: SequenceClassifier) -> Callable[[range], list[Epoch]]:
+    def trainer(self, model: SequenceClassifier, what: str) -> Callable[[range], list[Epoch]]:
         """Return a function that trains a model for a range of epochs, with one optimizer from call to call."""
         optimizer = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate)
         generator = torch.Generator().manual_seed(self.task.split.seed)
 
-        def epochs(numbers: range) -> list[Epoch]:
+        def train_for(epochs: range) -> list[Epoch]:
             return train(
                 model,
                 optimizer,
                 self.task.training,
                 self.task.watched,
-                epochs=numbers,
+                epochs=epochs,
                 batch_size=self.settings.batch_size,
                 generator=generator,
-                after_epoch=self.after_epoch,
+                after_epoch=lambda: self.after_epoch(what),
             )
 
-        return epochs
+        return train_for
+
+    def finish(
+        self,
+        model: SequenceClassifier,
+        system: System | None,
+        how: str,
+        history: list[Epoch],
+        before: float | None = None,
+    ) -> Run:
+        """Classify with a trained model and score it on the test samples."""
+        split = self.task.split
+        index = self.task.shown_index if how == SCRATCH else split.test_index
+        predicted = predict(model, self.task.sequences_at, index)
+        scores = score(split.test_targets, predicted[np.isin(index, split.test_index)])
+        return Run(split, system, how, count_parameters(model.recurrent), history, scores, predicted, before)

@@ -49,6 +49,11 @@ class Scene:
         """Classes from 0 up of all pixels in a row, -1 where there is no label."""
         return self.labels.ravel() - 1
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """Ascending positions of the pixels with a label."""
+        return np.flatnonzero(self.labels)
+
 
 def load_scene(path: Path | None = None) -> Scene:
     """Load the Indian Pines scene that ships with TensorLy, or the arrays ``cube`` and ``labels`` of an .npz file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from typing import Any
 
@@ -12,13 +12,13 @@ import torch
 
 
 def run_jobs(
-    jobs: list[Callable[[Callable[[str], None]], Any]], on_report: Callable[[str], None], device: torch.device
+    jobs: Sequence[Callable[[Callable[[str], None]], Any]], on_report: Callable[[str], None], device: torch.device
 ) -> list[Any]:
     """Run jobs and return what they return, in order.
 
     Parameters
     ----------
-    jobs : list of callable
+    jobs : sequence of callable
         Each can be pickled and is called with a function to which it may report.
     on_report : callable
         Receives the reports of all jobs.

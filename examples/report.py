@@ -95,7 +95,7 @@ def results_table(runs: list[Run], title: str) -> Table:
         f"{split} {mean_and_deviation(run.before for run in dense if run.split.name == split)}" for split in splits
     )
     caption = (
-        "Parameters without biases, and how many times fewer than the dense LSTM's. Accuracy on all test pixels in %: "
+        "Parameters without biases, and how many times fewer than the dense LSTM's. Accuracy on the test pixels in %: "
         "mean ± standard deviation over the seeds. "
         f"The dense LSTM when it was compressed: {handed_over}."
     )

@@ -2,6 +2,9 @@
 
 import os
 
+# One thread each: the tests' arrays are small, and spinning threads on a shared machine cost more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import jax
 import numpy as np

@@ -41,16 +41,16 @@ def test_results_have_every_system_on_both_splits(quick):
             found = {row["system"] for row in rows if (row["split"], row["how"]) == (split, how)}
             assert found == (SYSTEMS if how == "scratch" else SYSTEMS - {"dense LSTM"})
     assert len(rows) == 22
+    assert {(row["train_pixels"], row["test_pixels"]) for row in rows} == {("1025", "2000")}
     assert {row["data"] for row in rows} == {"real (AVIRIS Indian Pines, shipped with TensorLy)"}
 
 
-def test_every_system_from_scratch_is_better_than_chance(quick):
-    # On the blocked split ten epochs of one seed say little: an accuracy corrected for chance is asked for there.
+def test_every_system_is_better_than_chance(quick):
     _, _, rows = quick
     for row in rows:
-        if row["how"] == "scratch" and row["split"] == "random":
-            assert float(row["accuracy"]) > float(row["chance"]) + 0.05, row
-        if row["how"] == "scratch":
+        if row["how"] == "scratch" or row["split"] == "random":
+            margin = 0.05 if row["split"] == "random" else 0.0
+            assert float(row["accuracy"]) > float(row["chance"]) + margin, row
             assert float(row["kappa"]) > 0, row
 
 
@@ -95,7 +95,7 @@ def test_curves_cover_every_epoch(quick):
     for row in rows:
         key = [row[name] for name in ("split", "seed", "system", "how")]
         epochs = [int(line["epoch"]) for line in curves if [line[name] for name in ("split", "seed", "system", "how")] == key]
-        assert epochs == list(range(7 if row["how"] == "compressed" else 1, 11))
+        assert epochs == list(range(6 if row["how"] == "compressed" else 1, 9))
     assert all(float(line["loss"]) > 0 for line in curves)
 
 
