@@ -208,7 +208,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--fine-tune", type=positive(int), default=15, help="epochs after that; from scratch it is the sum")
     add("--batch-size", type=positive(int), default=64, help="training pixels a step")
     add("--learning-rate", type=positive(float), default=3e-3, help="of Adam")
-    add("--systems", type=some_of(names), default=",".join(DEFAULT_SYSTEMS), help=f"of {','.join(names)}")
+    add("--formats", "--systems", dest="systems", type=some_of(names), default=",".join(DEFAULT_SYSTEMS),
+        help=f"of {','.join(names)}")  # fmt: skip
     add("--rank", type=rank_override(SYSTEMS), action="append", default=[], metavar="SYSTEM=RANK", help="as in bt=2,4")
     add("--splits", type=some_of(SPLITS), default=",".join(SPLITS), help=f"of {','.join(SPLITS)}")
     add("--test-pixels", type=positive(int), help="number of test pixels to score on, all if not given")

@@ -68,10 +68,31 @@ def backend_name(array: Any) -> str | None:
     return None
 
 
+def context(backend: Any, like: Any) -> dict[str, Any]:
+    """Return the dtype and device of an array; TensorLy's own context also carries whether gradients are recorded."""
+    return {key: value for key, value in backend.context(like).items() if key != "requires_grad"}
+
+
 def new_array(backend: Any, values: Any, like: Any) -> Any:
     """Return NumPy `values` as an array of the backend with the dtype and device of `like`, recording no gradient."""
-    context = {key: value for key, value in backend.context(like).items() if key != "requires_grad"}
-    return backend.tensor(values, **context)
+    return backend.tensor(values, **context(backend, like))
+
+
+def detached(array: Any) -> Any:
+    """Return the array outside any autograd graph; its memory is shared."""
+    return array.detach() if hasattr(array, "detach") else array
+
+
+def at_least_single(backend: Any, array: Any) -> Any:
+    """Return half precision in single precision, in which sums and decompositions hold; others as they are."""
+    if "float16" not in str(array.dtype):
+        return array
+    return backend.tensor(array, **{**context(backend, array), "dtype": backend.float32})
+
+
+def is_real_float(array: Any) -> bool:
+    """Whether an array holds real floating-point numbers."""
+    return "float" in str(array.dtype) or getattr(array.dtype, "kind", "") == "f"
 
 
 @cache

@@ -1,8 +1,8 @@
 """Contraction plans: in which order, and with which reshapes and products, several arrays become one.
 
 A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order comes
-from a planner outside (cotengra); every step is one (batched) matrix product, so a plan runs under any backend and
-compiler, and its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
+from a planner outside (cotengra); every step is one (batched) matrix product, so a plan runs on any backend, and
+its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
 """
 
 import math
@@ -16,8 +16,9 @@ import cotengra
 
 Indices = tuple[str, ...]
 
-# Beyond this many operands the exhaustive planner may take seconds.
-EXHAUSTIVE_UP_TO = 16
+# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, for then
+# any subset is connected.
+EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Plan:
         return max((math.prod(step.shape) for step in self.steps), default=math.prod(self.last_view.merged))
 
     def __str__(self) -> str:
-        lines = [f"{'step':>4}  {'product':<24} {'flops':>12}  result"]
+        lines = [f"{'step':>4}  {'of':>7} {'product':<32} {'flops':>12}  result"]
         for number, step in enumerate(self.steps):
             product = f"{list(step.left_view.merged)} @ {list(step.right_view.merged)}"
             operands = f"{step.left},{step.right}"
@@ -128,8 +129,8 @@ def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str,
 
     Notes
     -----
-    The order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively up to
-    `EXHAUSTIVE_UP_TO` operands and greedily beyond. The number of rows of an applied matrix, index ``"b"``, enters the
+    The order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
+    up to `EXHAUSTIVE_UP_TO` operands and greedily beyond. The number of rows of an applied matrix, index ``"b"``, enters the
     search rounded up to a power of two, so that new batch sizes reuse the order found.
 
     Examples
@@ -209,7 +210,8 @@ def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[st
         return ()
     if len(operands) == 2:
         return ((0, 1),)
-    if len(operands) <= EXHAUSTIVE_UP_TO:
+    linked = max(Counter(index for indices in operands for index in indices).values(), default=0) > 2
+    if len(operands) <= (EXHAUSTIVE_UP_TO_WHERE_LINKED if linked else EXHAUSTIVE_UP_TO):
         planner = cotengra.OptimalOptimizer(minimize="combo", simplify=False)
     else:
         planner = cotengra.GreedyOptimizer(simplify=False)

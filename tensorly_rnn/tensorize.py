@@ -4,6 +4,7 @@ import math
 from functools import lru_cache
 from typing import Any
 
+from tensorly_rnn._backend import context
 from tensorly_rnn._checks import plain, positive_int, positive_ints
 
 Modes = tuple[int, ...]
@@ -191,8 +192,7 @@ def pad_axis(backend: Any, array: Any, axis: int, size: int) -> Any:
     if not missing:
         return array
     shape = tuple(missing if k == axis else n for k, n in enumerate(array.shape))
-    context = {key: value for key, value in backend.context(array).items() if key != "requires_grad"}
-    return backend.concatenate([array, backend.zeros(shape, **context)], axis=axis)
+    return backend.concatenate([array, backend.zeros(shape, **context(backend, array))], axis=axis)
 
 
 def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], int]:

@@ -1,13 +1,15 @@
 """What an algorithm is given, and which algorithm a format has."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tensorly_rnn.contraction import Indices
+from tensorly_rnn._backend import new_array
 from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.formats._random import unit_factors
 from tensorly_rnn.network import Network
 
 
@@ -15,7 +17,7 @@ from tensorly_rnn.network import Network
 class Problem:
     """A tensor to decompose: its axes are the stack (size 1 mostly), then the modes, each the pair ``(j_k, i_k)`` merged.
 
-    An algorithm returns one array a factor, its axes named by `merged_indices`.
+    An algorithm returns one array a factor, in the tensor form: its axes are named by the format's `tensor_indices`.
     """
 
     backend: Any
@@ -25,6 +27,8 @@ class Problem:
     generator: np.random.Generator | np.random.RandomState
     n_iter_max: int
     tol: float
+    n_starts: int = 1
+    method: str = "auto"
 
     @property
     def stack(self) -> int:
@@ -36,23 +40,23 @@ class Problem:
         """Sizes of the modes."""
         return tuple(int(size) for size in self.tensor.shape[1:])
 
-    def network_of(self, rank: Any) -> Network:
-        """Network of the format for this tensor, every mode an output."""
-        return self.format.make_network((self.modes, (1,) * len(self.modes)), rank)
+    def network_of(self, factors: Sequence[Any]) -> Network:
+        """Network of factors in the tensor form."""
+        return self.format.make_tensor_network(self.modes, self.rank_of(factors))
 
     def rank_of(self, factors: Sequence[Any]) -> Any:
-        """Canonical rank of factors, which may be less than the rank asked for."""
+        """Canonical rank of factors in the tensor form, which may be less than the rank asked for."""
         size: dict[str, int] = {}
-        for indices, factor in zip(self.merged_indices, factors):
+        for indices, factor in zip(self.format.tensor_indices(len(self.modes)), factors):
             size.update(zip(indices, (int(n) for n in factor.shape)))
         return self.format.rank_from_sizes(size, len(self.modes))
 
-    @property
-    def merged_indices(self) -> tuple[Indices, ...]:
-        """Index names of every factor's axes, the pair ``(j_k, i_k)`` being one axis called ``j_k``."""
-        return tuple(
-            tuple(index for index in indices if not index.startswith("i")) for indices in self.format.indices(len(self.modes))
-        )
+    def random_start(self) -> list[Any]:
+        """Factors of the rank asked for, drawn at random, whose reconstruction has about the norm of the tensor."""
+        network = self.format.make_tensor_network(self.modes, self.rank)
+        norm = float(self.backend.norm(self.tensor)) / math.prod(network.out_modes) ** 0.5
+        scale = norm ** (1 / len(network.factors))
+        return [new_array(self.backend, scale * one, self.tensor) for one in unit_factors(network, self.generator)]
 
 
 Algorithm = Callable[[Problem], list[Any]]

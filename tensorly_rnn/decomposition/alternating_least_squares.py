@@ -9,8 +9,10 @@ import numpy as np
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.contraction import Indices, execute, plan
 from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.formats._random import unit_factors
 from tensorly_rnn.network import Network
+
+# Most unknowns of one row of a factor: their Gram matrix is decomposed.
+MOST_TERMS = 2000
 
 
 def alternating_least_squares(problem: Problem, start: Sequence[Any] | None = None) -> list[Any]:
@@ -35,38 +37,36 @@ def alternating_least_squares(problem: Problem, start: Sequence[Any] | None = No
     Notes
     -----
     A sweep contracts the tensor once a factor; the normal equations are solved by a truncated eigendecomposition, so a
-    deficient rank does no harm. Stops after `problem.n_iter_max` sweeps, when the relative error changes by less than
-    `problem.tol`, or when nothing is left to fit.
+    deficient rank does no harm. A factor with more than `MOST_TERMS` rank entries (the core of a block term of high rank)
+    stays as the start made it: its equations would not fit in memory. Stops after `problem.n_iter_max` sweeps, when the
+    relative error changes by less than `problem.tol`, or when nothing is left to fit.
     """
     backend = problem.backend
-    if start is None:
-        network = problem.network_of(problem.rank)
-        start = [new_array(backend, one, problem.tensor) for one in unit_factors(network, problem.generator)]
-    else:
-        network = problem.network_of(problem.rank_of(start))
-    factors = [backend.reshape(one, shape) for one, shape in zip(start, network.factor_shapes)]
-    opened = (*network.outputs, *network.inputs)
-    tensor = backend.reshape(problem.tensor, tuple(network.size[index] for index in opened))
+    factors = list(problem.random_start() if start is None else start)
+    network = problem.network_of(factors)
+    opened = network.outputs
+    tensor = backend.reshape(problem.tensor, network.out_modes)
     squared = float(backend.sum(tensor**2))
     precision = float(backend.eps(tensor.dtype))
     error = best = _squared_error(backend, network, factors, tensor)
     best_factors = list(factors)
     for _ in range(problem.n_iter_max):
-        # Below this the differences of squares hold no digits.
-        if error <= 100 * precision**2 * squared:
+        # An exact start, up to rounding, is not improved upon.
+        if error <= (1000 * precision) ** 2 * squared:
             break
         previous = error
-        for number in range(len(factors)):
+        for number in (k for k, own in enumerate(network.factors) if _terms(network, own) <= MOST_TERMS):
             factors[number] = _best_factor(backend, network, factors, number, tensor, opened)
         error = _squared_error(backend, network, factors, tensor)
         if error < best:
             best, best_factors = error, list(factors)
         if not math.isfinite(error) or math.sqrt(previous) - math.sqrt(error) <= problem.tol * math.sqrt(squared):
             break
-    return [
-        backend.reshape(factor, tuple(network.size[index] for index in indices))
-        for factor, indices in zip(best_factors, problem.merged_indices)
-    ]
+    return best_factors
+
+
+def _terms(network: Network, own: Indices) -> int:
+    return math.prod(network.size[index] for index in own if index not in network.outputs)
 
 
 def _squared_error(backend: Any, network: Network, factors: Sequence[Any], tensor: Any) -> float:

@@ -1,15 +1,15 @@
-"""Block-term decomposition: alternating least squares started from Tucker decompositions of the residual."""
+"""Block-term decomposition: second-order fit, started from Tucker decompositions of the residual."""
 
 from typing import Any
 
 from tensorly_rnn.decomposition._registry import Problem, decomposes
 from tensorly_rnn.decomposition._svd import left_basis
-from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.decomposition.fit import fit
 
 
 @decomposes("bt")
-def block_term_als(problem: Problem) -> list[Any]:
-    r"""Fit block after block to what the blocks before leave over, then refine all blocks together.
+def block_term(problem: Problem) -> list[Any]:
+    r"""Fit all blocks together, starting block after block from what the blocks before leave over.
 
     ``T[i1..id] ~ sum_n sum_{r1..rd} core[n, r1..rd] prod_k factor_k[n, i_k, r_k]``
 
@@ -28,9 +28,14 @@ def block_term_als(problem: Problem) -> list[Any]:
     ----------
     .. [1] De Lathauwer, Nion, Decompositions of a higher-order tensor in block terms, Part III: alternating least squares
        algorithms, SIAM J. Matrix Anal. Appl. 30(3), 2008.
-    .. [2] Vannieuwenhoven, Vandebril, Meerbergen, A new truncation strategy for the higher-order singular value
-       decomposition, SIAM J. Sci. Comput. 34(2), 2012.
+    .. [2] Sorber, Van Barel, De Lathauwer, Optimization-based algorithms for tensor decompositions, SIAM J. Optim. 23(2),
+       2013.
     """
+    return fit(problem, residual_tucker)
+
+
+def residual_tucker(problem: Problem) -> list[Any]:
+    """Return one Tucker decomposition a block, each of what the blocks before leave over."""
     backend = problem.backend
     n_blocks, ranks = problem.rank
     residual = backend.reshape(problem.tensor, problem.modes)
@@ -39,8 +44,7 @@ def block_term_als(problem: Problem) -> list[Any]:
         block = tucker(backend, residual, ranks)
         blocks.append(block)
         residual = residual - _expanded(backend, block)
-    stacked = [backend.stack([block[number] for block in blocks], axis=0) for number in range(len(ranks) + 1)]
-    return alternating_least_squares(problem, stacked)
+    return [backend.stack([block[number] for block in blocks], axis=0) for number in range(len(ranks) + 1)]
 
 
 def tucker(backend: Any, tensor: Any, ranks: tuple[int, ...]) -> list[Any]:

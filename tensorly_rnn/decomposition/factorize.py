@@ -1,11 +1,12 @@
 """From a dense matrix to factors, in any format."""
 
 import math
+import numbers
 import warnings
 from typing import Any
 
-from tensorly_rnn._backend import backend_of
-from tensorly_rnn._checks import plain, positive_int
+from tensorly_rnn._backend import at_least_single, backend_of, context, detached, is_real_float
+from tensorly_rnn._checks import one_of, plain, positive_int
 from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.formats import FactorizedMatrix, get_format
@@ -19,7 +20,9 @@ def factorize(
     tensorized_shape: Any,
     rank: Any = "same",
     *,
-    n_iter_max: int = 50,
+    method: str = "auto",
+    n_starts: int = 1,
+    n_iter_max: int = 300,
     tol: float = 1e-6,
     random_state: RandomState = 0,
     **options: Any,
@@ -27,8 +30,9 @@ def factorize(
     r"""Decompose a dense matrix into the factors of a format.
 
     The matrix is padded with zeros to the product of its modes and seen as a tensor with one axis of size ``m_k n_k`` a
-    mode; the format's algorithm decomposes that: TT by successive SVDs, HT by SVDs from the leaves to the root, TR by SVDs
-    around the ring and BT by Tucker decompositions of the residual, the last two refined by alternating least squares.
+    mode; the format's algorithm decomposes that: TT by successive SVDs, HT by SVDs from the leaves to the root, TR and BT by
+    a second-order fit (Levenberg-Marquardt) of the compressed tensor, or by alternating least squares where that has too
+    many unknowns, started from SVDs around the ring and from Tucker decompositions of the residual.
 
     Parameters
     ----------
@@ -40,10 +44,14 @@ def factorize(
         ``(out_modes, in_modes)``; their products are at least rows and columns.
     rank : 'full', 'same', float, int or the format's own form
         ``'full'`` reproduces any matrix. A rank above what the sizes allow is clipped, with a warning.
+    method : {'auto', 'als'}
+        How TR and BT are fitted; ``'als'`` takes alternating least squares whatever the size.
+    n_starts : int
+        Most starts of the second-order fit, the first as above; fewer are made once the fit is exact.
     n_iter_max : int
-        Most sweeps of alternating least squares.
+        Most steps of a fit, or sweeps of alternating least squares.
     tol : float
-        Sweeps stop when the relative error changes by less.
+        Alternating least squares stops when the relative error changes by less.
     random_state : int, Generator, RandomState or None
         For the algorithms that draw something.
     **options
@@ -77,26 +85,31 @@ def factorize(
     >>> bool(f.relative_error(weight) < 1e-13)
     True
     """
-    # Outside any autograd graph.
-    detached = matrix.detach() if hasattr(matrix, "detach") else matrix
-    backend = _check_matrix(detached)
+    backend, largest = _check_matrix(matrix)
     cls = get_format(format, "factorize")
     modes = validate_tensorized_shape("factorize", tensorized_shape)
     asked = cls.validate_rank(modes, rank, **options)
     n_iter_max = positive_int("factorize", "n_iter_max", n_iter_max)
-    if not (isinstance(tol, (int, float)) and tol >= 0):
+    n_starts = positive_int("factorize", "n_starts", n_starts)
+    one_of("factorize", "method", method, ("auto", "als"))
+    if isinstance(tol, bool) or not isinstance(tol, numbers.Real) or not tol >= 0:
         raise ValueError(f"factorize: tol must be a number of at least 0; got {tol!r}.")
     network = cls.make_network(modes, asked)
     stack = network.size[cls.stack_index] if cls.stack_index else 1
     shape = validate_shape("factorize", tuple(int(n) for n in matrix.shape), network.shape, stack)
+    working = at_least_single(backend, detached(matrix))
+    # Far from 1 the squares of the entries would leave the range of the numbers.
+    scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
     problem = Problem(
         backend=backend,
-        tensor=_as_tensor(backend, _at_least_single(backend, detached), network.shape, modes, stack),
+        tensor=_as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack),
         format=cls,
         rank=asked,
         generator=as_generator("factorize", random_state),
         n_iter_max=n_iter_max,
-        tol=tol,
+        tol=float(tol),
+        n_starts=n_starts,
+        method=method,
     )
     found = ALGORITHMS.get(format, alternating_least_squares)(problem)
     rank_found = problem.rank_of(found)
@@ -107,41 +120,33 @@ def factorize(
             stacklevel=2,
         )
     shapes = cls.make_network(modes, rank_found).factor_shapes
-    factors = [backend.reshape(factor, shape) for factor, shape in zip(found, shapes)]
+    share = scale ** (1 / len(found))
+    factors = [backend.reshape(factor * share, one) for factor, one in zip(found, shapes)]
     if factors[0].dtype != matrix.dtype:
-        factors = [backend.tensor(factor, **{**_context(backend, factor), "dtype": matrix.dtype}) for factor in factors]
+        factors = [backend.tensor(factor, **{**context(backend, factor), "dtype": matrix.dtype}) for factor in factors]
     return cls(factors, shape=shape)
 
 
-def _check_matrix(matrix: Any) -> Any:
+def _check_matrix(matrix: Any) -> tuple[Any, float]:
+    """Return the backend of a matrix and its largest magnitude."""
     backend = backend_of("factorize", "matrix", matrix)
     shape = tuple(matrix.shape)
     if len(shape) != 2:
         raise ValueError(f"factorize: matrix must have two axes; expected (rows, columns), got shape {shape}.")
     if 0 in shape:
         raise ValueError(f"factorize: matrix must not be empty; expected at least one row and column, got shape {shape}.")
-    if "float" not in str(matrix.dtype):
+    if not is_real_float(matrix):
         raise TypeError(
             f"factorize: matrix must be real floating point; expected a float dtype, got {matrix.dtype}. "
             "Convert it first, for example with matrix.astype(float)."
         )
-    # The largest magnitude is NaN or infinite as soon as one entry is.
-    if not math.isfinite(float(backend.max(backend.abs(matrix)))):
+    # NaN or infinite as soon as one entry is.
+    largest = float(backend.max(backend.abs(detached(matrix))))
+    if not math.isfinite(largest):
         raise ValueError(
             "factorize: matrix must be finite; expected numbers, got NaN or infinity. Look for where the weights diverged."
         )
-    return backend
-
-
-def _at_least_single(backend: Any, matrix: Any) -> Any:
-    """Return half precision in single precision, which decompositions need."""
-    if "float16" not in str(matrix.dtype):
-        return matrix
-    return backend.tensor(matrix, **{**_context(backend, matrix), "dtype": backend.float32})
-
-
-def _context(backend: Any, array: Any) -> dict[str, Any]:
-    return {key: value for key, value in backend.context(array).items() if key != "requires_grad"}
+    return backend, largest
 
 
 def _as_tensor(

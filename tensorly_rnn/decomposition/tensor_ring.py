@@ -1,17 +1,18 @@
-"""Tensor-ring decomposition: singular value decompositions around the ring, refined by alternating least squares."""
+"""Tensor-ring decomposition: second-order fit, started from singular value decompositions around the ring."""
 
+from dataclasses import replace
 from typing import Any
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.decomposition._registry import Problem, decomposes
 from tensorly_rnn.decomposition._svd import truncated_svd
-from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.decomposition.fit import fit
 from tensorly_rnn.decomposition.tensor_train import split_chain
 
 
 @decomposes("tr")
 def tensor_ring(problem: Problem) -> list[Any]:
-    r"""Open the ring by one singular value decomposition, split the rest as a chain, then refine.
+    r"""Fit all cores of the ring together.
 
     ``T[i1..id] ~ sum_{r0..r(d-1)} core_1[r0, i1, r1] core_2[r1, i2, r2] ... core_d[r(d-1), id, r0]``
 
@@ -23,31 +24,42 @@ def tensor_ring(problem: Problem) -> list[Any]:
     Returns
     -------
     list of arrays, core k of shape (rank[k-1], p_k, rank[k])
-        Of the ranks asked for: where a decomposition gives fewer, small random entries open the directions that the
-        refinement then uses.
+        Of the ranks asked for, but none above the largest rank of a chain that holds any tensor; in a ring of end rank 1,
+        which is a chain, none above what its cut allows.
 
     References
     ----------
     .. [1] Zhao et al., Tensor ring decomposition, arXiv:1606.05535, 2016, algorithms 1 and 2.
     """
+    most = max(problem.format.full_rank((problem.modes, (1,) * len(problem.modes))))
+    return fit(replace(problem, rank=tuple(min(rank, most) for rank in problem.rank)), ring_svd)
+
+
+def ring_svd(problem: Problem) -> list[Any]:
+    """Open the ring by one singular value decomposition and split the rest as a chain.
+
+    Where a decomposition gives fewer ranks than asked for, small random entries open the directions that are missing.
+    """
     backend, ranks = problem.backend, problem.rank
     if ranks[0] == 1:
-        return alternating_least_squares(
-            problem, split_chain(backend, backend.reshape(problem.tensor, (1, *problem.modes, 1)), ranks[1:-1])
-        )
+        return split_chain(backend, backend.reshape(problem.tensor, (1, *problem.modes, 1)), ranks[1:-1])
     first, *others = problem.modes
-    unfolded = backend.reshape(problem.tensor, (first, -1))
-    basis, rest = truncated_svd(backend, unfolded, ranks[0] * ranks[1])
-    basis = _widened(problem, basis, 1, ranks[0] * ranks[1])
-    rest = _widened(problem, rest, 0, ranks[0] * ranks[1])
-    core = backend.transpose(backend.reshape(basis, (first, ranks[0], ranks[1])), (1, 0, 2))
-    opened = backend.reshape(rest, (ranks[0], ranks[1], -1))
-    opened = backend.reshape(backend.transpose(opened, (1, 2, 0)), (ranks[1], *others, ranks[0]))
-    cores = [core, *split_chain(backend, opened, ranks[2:-1])]
-    for number in range(1, len(cores) - 1):
-        cores[number] = _widened(problem, cores[number], 2, ranks[number + 1])
-        cores[number + 1] = _widened(problem, cores[number + 1], 0, ranks[number + 1])
-    return alternating_least_squares(problem, cores)
+    basis, rest = truncated_svd(backend, backend.reshape(problem.tensor, (first, -1)), ranks[0] * ranks[1])
+    left, right = _split(basis.shape[1], ranks[0], ranks[1])
+    core = backend.transpose(backend.reshape(basis[:, : left * right], (first, left, right)), (1, 0, 2))
+    opened = backend.transpose(backend.reshape(rest[: left * right], (left, right, -1)), (1, 2, 0))
+    cores = [core, *split_chain(backend, backend.reshape(opened, (right, *others, left)), ranks[2:-1])]
+    for number, rank in enumerate(ranks[1:]):
+        after = (number + 1) % len(cores)
+        cores[number] = _widened(problem, cores[number], 2, rank)
+        cores[after] = _widened(problem, cores[after], 0, rank)
+    return cores
+
+
+def _split(available: int, left: int, right: int) -> tuple[int, int]:
+    """Split a rank between the two bonds of the first core: the largest product that is available, the most even of them."""
+    pairs = [(one, min(right, available // one)) for one in range(1, min(left, available) + 1)]
+    return max(pairs, key=lambda pair: (pair[0] * pair[1], min(pair)))
 
 
 def _widened(problem: Problem, array: Any, axis: int, size: int) -> Any:

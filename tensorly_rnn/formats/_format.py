@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tensorly_rnn._checks import plain
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.network import Network
 from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
@@ -102,14 +103,14 @@ class Format(ABC):
                 raise ValueError(f"{function}: rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
             if rank == "full":
                 return cls.full_rank(tensorized_shape, **options)
-            rank = 1.0
+            return cls._budget_rank(tensorized_shape, 1.0, "'same'", **options)
         share, more = cls.rank_share(rank)
         if isinstance(share, (float, np.floating)):
-            return cls._budget_rank(tensorized_shape, float(share), **more, **options)
+            return cls._budget_rank(tensorized_shape, float(share), str(plain(rank)), **more, **options)
         return cls.explicit_rank(tensorized_shape, rank, **options)
 
     @classmethod
-    def _budget_rank(cls, tensorized_shape: TensorizedShape, share: float, **options: Any) -> Rank:
+    def _budget_rank(cls, tensorized_shape: TensorizedShape, share: float, typed: str, **options: Any) -> Rank:
         function = f"{cls.__name__}.validate_rank"
         if not (math.isfinite(share) and share > 0):
             raise ValueError(f"{function}: rank as a share of the dense parameters must be positive and finite; got {share}.")
@@ -122,7 +123,7 @@ class Format(ABC):
         budget = math.floor(share * dense)
         if smallest.n_param > budget:
             raise ValueError(
-                f"{function}: rank {share} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
+                f"{function}: rank={typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
                 f"parameters (a share of {smallest.n_param / dense:.3g}), got {budget}. Ask for more, or choose other modes."
             )
         low, high = 1, 2
@@ -137,6 +138,16 @@ class Format(ABC):
     def make_network(cls, tensorized_shape: TensorizedShape, rank: Rank) -> Network:
         """Return the network of the format for canonical arguments; cached."""
         return _network(cls, tensorized_shape, rank)
+
+    @classmethod
+    def tensor_indices(cls, order: int) -> tuple[Indices, ...]:
+        """Return the index names of the factors' axes in the tensor form: mode k is one axis ``j_k`` instead of a pair."""
+        return tuple(tuple(index for index in indices if not index.startswith("i")) for indices in cls.indices(order))
+
+    @classmethod
+    def make_tensor_network(cls, shape: tuple[int, ...], rank: Rank) -> Network:
+        """Return the network of a tensor of that shape in the format; cached."""
+        return _tensor_network(cls, shape, rank)
 
     @classmethod
     def network_of_shapes(cls, shapes: tuple[tuple[int, ...], ...]) -> Network:
@@ -157,6 +168,17 @@ def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -
     sizes |= {f"j{k + 1}": mode for k, mode in enumerate(out_modes)}
     sizes |= {f"i{k + 1}": mode for k, mode in enumerate(in_modes)}
     return _open_network(cls, len(in_modes), sizes)
+
+
+@lru_cache(maxsize=1024)
+def _tensor_network(cls: type[Format], shape: tuple[int, ...], rank: Rank) -> Network:
+    sizes = {**cls.rank_sizes(rank), **{f"j{k + 1}": mode for k, mode in enumerate(shape)}}
+    return Network(
+        factors=cls.tensor_indices(len(shape)),
+        outputs=(*_stacked(cls), *(f"j{k + 1}" for k in range(len(shape)))),
+        inputs=(),
+        sizes=tuple(sorted(sizes.items())),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -192,10 +214,13 @@ def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -
 
 
 def _open_network(cls: type[Format], order: int, sizes: dict[str, int]) -> Network:
-    stacked = (cls.stack_index,) if cls.stack_index else ()
     return Network(
         factors=cls.indices(order),
-        outputs=(*stacked, *(f"j{k + 1}" for k in range(order))),
+        outputs=(*_stacked(cls), *(f"j{k + 1}" for k in range(order))),
         inputs=tuple(f"i{k + 1}" for k in range(order)),
         sizes=tuple(sorted(sizes.items())),
     )
+
+
+def _stacked(cls: type[Format]) -> Indices:
+    return (cls.stack_index,) if cls.stack_index else ()

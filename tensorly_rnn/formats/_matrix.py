@@ -1,6 +1,7 @@
 """A matrix held as the factors of a format: reconstruction, products, gradients, errors, random draws."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from tensorly_rnn import gradients as _gradients
 from tensorly_rnn import operations
-from tensorly_rnn._backend import backend_of, new_array, same_backend
+from tensorly_rnn._backend import at_least_single, backend_of, detached, is_real_float, new_array, same_backend
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns, torch_matmul
@@ -174,7 +175,7 @@ class FactorizedMatrix(Format):
         return of_factors, of_x[..., : self.shape[1]]
 
     def relative_error(self, matrix: Any) -> float:
-        """Return ``||W - f||_F / ||W||_F``, going through slabs of columns: no second dense copy is made.
+        """Return ``||W - f||_F / ||W||_F``, a sixteenth of the columns at a time: no second dense copy is made.
 
         Parameters
         ----------
@@ -194,16 +195,20 @@ class FactorizedMatrix(Format):
         backend = same_backend(function, {"factors[0]": self.factors[0], "matrix": matrix})
         if tuple(matrix.shape) != self.shape:
             raise ValueError(f"{function}: matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
-        width = self.network.shape[1] // self.network.in_modes[0]
+        matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]
+        # Divided by the largest entry, squares neither overflow nor vanish.
+        largest = float(backend.max(backend.abs(matrix))) or 1.0
         difference = norm = 0.0
+        width = -(-self.shape[1] // 16)
         for start in range(0, self.shape[1], width):
             stop = min(start + width, self.shape[1])
-            network, factors, offset = operations.columns(self.network, self.factors, start, stop)
-            slab = operations.to_matrix(backend, network, factors)[:, start - offset : stop - offset]
+            network, pieces, offset = operations.columns(self.network, factors, start, stop)
+            pieces = [at_least_single(backend, piece) for piece in pieces]
+            slab = operations.to_matrix(backend, network, pieces)[:, start - offset : stop - offset]
             slab = crop_matrix(backend, slab, (self.shape[0], stop - start), self.stack)
-            target = matrix[:, start:stop]
-            difference += float(backend.sum(backend.abs(target - slab) ** 2))
-            norm += float(backend.sum(backend.abs(target) ** 2))
+            target = at_least_single(backend, matrix[:, start:stop])
+            difference += float(backend.sum(((target - slab) / largest) ** 2))
+            norm += float(backend.sum((target / largest) ** 2))
         if norm == 0.0:
             return 0.0 if difference == 0.0 else math.inf
         return math.sqrt(difference / norm)
@@ -218,7 +223,7 @@ class FactorizedMatrix(Format):
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``W @ other`` for a vector or a matrix."""
-        return apply_to_columns(self.backend, other, self.apply)
+        return apply_to_columns(self.backend, self.factors[0], other, self.apply)
 
     def __rmatmul__(self, other: Any) -> Any:
         """Return ``other @ W`` for a vector or a matrix."""
@@ -270,15 +275,15 @@ class FactorizedMatrix(Format):
         """
         function = f"{cls.__name__}.random"
         tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
-        if not (isinstance(std, (int, float, np.floating)) and math.isfinite(std) and std >= 0):
+        if isinstance(std, bool) or not isinstance(std, numbers.Real) or not (math.isfinite(std) and std >= 0):
             raise ValueError(f"{function}: std must be a finite number of at least 0; got {std!r}.")
+        backend = backend_of(function, "like", np.empty(0) if like is None else like)
+        if like is not None and not is_real_float(like):
+            raise TypeError(f"{function}: like must be an array of real floating-point numbers; got dtype {like.dtype}.")
         network = cls.make_network(tensorized_shape, cls.validate_rank(tensorized_shape, rank, **options))
         drawn = unit_factors(network, as_generator(function, random_state))
         factors = scaled_factors(backend_of(function, "factors", drawn[0]), network, drawn, float(std))
-        if like is None:
-            return cls(factors)
-        backend = backend_of(function, "like", like)
-        return cls([new_array(backend, factor, like) for factor in factors])
+        return cls(factors if like is None else [new_array(backend, factor, like) for factor in factors])
 
     def __repr__(self) -> str:
         return (
@@ -311,6 +316,10 @@ def _checked_factors(cls: type[FactorizedMatrix], factors: Sequence[Any]) -> lis
     if not listed:
         raise ValueError(f"{cls.__name__}: factors must not be empty; expected one array or more, got none.")
     same_backend(cls.__name__, {f"factors[{k}]": factor for k, factor in enumerate(listed)})
+    if not is_real_float(listed[0]):
+        raise TypeError(
+            f"{cls.__name__}: factors must hold real floating-point numbers; got {listed[0].dtype} (at factors[0])."
+        )
     for number, factor in enumerate(listed):
         if factor.dtype != listed[0].dtype:
             raise TypeError(

@@ -1,13 +1,13 @@
 """Random factors: normal draws, scaled so that the reconstruction has the standard deviation asked for."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tensorly_rnn import operations
-from tensorly_rnn._checks import positive_int
 from tensorly_rnn.network import Network
 
 RandomState = None | int | np.random.Generator | np.random.RandomState
@@ -35,11 +35,9 @@ def as_generator(function: str, random_state: RandomState) -> np.random.Generato
         return random_state
     if random_state is None:
         return np.random.default_rng()
-    try:
-        seed = positive_int(function, "random_state", int(random_state) + 1) - 1
-    except (TypeError, ValueError):
+    if isinstance(random_state, bool) or not isinstance(random_state, numbers.Integral) or random_state < 0:
         raise TypeError(
             f"{function}: random_state must be a seed or a generator; expected a non-negative int, "
             f"numpy.random.Generator, RandomState or None, got {random_state!r}."
-        ) from None
-    return np.random.default_rng(seed)
+        )
+    return np.random.default_rng(int(random_state))

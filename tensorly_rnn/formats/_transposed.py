@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tensorly_rnn import operations
-from tensorly_rnn._backend import backend_name
+from tensorly_rnn._backend import backend_name, same_backend
 from tensorly_rnn.tensorize import pad_blocks
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Transposed:
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``W^T @ other`` for a vector or a matrix."""
-        return apply_to_columns(self._matrix.backend, other, self._apply)
+        return apply_to_columns(self._matrix.backend, self._matrix.factors[0], other, self._apply)
 
     def __rmatmul__(self, other: Any) -> Any:
         """Return ``other @ W^T`` for a vector or a matrix."""
@@ -57,8 +57,9 @@ class Transposed:
         return f"{self._matrix!r}.T"
 
 
-def apply_to_columns(backend: Any, other: Any, apply: Any) -> Any:
+def apply_to_columns(backend: Any, factor: Any, other: Any, apply: Any) -> Any:
     """Apply a map of rows to the columns of a vector or a matrix."""
+    same_backend("__matmul__", {"factors[0]": factor, "the other operand": other})
     if len(other.shape) == 1:
         return apply(other)
     if len(other.shape) != 2:

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from tensorly_rnn._checks import plain, positive_int, positive_ints
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
@@ -107,6 +109,6 @@ class BTMatrix(FactorizedMatrix):
     @classmethod
     def rank_share(cls, rank: Any) -> tuple[Any, dict[str, Any]]:
         """Split ``(n_blocks, share)`` into the share and the number of blocks."""
-        if isinstance(rank, (tuple, list)) and len(rank) == 2 and isinstance(rank[1], float):
+        if isinstance(rank, (tuple, list)) and len(rank) == 2 and isinstance(rank[1], (float, np.floating)):
             return rank[1], {"n_blocks": positive_int(f"{cls.__name__}.validate_rank", "rank[0]", rank[0])}
         return rank, {}

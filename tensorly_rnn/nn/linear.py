@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight import FactorizedWeight, check_dtype
 
 
 class FactorizedLinear(nn.Module):
@@ -86,6 +86,9 @@ class FactorizedLinear(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
+        if not isinstance(input, Tensor):
+            raise TypeError(f"FactorizedLinear: input must be a tensor; got {type(input).__name__}.")
+        check_dtype("FactorizedLinear", "input", input, self.weight.factors[0])
         if input.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"FactorizedLinear: input must have {self.in_features} features; expected (..., {self.in_features}), "
@@ -112,7 +115,8 @@ class FactorizedLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"from_linear: linear must be a torch.nn.Linear; got {type(linear).__name__}.")
-        options = {"device": linear.weight.device, "dtype": linear.weight.dtype, **options}
+        # On the meta device nothing is drawn: all of it is replaced.
+        options = {"dtype": linear.weight.dtype, **options, "device": "meta"}
         layer = cls(
             linear.in_features,
             linear.out_features,
@@ -120,7 +124,7 @@ class FactorizedLinear(nn.Module):
             factorization=factorization,
             rank=rank,
             **options,
-        )
+        ).to_empty(device=linear.weight.device)
         layer.weight.load_matrices(linear.weight)
         if layer.bias is not None:
             with torch.no_grad():

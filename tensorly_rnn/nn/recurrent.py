@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn._checks import one_of, positive_int
-from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight import FactorizedWeight, check_dtype
 
 DECOMPOSE = ("input", "layerwise", "full")
 LSTMState = tuple[Tensor, Tensor]
@@ -227,7 +227,8 @@ class FactorizedLSTM(nn.Module):
         """
         if not isinstance(lstm, nn.LSTM):
             raise TypeError(f"from_lstm: lstm must be a torch.nn.LSTM; got {type(lstm).__name__}.")
-        options = {"device": lstm.weight_ih_l0.device, "dtype": lstm.weight_ih_l0.dtype, **options}
+        # On the meta device nothing is drawn: all of it is replaced.
+        options = {"dtype": lstm.weight_ih_l0.dtype, **options, "device": "meta"}
         layer = cls(
             lstm.input_size,
             lstm.hidden_size,
@@ -241,7 +242,7 @@ class FactorizedLSTM(nn.Module):
             rank=rank,
             decompose=decompose,
             **options,
-        )
+        ).to_empty(device=next(lstm.parameters()).device)
         for suffix in layer._all_suffixes():
             dense = (getattr(lstm, f"weight_ih{suffix}"), getattr(lstm, f"weight_hh{suffix}"))
             if layer.decompose == "full":
@@ -356,14 +357,9 @@ class FactorizedLSTM(nn.Module):
                 f"{name}: input must have input_size features; expected {self.input_size}, got {input.shape[-1]} "
                 f"in shape {tuple(input.shape)}."
             )
-        if 0 in input.shape[:-2] + input.shape[-2:-1] and input.shape[self._time_axis(input)] == 0:
+        if input.shape[self._time_axis(input)] == 0:
             raise ValueError(f"{name}: input must have at least one time step; got shape {tuple(input.shape)}.")
-        weight = next(self.parameters())
-        if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
-            raise TypeError(
-                f"{name}: input dtype {input.dtype} does not match weight dtype {weight.dtype}. "
-                f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})."
-            )
+        check_dtype(name, "input", input, next(self.parameters()))
 
     def _time_axis(self, input: Tensor) -> int:
         return 1 if self.batch_first and input.dim() == 3 else 0
@@ -382,6 +378,7 @@ class FactorizedLSTM(nn.Module):
             expected = (count, batch, size) if batched else (count, size)
             if tuple(state.shape) != expected:
                 raise ValueError(f"{name}: {label} must fit the input; expected shape {expected}, got {tuple(state.shape)}.")
+            check_dtype(name, label, state, next(self.parameters()))
             states.append(state if batched else state.unsqueeze(1))
         return states[0], states[1]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tensorly_rnn import operations
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn._checks import one_of, plain, positive_ints
+from tensorly_rnn._checks import one_of, plain, positive_int, positive_ints
 from tensorly_rnn.decomposition import factorize
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.network import Network
@@ -78,15 +78,20 @@ class FactorizedWeight(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.rows, self.widths, self.n_gates = rows, tuple(widths), n_gates
+        self.rows = positive_int(names[0], "rows", rows)
+        self.widths = positive_ints(names[0], "widths", widths)
+        if len(self.widths) > 2:
+            raise ValueError(f"{names[0]}: widths must have one or two entries; expected 1 or 2, got {len(self.widths)}.")
+        self.n_gates = positive_int(names[0], "n_gates", n_gates)
         self.implementation = one_of(names[0], "implementation", implementation, IMPLEMENTATIONS)
         self.format = get_format(factorization, names[0], "factorization")
         # Several parts share one weight: the scheme of FDHT, whose gates are a stack where the format has one.
         default = "stack" if len(self.widths) > 1 and self.format.stack_index else self.format.gate_modes[0]
-        self.gate_mode = one_of(names[0], "gate_mode", gate_mode or default, self.format.gate_modes)
-        self.out_modes, self.in_modes = _modes(rows, sum(widths), out_modes, in_modes, names)
+        chosen = default if gate_mode is None else gate_mode
+        self.gate_mode = one_of(names[0], "gate_mode", chosen, self.format.gate_modes)
+        self.out_modes, self.in_modes = _modes(self.rows, sum(self.widths), out_modes, in_modes, names)
         self.tensorized_shape = self._gated(self.out_modes), self.in_modes
-        options = {"root_rank": n_gates} if self.gate_mode == "stack" else {}
+        options = {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
         self._rank = self.format.validate_rank(self.tensorized_shape, rank, **options)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
@@ -144,6 +149,9 @@ class FactorizedWeight(nn.Module):
         -------
         Tensor, shape (..., n_gates * rows)
         """
+        if x.shape[-1:] != (self.widths[0],):
+            width, got = self.widths[0], tuple(x.shape)
+            raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
         if self._reconstructs(math.prod(x.shape[:-1])):
             return nn.functional.linear(x, self.matrix())
         backend, factors = self._backend_and_factors()
@@ -164,6 +172,11 @@ class FactorizedWeight(nn.Module):
 
         The rank may become less than it was, where the sizes allow no more.
         """
+        if [tuple(part.shape) for part in parts] != [(self.shape[0], width) for width in self.widths]:
+            raise ValueError(
+                f"FactorizedWeight: parts must be one matrix each; expected shapes "
+                f"{[(self.shape[0], width) for width in self.widths]}, got {[tuple(part.shape) for part in parts]}."
+            )
         like = self.factors[0]
         padded = torch.zeros(self.network.shape, dtype=parts[0].dtype, device=parts[0].device)
         gated = padded.view(*self._row_shape(), -1)
@@ -171,12 +184,10 @@ class FactorizedWeight(nn.Module):
         for part, dense in enumerate(parts):
             start, stop = self._span(part)
             gated[:, : self.rows, start:stop] = dense.detach().view(self.n_gates, self.rows, -1)
-        root = {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
+        root: dict[str, Any] = {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
         found = factorize(padded, self.format.name, self.tensorized_shape, self._rank, **root, **options)
         self._rank = found.rank
-        self.factors = nn.ParameterList(
-            nn.Parameter(factor.to(dtype=like.dtype, device=like.device)) for factor in found.factors
-        )
+        self.factors = nn.ParameterList(nn.Parameter(factor.to(dtype=like.dtype)) for factor in found.factors)
 
     def extra_repr(self) -> str:
         """Format, modes, rank and compression."""
@@ -254,6 +265,15 @@ class FactorizedWeight(nn.Module):
         return [
             {**slices, outputs[0]: slice(gate * mode + first.start, gate * mode + first.stop)} for gate in range(self.n_gates)
         ]
+
+
+def check_dtype(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
+    """Refuse a tensor of another dtype than the weight's, unless autocast is at work."""
+    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+        raise TypeError(
+            f"{caller}: {argument} dtype {tensor.dtype} does not match weight dtype {weight.dtype}. "
+            f"Convert {argument}: {argument}.to({weight.dtype}), or convert model: model.to({tensor.dtype})."
+        )
 
 
 def default_order(rows: int, columns: int) -> int:

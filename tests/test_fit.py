@@ -1,0 +1,146 @@
+"""The second-order fit: its Gram matrix, its recoveries, its starts."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import tensorly_rnn as tlr
+from tensorly_rnn.decomposition.levenberg_marquardt import gram_matrix, levenberg_marquardt
+from tests.cases import CASES
+from tests.strategies import SHAPES
+
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def reconstruct(network, factors):
+    indices = ",".join(" ".join(own) for own in network.factors)
+    letters = {name: chr(ord("a") + k) for k, name in enumerate(dict(network.sizes))}
+    equation = ",".join("".join(letters[index] for index in own.split()) for own in indices.split(","))
+    return np.einsum(equation + "->" + "".join(letters[index] for index in network.outputs), *factors)
+
+
+def jacobian(network, factors):
+    """One column an entry: the reconstruction is linear in each factor, so a unit array in its place gives it exactly."""
+    columns = []
+    for number, factor in enumerate(factors):
+        for position in np.ndindex(factor.shape):
+            unit = np.zeros_like(factor)
+            unit[position] = 1.0
+            columns.append(reconstruct(network, [unit if k == number else one for k, one in enumerate(factors)]).ravel())
+    return np.stack(columns, axis=1)
+
+
+@every_format
+@given(data=st.data(), seed=st.integers(0, 1000))
+@settings(max_examples=15)
+def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
+    shape = tuple(m * n for m, n in zip(*data.draw(st.sampled_from(SHAPES))))
+    network = tlr.get_format(case.name).make_tensor_network(shape, data.draw(case.ranks(len(shape))))
+    rng = np.random.default_rng(seed)
+    factors = [rng.normal(size=one) for one in network.factor_shapes]
+    columns = jacobian(network, factors)
+    assert_allclose(gram_matrix(network, factors), columns.T @ columns, atol=1e-9)
+
+
+@every_format
+def test_a_step_near_the_solution_converges_at_once(case):
+    network = tlr.get_format(case.name).make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
+    rng = np.random.default_rng(0)
+    solution = [rng.normal(size=one) for one in network.factor_shapes]
+    tensor = reconstruct(network, solution)
+    for scale in (1.0, 1e-9, 1e7):
+        share = scale ** (1 / len(solution))
+        start = [share * (one + 0.01 * rng.normal(size=one.shape)) for one in solution]
+        found, error, steps = levenberg_marquardt(network, start, scale * tensor, 50, 1e-11)
+        assert error <= 1e-11
+        assert steps <= 20
+        assert_allclose(reconstruct(network, found), scale * tensor, atol=1e-9 * scale * np.abs(tensor).max())
+
+
+def test_fit_of_nothing_is_nothing():
+    network = tlr.TRMatrix.make_tensor_network((3, 4), (2, 2, 2))
+    found, error, _ = levenberg_marquardt(network, [np.ones(one) for one in network.factor_shapes], np.zeros((3, 4)), 10, 0)
+    assert error == 0.0
+    assert all((one == 0).all() for one in found)
+
+
+def planted_ring(seed):
+    """A ring of order 4 to 6, modes 4 to 8, uneven ranks 2 to 4, some with r_k r_(k+1) > n_k; Gaussian cores."""
+    rng = np.random.default_rng(seed)
+    order = int(rng.integers(4, 7))
+    modes, ranks = rng.integers(4, 9, size=order), rng.integers(2, 5, size=order)
+    cores = [rng.normal(size=(ranks[k], modes[k], 1, ranks[(k + 1) % order])) for k in range(order)]
+    return tlr.TRMatrix(cores)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_planted_rings_are_recovered(seed):
+    ring = planted_ring(seed)
+    dense = ring.to_matrix()
+    found = tlr.factorize(dense, "tr", ring.tensorized_shape, ring.rank, n_starts=5)
+    assert found.rank == ring.rank
+    assert found.relative_error(dense) < 1e-8
+
+
+@pytest.mark.parametrize("family", ["well-conditioned", "correlated", "scaled"])
+def test_planted_blocks_are_recovered(family):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        core = rng.normal(size=(2, 2, 2, 2))
+        factors = [rng.normal(size=(2, size, 1, 2)) for size in (10, 11, 12)]
+        if family == "correlated":
+            # All columns of a mode have cosine 0.9 with one another.
+            mixing = np.linalg.cholesky(0.9 + 0.1 * np.eye(4)).T
+            orthogonal = [np.linalg.qr(rng.normal(size=(size, 4)))[0] @ mixing for size in (10, 11, 12)]
+            factors = [np.moveaxis(one.reshape(-1, 2, 2), 1, 0)[:, :, None] for one in orthogonal]
+        if family == "scaled":
+            core *= np.array([1.0, 1e3]).reshape(2, 1, 1, 1)
+        f = tlr.BTMatrix([core, *factors])
+        dense = f.to_matrix()
+        found = tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, n_starts=20, random_state=seed)
+        assert found.relative_error(dense) < 1e-8, seed
+
+
+def test_second_order_recovers_what_alternating_least_squares_does_not():
+    recovered = {"auto": 0, "als": 0}
+    for seed in range(10):
+        ring = planted_ring(100 + seed)
+        for method in recovered:
+            found = tlr.factorize(ring.to_matrix(), "tr", ring.tensorized_shape, ring.rank, method=method)
+            recovered[method] += found.relative_error(ring.to_matrix()) < 1e-8
+    assert recovered["auto"] >= 7
+    assert recovered["als"] <= 4
+
+
+def test_more_starts_never_do_worse():
+    dense = np.random.default_rng(3).normal(size=(30, 30))
+    errors = [
+        tlr.factorize(dense, "bt", ((2, 3, 5), (5, 2, 3)), (2, 2), n_starts=n, random_state=0).relative_error(dense)
+        for n in (1, 4, 8)
+    ]
+    # Up to what the refinement of a lossy compression may turn round.
+    assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(errors))
+
+
+def test_noise_is_fitted_no_further_than_its_degrees_of_freedom():
+    f = tlr.BTMatrix.random(((10, 11, 12), (1, 1, 1)), (2, 2), random_state=0)
+    clean = f.to_matrix()
+    noise = np.random.default_rng(1).normal(size=clean.shape)
+    noise *= 1e-2 * np.linalg.norm(clean) / np.linalg.norm(noise)
+    found = tlr.factorize(clean + noise, "bt", f.tensorized_shape, f.rank, n_starts=5)
+    # Free: cores and factors, less the change of basis of every block in every mode.
+    freedom = f.n_param - 2 * 3 * 2**2
+    bound = np.sqrt(freedom / clean.size) * np.linalg.norm(noise)
+    assert np.linalg.norm(found.to_matrix() - clean) <= 1.3 * bound
+
+
+def test_wrong_settings_are_refused():
+    dense = np.ones((6, 6))
+    with pytest.raises(ValueError, match=r"method must be known; expected one of \('auto', 'als'\), got 'newton'"):
+        tlr.factorize(dense, "bt", ((2, 3), (3, 2)), 1, method="newton")
+    with pytest.raises(ValueError, match="n_starts must be a positive integer; expected at least 1, got 0"):
+        tlr.factorize(dense, "bt", ((2, 3), (3, 2)), 1, n_starts=0)
