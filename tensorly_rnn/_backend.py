@@ -1,5 +1,6 @@
 """The TensorLy backend of an array, found from the array itself: the global setting is neither read nor changed."""
 
+import math
 import sys
 from functools import cache
 from typing import Any
@@ -88,6 +89,12 @@ def at_least_single(backend: Any, array: Any) -> Any:
     if "float16" not in str(array.dtype):
         return array
     return backend.tensor(array, **{**context(backend, array), "dtype": backend.float32})
+
+
+def largest_magnitude(backend: Any, array: Any) -> float:
+    """Return the largest magnitude of an array's entries, NaN if one is NaN; no array of magnitudes is made."""
+    highest, lowest = float(backend.max(array)), float(backend.min(array))
+    return highest if math.isnan(highest) else max(highest, -lowest)
 
 
 def is_real_float(array: Any) -> bool:

@@ -94,3 +94,14 @@ def test_applying_is_cheaper_than_the_dense_product_at_the_papers_sizes():
 def test_cost_refuses_what_is_no_batch():
     with pytest.raises(ValueError, match="cost: batch must be a positive integer; expected at least 1, got 0"):
         tlr.cost("tt", ((2, 3), (3, 2)), 2, batch=0)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("order", [8, 12])
+def test_planning_stays_quick_at_high_orders(case, order):
+    # An exhaustive search of a block term of order 12 takes minutes; here all is planned in seconds, and still cheap.
+    modes = ((2,) * order, (3,) * order)
+    found = tlr.cost(case.name, modes, 2, batch=7)
+    assert found.forward.flops < 2 * 7 * 6**order
+    f = tlr.get_format(case.name).random(modes, (2, 2) if case.name == "bt" else 2, random_state=0)
+    assert f.n_param < 10_000

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 import warnings
 
 import jax.numpy as jnp
@@ -283,3 +284,68 @@ def test_warnings_are_the_users_to_silence():
         warnings.simplefilter("always")
         tlr.factorize(np.random.default_rng(0).normal(size=(6, 15)), "tt", ((2, 3), (3, 5)), 2)
     assert caught == []
+
+
+@every_format
+@pytest.mark.parametrize("scale", [1e-200, 1e-7, 1e200])
+def test_scale_does_not_matter(case, scale):
+    dense = np.random.default_rng(0).normal(size=(30, 30))
+    plain = tlr.factorize(dense, case.name, SHAPE, 2)
+    scaled = tlr.factorize(scale * dense, case.name, SHAPE, 2)
+    assert scaled.relative_error(scale * dense) == pytest.approx(plain.relative_error(dense), rel=1e-3)
+
+
+@every_format
+def test_errors_of_half_precision_are_summed_in_single(case):
+    for size, expected in ((10.0, 3e-2), (1e-3, 3e-2)):
+        dense = (size * np.random.default_rng(0).normal(size=(128, 128))).astype(np.float16)
+        found = tlr.factorize(dense, case.name, ((8, 16), (16, 8)), "full").relative_error(dense)
+        assert 1e-5 < found < expected
+
+
+@every_format
+def test_factors_never_share_memory_with_the_matrix(case):
+    for shape in (((4,), (4,)), ((2, 2), (2, 2))):
+        dense = torch.ones(4, 4)
+        f = tlr.factorize(dense, case.name, shape, 1)
+        for factor in f.factors:
+            factor.zero_()
+        assert (dense == 1).all()
+
+
+@every_format
+def test_full_and_same_rank_stay_in_memory(case):
+    # Solving for the core of a block term of this rank would take 8 GiB, the widened ring of this rank 7 GiB.
+    dense = np.random.default_rng(0).normal(size=(256, 512))
+    shape = ((4, 8, 8), (8, 8, 8))
+    tracemalloc.start()
+    assert tlr.factorize(dense, case.name, shape, "full").relative_error(dense) < 1e-12
+    assert tlr.factorize(dense, case.name, shape, "same", n_iter_max=1).relative_error(dense) < 0.8
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * dense.nbytes
+
+
+def test_ring_ranks_beyond_any_use_are_clipped():
+    with pytest.warns(UserWarning, match=r"asked for \(300, 300, 300\), got \(4, 4, 4\)"):
+        f = tlr.factorize(np.random.default_rng(0).normal(size=(4, 4)), "tr", ((2, 2), (2, 2)), 300)
+    assert f.rank == (4, 4, 4)
+
+
+@every_format
+def test_relative_error_makes_no_second_dense_copy(case):
+    # In modes of 2 and 1 first, which a slab a mode would not cut small.
+    for in_modes in ((2, 32, 64), (1, 64, 64)):
+        f = tlr.get_format(case.name).random(((8, 8, 8), in_modes), 2, random_state=0)
+        dense = f.to_matrix()
+        tracemalloc.start()
+        assert f.relative_error(dense) < 1e-12
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 0.6 * dense.nbytes
+
+
+def test_relative_error_records_no_gradient():
+    f = tlr.TTMatrix.random(((4, 4), (3, 5)), 2, random_state=0, like=torch.zeros(1))
+    live = tlr.TTMatrix([factor.requires_grad_() for factor in f.factors])
+    assert live.relative_error(torch.ones(16, 15, requires_grad=True)) > 0

@@ -357,3 +357,26 @@ def test_pickle_keeps_everything(case):
     assert (g.shape, g.rank, g.tensorized_shape) == (f.shape, f.rank, f.tensorized_shape)
     assert (g.to_matrix() == f.to_matrix()).all()
     assert repr(g) == repr(f)
+
+
+@every_format
+def test_what_is_no_operand_or_number_is_named(case):
+    kind, shape = tlr.get_format(case.name), ((2, 3), (3, 5))
+    f = kind.random(shape, 2, random_state=0)
+    for other in ([1.0, 2.0], None, 3.0, f.T):
+        with pytest.raises(TypeError, match="the other operand must be of the same backend"):
+            f @ other
+    for factors in ([one.astype(int) for one in f.factors], [one + 0j for one in f.factors]):
+        with pytest.raises(TypeError, match="factors must hold real floating-point numbers; got"):
+            kind(factors)
+    with pytest.raises(TypeError, match="like must be an array of real floating-point numbers; got dtype int64"):
+        kind.random(shape, 2, like=np.zeros(1, dtype=int))
+    for seed in ("5", 1.5, True, -1):
+        with pytest.raises(TypeError, match="random_state must be a seed or a generator"):
+            kind.random(shape, 2, random_state=seed)
+    for std in (None, -1.0, float("nan"), "1", True):
+        with pytest.raises(ValueError, match="std must be a finite number of at least 0"):
+            kind.random(shape, 2, std=std)
+    assert kind.random(shape, 2, std=np.float32(0.5), random_state=np.int64(1)).shape == (6, 15)
+    with pytest.raises(ValueError, match="rank='same' must leave room for rank 1"):
+        kind.validate_rank(((1,) * 9, (2, *(1,) * 8)), "same")

@@ -5,7 +5,7 @@ import numbers
 import warnings
 from typing import Any
 
-from tensorly_rnn._backend import at_least_single, backend_of, context, detached, is_real_float
+from tensorly_rnn._backend import at_least_single, backend_of, context, detached, is_real_float, largest_magnitude
 from tensorly_rnn._checks import one_of, plain, positive_int
 from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
@@ -141,7 +141,7 @@ def _check_matrix(matrix: Any) -> tuple[Any, float]:
             "Convert it first, for example with matrix.astype(float)."
         )
     # NaN or infinite as soon as one entry is.
-    largest = float(backend.max(backend.abs(detached(matrix))))
+    largest = largest_magnitude(backend, detached(matrix))
     if not math.isfinite(largest):
         raise ValueError(
             "factorize: matrix must be finite; expected numbers, got NaN or infinity. Look for where the weights diverged."

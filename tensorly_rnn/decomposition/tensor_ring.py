@@ -1,5 +1,6 @@
 """Tensor-ring decomposition: second-order fit, started from singular value decompositions around the ring."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,7 @@ def _widened(problem: Problem, array: Any, axis: int, size: int) -> Any:
     if missing <= 0:
         return array
     shape = tuple(missing if k == axis else n for k, n in enumerate(array.shape))
-    scale = 0.1 * float(problem.backend.norm(array)) / max(1, array.shape[0] * array.shape[-1]) ** 0.5
+    # A tenth of the entries there are, and less for many, so that together they do not outweigh these.
+    scale = 0.1 * float(problem.backend.norm(array)) * (array.shape[axis] / size / math.prod(array.shape)) ** 0.5
     noise = new_array(problem.backend, scale * problem.generator.standard_normal(shape), array)
     return problem.backend.concatenate([array, noise], axis=axis)

@@ -9,7 +9,15 @@ import numpy as np
 
 from tensorly_rnn import gradients as _gradients
 from tensorly_rnn import operations
-from tensorly_rnn._backend import at_least_single, backend_of, detached, is_real_float, new_array, same_backend
+from tensorly_rnn._backend import (
+    at_least_single,
+    backend_of,
+    detached,
+    is_real_float,
+    largest_magnitude,
+    new_array,
+    same_backend,
+)
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns, torch_matmul
@@ -197,7 +205,7 @@ class FactorizedMatrix(Format):
             raise ValueError(f"{function}: matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
         matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]
         # Divided by the largest entry, squares neither overflow nor vanish.
-        largest = float(backend.max(backend.abs(matrix))) or 1.0
+        largest = largest_magnitude(backend, matrix) or 1.0
         difference = norm = 0.0
         width = -(-self.shape[1] // 16)
         for start in range(0, self.shape[1], width):

@@ -75,9 +75,33 @@ def test_bad_arguments_are_refused():
     layer = FactorizedLinear(11, 13, factorization="tt", rank=2)
     with pytest.raises(ValueError, match=r"input must have 11 features; expected \(..., 11\), got \(2, 12\)"):
         layer(torch.zeros(2, 12))
+    with pytest.raises(TypeError, match="input must be a tensor; got list"):
+        layer([0.0] * 11)
+    with pytest.raises(TypeError, match="input dtype torch.float64 does not match weight dtype torch.float32"):
+        layer(torch.zeros(2, 11, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"x must have 11 columns; expected \(..., 11\), got \(2, 10\)"):
+        layer.weight(torch.zeros(2, 10))
+    with pytest.raises(ValueError, match=r"parts must be one matrix each; expected shapes \[\(13, 11\)\], got \[\(13, 1\)\]"):
+        layer.weight.load_matrices(torch.zeros(13, 1))
     with pytest.raises(ValueError, match="FactorizedLinear: in_modes must multiply to the size or more"):
         FactorizedLinear(11, 13, in_modes=(2, 5), out_modes=(13, 1))
     with pytest.raises(TypeError, match="in_features must be a positive integer; expected int, got 1.5"):
         FactorizedLinear(1.5, 13)
     with pytest.raises(TypeError, match="from_linear: linear must be a torch.nn.Linear; got LSTM"):
         FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))
+
+
+@every_format
+def test_large_padded_layers_start_quickly_and_conversion_draws_nothing(factorization):
+    # Neither size factorizes: the norm of the true weight is put together from boxes.
+    rank = (2, 2) if factorization == "bt" else 2
+    layer = FactorizedLinear(100_003, 251, factorization=factorization, rank=rank)
+    assert layer.weight.n_param < 20_000
+    state = torch.get_rng_state()
+    FactorizedLinear.from_linear(torch.nn.utils.skip_init(torch.nn.Linear, 12, 12).requires_grad_(False).apply(_zeros), rank=2)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def _zeros(module):
+    for parameter in module.parameters():
+        parameter.data.zero_()

@@ -381,6 +381,8 @@ def test_bad_inputs_are_refused():
         layer(x[:, 0], (torch.zeros(1, 7), torch.zeros(1, 8)))
     with pytest.raises(TypeError, match=r"hx must be a pair of tensors \(h_0, c_0\); got Tensor"):
         layer(x, torch.zeros(1, 4, 7))
+    with pytest.raises(TypeError, match="c_0 dtype torch.float64 does not match weight dtype torch.float32"):
+        layer(x, (torch.zeros(1, 4, 7), torch.zeros(1, 4, 7, dtype=torch.float64)))
     with pytest.raises(TypeError, match="from_lstm: lstm must be a torch.nn.LSTM; got GRU"):
         FactorizedLSTM.from_lstm(torch.nn.GRU(11, 7))
     broken = torch.nn.LSTM(11, 7)
