@@ -349,3 +349,44 @@ def test_relative_error_records_no_gradient():
     f = tlr.TTMatrix.random(((4, 4), (3, 5)), 2, random_state=0, like=torch.zeros(1))
     live = tlr.TTMatrix([factor.requires_grad_() for factor in f.factors])
     assert live.relative_error(torch.ones(16, 15, requires_grad=True)) > 0
+
+
+@with_svd_bound
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_the_error_asked_for_is_kept(case, backend):
+    @settings(max_examples=3 if backend.slow else 25)
+    @given(eps=st.sampled_from([0.3, 1e-2, 1e-6]) if backend.slow else st.floats(1e-8, 0.9), seed=st.integers(0, 100))
+    def law(eps, seed):
+        for options in case.options:
+            stack = options.get("root_rank", 1)
+            rng = np.random.default_rng(seed)
+            smooth = np.diag(0.5 ** np.arange(30))
+            dense = backend.array(rng.normal(size=(stack * 30, 30)) @ smooth @ rng.normal(size=(30, 30)))
+            f = tlr.factorize(dense, case.name, SHAPE, eps=eps, **options)
+            assert f.relative_error(dense) <= eps * (1 + 1e-10)
+            assert f.stack == stack
+
+    law()
+
+
+@with_svd_bound
+def test_a_smaller_error_takes_more_and_an_exact_low_rank_no_more_than_itself(case):
+    dense = np.random.default_rng(0).normal(size=(30, 30))
+    counts = [tlr.factorize(dense, case.name, SHAPE, eps=eps).n_param for eps in (0.9, 0.5, 0.1, 1e-12)]
+    assert counts == sorted(counts) and counts[0] < counts[-1]
+    assert counts[-1] == tlr.n_param(case.name, SHAPE, "full")
+    low = tlr.get_format(case.name).random(SHAPE, (1, 2, 3, 1) if case.name == "tt" else (1, 2, 2, 2, 3), random_state=0)
+    found = tlr.factorize(low.to_matrix(), case.name, SHAPE, eps=1e-10)
+    assert found.rank == low.rank
+    capped = tlr.factorize(dense, case.name, SHAPE, 2, eps=1e-10)
+    assert capped.rank == tlr.get_format(case.name).validate_rank(SHAPE, 2)
+
+
+def test_errors_that_cannot_be_asked_for_are_refused():
+    dense = np.random.default_rng(0).normal(size=(30, 30))
+    for eps in (0, 1, -0.1, "small", True, float("nan")):
+        with pytest.raises(ValueError, match="eps must be a relative error; expected a number between 0 and 1, got"):
+            tlr.factorize(dense, "tt", SHAPE, eps=eps)
+    for name in ("bt", "tr"):
+        with pytest.raises(ValueError, match=r"eps must be asked of a format .* expected one of \('ht', 'tt'\), got '"):
+            tlr.factorize(dense, name, SHAPE, eps=0.1)

@@ -296,8 +296,9 @@ def test_wrong_ranks_are_refused(case):
             kind.random(shape, rank)
         with pytest.raises(error, match=message):
             tlr.n_param(case.name, shape, rank)
-        with pytest.raises(error, match=message):
-            tlr.factorize(np.ones((24, 60)), case.name, shape, rank)
+        if rank is not None:  # which factorize takes for its default
+            with pytest.raises(error, match=message):
+                tlr.factorize(np.ones((24, 60)), case.name, shape, rank)
     with pytest.raises(TypeError, match="leaf_rank must be an option of the format"):
         kind.validate_rank(shape, 2, leaf_rank=3)
 

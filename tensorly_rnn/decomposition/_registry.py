@@ -29,6 +29,8 @@ class Problem:
     tol: float
     n_starts: int = 1
     method: str = "auto"
+    #: Error allowed, as a Frobenius norm; 0 where only the rank counts.
+    error: float = 0.0
 
     @property
     def stack(self) -> int:
@@ -61,13 +63,17 @@ class Problem:
 
 Algorithm = Callable[[Problem], list[Any]]
 ALGORITHMS: dict[str, Algorithm] = {}
+#: Formats whose algorithm keeps an error asked for.
+WITH_ERROR: list[str] = []
 
 
-def decomposes(name: str) -> Callable[[Algorithm], Algorithm]:
-    """Make a function the algorithm of the format of that name."""
+def decomposes(name: str, keeps_error: bool = False) -> Callable[[Algorithm], Algorithm]:
+    """Make a function the algorithm of the format of that name; say whether it chooses ranks by the error allowed."""
 
     def register(algorithm: Algorithm) -> Algorithm:
         ALGORITHMS[name] = algorithm
+        if keeps_error:
+            WITH_ERROR.append(name)
         return algorithm
 
     return register

@@ -11,6 +11,9 @@ from tensorly_rnn.contraction import Indices, execute, plan
 from tensorly_rnn.decomposition._registry import Problem
 from tensorly_rnn.network import Network
 
+# Terms that grow while they cancel one another fit no better in the end; a ridge in proportion to the squared error keeps
+# them from it and fades where the fit succeeds (De Lathauwer and Nion 2008 describe the degeneracy).
+RIDGE = 1e-3
 # Most unknowns of one row of a factor: their Gram matrix is decomposed.
 MOST_TERMS = 2000
 
@@ -56,7 +59,7 @@ def alternating_least_squares(problem: Problem, start: Sequence[Any] | None = No
             break
         previous = error
         for number in (k for k, own in enumerate(network.factors) if _terms(network, own) <= MOST_TERMS):
-            factors[number] = _best_factor(backend, network, factors, number, tensor, opened)
+            factors[number] = _best_factor(backend, network, factors, number, tensor, opened, RIDGE * error / squared)
         error = _squared_error(backend, network, factors, tensor)
         if error < best:
             best, best_factors = error, list(factors)
@@ -74,7 +77,9 @@ def _squared_error(backend: Any, network: Network, factors: Sequence[Any], tenso
     return float(backend.sum(difference**2))
 
 
-def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number: int, tensor: Any, opened: Indices) -> Any:
+def _best_factor(
+    backend: Any, network: Network, factors: Sequence[Any], number: int, tensor: Any, opened: Indices, ridge: float
+) -> Any:
     own = network.factors[number]
     free = tuple(index for index in own if index in opened)
     bonds = tuple(index for index in own if index not in opened)
@@ -90,16 +95,17 @@ def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number:
     copies = tuple(tuple(i if i in opened else f"{i}'" for i in one) for one in indices)
     sizes = (*network.sizes, *((f"{i}'", n) for i, n in network.sizes if i not in opened))
     gram = execute(plan((*indices, *copies), (*bonds, *(f"{i}'" for i in bonds)), sizes), backend, [*arrays, *arrays])
-    solved = _solve(backend, backend.reshape(gram, (terms, terms)), right)
+    solved = _solve(backend, backend.reshape(gram, (terms, terms)), right, ridge)
     shape = tuple(network.size[index] for index in (*free, *bonds))
     order = tuple((*free, *bonds).index(index) for index in own)
     return backend.transpose(backend.reshape(solved, shape), order)
 
 
-def _solve(backend: Any, gram: Any, right: Any) -> Any:
-    """Return X with ``X gram = right``, of least norm where the Gram matrix is singular."""
+def _solve(backend: Any, gram: Any, right: Any, ridge: float) -> Any:
+    """Return X with ``X (gram + ridge * mean eigenvalue) = right``, of least norm where that is singular."""
     values, vectors = backend.eigh(gram)
     found = np.asarray(backend.to_numpy(values), dtype=float)
+    found = found + ridge * float(np.mean(np.maximum(found, 0.0)))
     cut = max(found[-1], 0.0) * len(found) * float(backend.eps(gram.dtype))
     inverse = np.divide(1.0, found, out=np.zeros_like(found), where=found > cut)
     scaled = backend.matmul(right, vectors) * new_array(backend, inverse, gram)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorly_rnn._backend import at_least_single, backend_of, context, detached, is_real_float, largest_magnitude
 from tensorly_rnn._checks import one_of, plain, positive_int
-from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
+from tensorly_rnn.decomposition._registry import ALGORITHMS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
@@ -18,8 +18,9 @@ def factorize(
     matrix: Any,
     format: str,
     tensorized_shape: Any,
-    rank: Any = "same",
+    rank: Any = None,
     *,
+    eps: float | None = None,
     method: str = "auto",
     n_starts: int = 1,
     n_iter_max: int = 300,
@@ -43,7 +44,11 @@ def factorize(
     tensorized_shape : (tuple of int, tuple of int)
         ``(out_modes, in_modes)``; their products are at least rows and columns.
     rank : 'full', 'same', float, int or the format's own form
-        ``'full'`` reproduces any matrix. A rank above what the sizes allow is clipped, with a warning.
+        ``'full'`` reproduces any matrix. A rank above what the sizes allow is clipped, with a warning. Default: ``'same'``,
+        or as high as `eps` needs.
+    eps : float, optional
+        Relative error ``||W - f||_F / ||W||_F`` that is kept by the least ranks the algorithm finds; TT and HT. A rank given
+        besides is an upper bound, at the error's expense.
     method : {'auto', 'als'}
         How TR and BT are fitted; ``'als'`` takes alternating least squares whatever the size.
     n_starts : int
@@ -88,7 +93,9 @@ def factorize(
     backend, largest = _check_matrix(matrix)
     cls = get_format(format, "factorize")
     modes = validate_tensorized_shape("factorize", tensorized_shape)
-    asked = cls.validate_rank(modes, rank, **options)
+    default = "same" if eps is None else "full"
+    asked = cls.validate_rank(modes, default if rank is None else rank, **options)
+    share_of_error = _check_eps(eps, format)
     n_iter_max = positive_int("factorize", "n_iter_max", n_iter_max)
     n_starts = positive_int("factorize", "n_starts", n_starts)
     one_of("factorize", "method", method, ("auto", "als"))
@@ -100,9 +107,10 @@ def factorize(
     working = at_least_single(backend, detached(matrix))
     # Far from 1 the squares of the entries would leave the range of the numbers.
     scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
+    tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
     problem = Problem(
         backend=backend,
-        tensor=_as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack),
+        tensor=tensor,
         format=cls,
         rank=asked,
         generator=as_generator("factorize", random_state),
@@ -110,10 +118,11 @@ def factorize(
         tol=float(tol),
         n_starts=n_starts,
         method=method,
+        error=share_of_error * float(backend.norm(tensor)) if share_of_error else 0.0,
     )
     found = ALGORITHMS.get(format, alternating_least_squares)(problem)
     rank_found = problem.rank_of(found)
-    if rank_found != asked:
+    if rank_found != asked and eps is None:
         warnings.warn(
             f"factorize: rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, got {plain(rank_found)}.",
             UserWarning,
@@ -147,6 +156,20 @@ def _check_matrix(matrix: Any) -> tuple[Any, float]:
             "factorize: matrix must be finite; expected numbers, got NaN or infinity. Look for where the weights diverged."
         )
     return backend, largest
+
+
+def _check_eps(eps: Any, format: str) -> float:
+    """Return the relative error allowed, 0 for none."""
+    if eps is None:
+        return 0.0
+    if isinstance(eps, bool) or not isinstance(eps, numbers.Real) or not 0 < float(eps) < 1:
+        raise ValueError(f"factorize: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
+    if format not in WITH_ERROR:
+        raise ValueError(
+            "factorize: eps must be asked of a format with a direct decomposition; "
+            f"expected one of {tuple(sorted(WITH_ERROR))}, got {format!r}. Give a rank instead."
+        )
+    return float(eps)
 
 
 def _as_tensor(

@@ -11,7 +11,7 @@ import numpy as np
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.decomposition._registry import Problem
 from tensorly_rnn.decomposition._svd import left_basis
-from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.decomposition.alternating_least_squares import RIDGE, alternating_least_squares
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
 from tensorly_rnn.network import Network
 
@@ -29,7 +29,8 @@ def fit(problem: Problem, start: Start) -> list[Any]:
     1. *Compress*: no mode of the result has a multilinear rank above the product of its factor's rank sizes, so the tensor
        is projected to its leading singular subspaces of that size, mode by mode.
     2. *Solve* the small problem by Levenberg-Marquardt, `problem.n_starts` times at most, or until the fit is exact: from
-       `start`, then from random factors or, where little is left to fit, from the best fit with one term redrawn.
+       `start`, then from random factors or, where little is left to fit, from the best fit with one term redrawn. Every
+       second start goes without the ridge that holds cancelling terms back.
     3. *Expand* to the modes' sizes, and *refine* there if the projection lost anything.
 
     Where the small problem has too many unknowns, alternating least squares takes the place of step 2.
@@ -106,7 +107,12 @@ def _best_of_starts(problem: Problem, start: Start) -> list[Any]:
             first = _with_one_term_redrawn(problem, best, first, least)
         network = problem.network_of(first)
         found, error, _ = levenberg_marquardt(
-            network, first, tensor.reshape(network.out_modes), problem.n_iter_max, 100 * precision
+            network,
+            first,
+            tensor.reshape(network.out_modes),
+            problem.n_iter_max,
+            100 * precision,
+            ridge=0.0 if number % 2 else RIDGE,
         )
         if error < least:
             best, least = found, error
@@ -145,7 +151,7 @@ def _refined(problem: Problem, factors: list[Any]) -> list[Any]:
     network = problem.network_of(factors)
     tensor = _to_host(problem, problem.tensor).reshape(network.out_modes)
     on_host = [_to_host(problem, one) for one in factors]
-    refined, _, _ = levenberg_marquardt(network, on_host, tensor, problem.n_iter_max, 0.0)
+    refined, _, _ = levenberg_marquardt(network, on_host, tensor, problem.n_iter_max, 0.0, RIDGE)
     return [new_array(problem.backend, factor, problem.tensor) for factor in refined]
 
 

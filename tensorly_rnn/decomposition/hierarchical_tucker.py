@@ -1,5 +1,6 @@
 """Hierarchical Tucker decomposition by singular value decompositions from the leaves to the root."""
 
+import math
 from typing import Any
 
 from tensorly_rnn.decomposition._registry import Problem, decomposes
@@ -7,7 +8,7 @@ from tensorly_rnn.decomposition._svd import left_basis
 from tensorly_rnn.formats.ht import balanced_tree
 
 
-@decomposes("ht")
+@decomposes("ht", keeps_error=True)
 def hierarchical_svd(problem: Problem) -> list[Any]:
     r"""Compress every mode, then every pair of children, up the tree.
 
@@ -28,7 +29,7 @@ def hierarchical_svd(problem: Problem) -> list[Any]:
     Notes
     -----
     The error is at most ``sqrt(2 d - 3)`` times that of the best approximation of these ranks, ``sqrt(2 d - 2)`` where the
-    stack is larger than 1 [1]_, Theorem 3.11 and remark 3.12.
+    stack is larger than 1 [1]_, Theorem 3.11 and remark 3.12. An error asked for is divided evenly over the truncations.
 
     References
     ----------
@@ -42,6 +43,8 @@ def hierarchical_svd(problem: Problem) -> list[Any]:
         number for start in range(len(problem.modes)) for number, node in enumerate(nodes) if node[:2] == (start, start + 1)
     ]
     factors: list[Any] = [None] * len(nodes)
+    truncations = len(nodes) - 2 if problem.stack == 1 else len(nodes) - 1
+    tail = problem.error / math.sqrt(max(1, truncations))
     for number in reversed(range(1, len(nodes))):
         children = nodes[number].children
         if children:
@@ -53,7 +56,9 @@ def hierarchical_svd(problem: Problem) -> list[Any]:
         else:
             axis = frontier.index(number) + 1
             sizes = (rest.shape[axis],)
-        basis, rest = left_basis(backend, rest, axis, problem.rank[number])
+        # Without a stack the root has one cut, which its right child has made: the left child, the last, loses nothing.
+        allowed = 0.0 if number == 1 and problem.stack == 1 else tail
+        basis, rest = left_basis(backend, rest, axis, problem.rank[number], allowed)
         factors[number] = backend.reshape(backend.transpose(basis, (1, 0)), (basis.shape[1], *sizes))
     # What is left is the root: (stack, left child, right child), or the single leaf itself.
     factors[0] = rest

@@ -17,7 +17,7 @@ PATIENCE, PROGRESS = 50, 0.05
 
 
 def levenberg_marquardt(
-    network: Network, factors: Sequence[np.ndarray], tensor: np.ndarray, n_iter_max: int, tol: float
+    network: Network, factors: Sequence[np.ndarray], tensor: np.ndarray, n_iter_max: int, tol: float, ridge: float = 0.0
 ) -> tuple[list[np.ndarray], float, int]:
     r"""Minimize ``||T - f(factors)||_F`` over all factors of a network.
 
@@ -39,6 +39,9 @@ def levenberg_marquardt(
         Most steps.
     tol : float
         Relative error that is good enough.
+    ridge : float
+        Weight of a penalty on the factors' size, relative to the mean of ``diag(J^T J)`` and to the fourth power of the
+        relative error: terms that grow while they cancel one another are held back, and an exact fit is not disturbed.
 
     Returns
     -------
@@ -72,7 +75,12 @@ def levenberg_marquardt(
         if len(history) > PATIENCE and history[-1] > (1 - PROGRESS) * history[-1 - PATIENCE]:
             break
         gram = gram_matrix(network, current)
-        gradient = _gradient(network, current, residual)
+        point = np.concatenate([one.reshape(-1) for one in current])
+        # The penalty, times ||factors||^2, fades with the fourth power of the error.
+        penalty = ridge * history[-1] ** 4 * float(np.mean(np.diag(gram)))
+        gram += penalty * np.eye(len(gram))
+        gradient = _gradient(network, current, residual) - penalty * point
+        objective = history[-1] ** 2 + penalty * float(point @ point)
         scale = np.diag(gram).copy()
         scale[scale < 1e-12 * scale.max()] = 1e-12 * scale.max()
         while damping < 1e12:
@@ -81,8 +89,9 @@ def levenberg_marquardt(
             moved_residual = target - execute(network.tensor_plan(), NUMPY, moved)
             error = float(np.linalg.norm(moved_residual))
             predicted = float(step @ (gradient + damping * scale * step))
-            gain = (history[-1] ** 2 - error**2) / predicted if predicted > 0 else 0.0
-            if math.isfinite(error) and error < history[-1]:
+            moved_objective = error**2 + penalty * float((point + step) @ (point + step))
+            gain = (objective - moved_objective) / predicted if predicted > 0 else 0.0
+            if math.isfinite(error) and moved_objective < objective:
                 damping = max(damping * max(1 / 10, 1 - (2 * gain - 1) ** 3), 1e-14)
                 growth = 2.0
                 current, residual = moved, moved_residual

@@ -1,19 +1,16 @@
 """Tensor ring: a chain of cores closed into a ring."""
 
-import math
 from typing import Any
 
-from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._checks import plain
 from tensorly_rnn.contraction import Indices
-from tensorly_rnn.formats._matrix import FactorizedMatrix
+from tensorly_rnn.formats._chain import ChainMatrix, ChainRank
 from tensorly_rnn.formats._registry import register
 from tensorly_rnn.tensorize import TensorizedShape
 
-TRRank = tuple[int, ...]
-
 
 @register
-class TRMatrix(FactorizedMatrix):
+class TRMatrix(ChainMatrix):
     r"""Tensor-ring matrix.
 
     ``W[j1..jd, i1..id] = sum_{r0..r(d-1)} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_d = r_0`` the same index.
@@ -52,41 +49,31 @@ class TRMatrix(FactorizedMatrix):
     gate_modes = ("last", "first")
 
     @staticmethod
-    def order_of(n_factors: int) -> int | None:
-        """Return the number of modes: one a core."""
-        return n_factors
-
-    @staticmethod
     def indices(order: int) -> tuple[Indices, ...]:
         """Return the index names of every core's axes."""
         return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{(k + 1) % order}") for k in range(order))
 
     @classmethod
-    def rank_sizes(cls, rank: TRRank) -> dict[str, int]:
+    def rank_sizes(cls, rank: ChainRank) -> dict[str, int]:
         """Return the size of every rank index."""
         return {f"r{k}": r for k, r in enumerate(rank[:-1])}
 
     @classmethod
-    def rank_from_sizes(cls, size: dict[str, int], order: int) -> TRRank:
+    def rank_from_sizes(cls, size: dict[str, int], order: int) -> ChainRank:
         """Return the ranks around the ring, the first once more at the end."""
         return tuple(size[f"r{k % order}"] for k in range(order + 1))
 
     @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> TRRank:
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> ChainRank:
         """Return the ranks around the ring, from an int for all or the tuple itself."""
-        order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
-        if isinstance(rank, (tuple, list)):
-            cure = "Give order + 1 ranks, the first equal to the last, or an int."
-            ranks = positive_ints(function, "rank", rank, length=order + 1, cure=cure)
-            if ranks[0] != ranks[-1]:
-                raise ValueError(
-                    f"{function}: rank must close the ring; expected the last entry to equal the first, got {plain(rank)}."
-                )
-        else:
-            r = positive_int(function, "rank", rank, cure="Give an int, a float, 'same', 'full' or a tuple of ranks.")
-            ranks = (r,) * (order + 1)
-        if order == 1 and ranks[0] != 1:
+        cure = "Give order + 1 ranks, the first equal to the last, or an int."
+        ranks = cls.listed_ranks(tensorized_shape, rank, cure=cure)
+        if ranks[0] != ranks[-1]:
+            raise ValueError(
+                f"{function}: rank must close the ring; expected the last entry to equal the first, got {plain(rank)}."
+            )
+        if len(ranks) == 2 and ranks[0] != 1:
             raise ValueError(
                 f"{function}: rank must be 1 for a single core closed on itself; expected 1, got {ranks[0]}. "
                 "Use two modes or more."
@@ -94,13 +81,7 @@ class TRMatrix(FactorizedMatrix):
         return ranks
 
     @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> TRRank:
-        """Return the ranks of a ring that holds any matrix: with end rank 1 it is a chain, and none is smaller."""
-        sizes = [m * n for m, n in zip(*tensorized_shape)]
-        return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
-
-    @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> TRRank:
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> ChainRank:
         """Return equal ranks around the ring, at most what all other modes together can tell apart."""
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         most = 1 if len(sizes) == 1 else max(sizes) * min(sizes)

@@ -1,19 +1,16 @@
 """Tensor train: a chain of cores."""
 
-import math
 from typing import Any
 
-from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._checks import plain
 from tensorly_rnn.contraction import Indices
-from tensorly_rnn.formats._matrix import FactorizedMatrix
+from tensorly_rnn.formats._chain import ChainMatrix, ChainRank
 from tensorly_rnn.formats._registry import register
 from tensorly_rnn.tensorize import TensorizedShape
 
-TTRank = tuple[int, ...]
-
 
 @register
-class TTMatrix(FactorizedMatrix):
+class TTMatrix(ChainMatrix):
     r"""Tensor-train matrix.
 
     ``W[j1..jd, i1..id] = sum_{r0..rd} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_0 = r_d = 1``.
@@ -49,49 +46,34 @@ class TTMatrix(FactorizedMatrix):
     name = "tt"
 
     @staticmethod
-    def order_of(n_factors: int) -> int | None:
-        """Return the number of modes: one a core."""
-        return n_factors
-
-    @staticmethod
     def indices(order: int) -> tuple[Indices, ...]:
         """Return the index names of every core's axes."""
         return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order))
 
     @classmethod
-    def rank_sizes(cls, rank: TTRank) -> dict[str, int]:
+    def rank_sizes(cls, rank: ChainRank) -> dict[str, int]:
         """Return the size of every rank index."""
         return {f"r{k}": r for k, r in enumerate(rank)}
 
     @classmethod
-    def rank_from_sizes(cls, size: dict[str, int], order: int) -> TTRank:
+    def rank_from_sizes(cls, size: dict[str, int], order: int) -> ChainRank:
         """Return the ranks along the chain."""
         return tuple(size[f"r{k}"] for k in range(order + 1))
 
     @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> TTRank:
+    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> ChainRank:
         """Return the ranks along the chain, from an int for all inner ones or the tuple itself."""
-        order = len(tensorized_shape[0])
-        function = f"{cls.__name__}.validate_rank"
-        if isinstance(rank, (tuple, list)):
-            cure = "Give order + 1 ranks with ends 1, or an int."
-            ranks = positive_ints(function, "rank", rank, length=order + 1, cure=cure)
-            if ranks[0] != 1 or ranks[-1] != 1:
-                raise ValueError(
-                    f"{function}: rank must begin and end with 1; expected (1, ..., 1), got {plain(rank)}. "
-                    "Use the tensor ring ('tr') for free ends."
-                )
-            return ranks
-        r = positive_int(function, "rank", rank, cure="Give an int, a float, 'same', 'full' or a tuple of ranks.")
-        return (1, *(r,) * (order - 1), 1)
+        ranks = cls.listed_ranks(tensorized_shape, rank, cure="Give order + 1 ranks with ends 1, or an int.")
+        if not isinstance(rank, (tuple, list)):
+            return (1, *ranks[1:-1], 1)
+        if ranks[0] != 1 or ranks[-1] != 1:
+            raise ValueError(
+                f"{cls.__name__}.validate_rank: rank must begin and end with 1; expected (1, ..., 1), got {plain(rank)}. "
+                "Use the tensor ring ('tr') for free ends."
+            )
+        return ranks
 
     @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> TTRank:
-        """Return the ranks of a chain that holds any matrix: the smaller side of every cut."""
-        sizes = [m * n for m, n in zip(*tensorized_shape)]
-        return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
-
-    @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> TTRank:
+    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> ChainRank:
         """Return equal inner ranks, less where the cut allows no more."""
         return tuple(min(rank, full) for full in cls.full_rank(tensorized_shape))

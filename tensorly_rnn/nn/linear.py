@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.nn.weight import FactorizedWeight, check_dtype
+from tensorly_rnn.nn._checks import check_dtype
+from tensorly_rnn.nn.weight import FactorizedWeight
 
 
 class FactorizedLinear(nn.Module):

@@ -1,16 +1,15 @@
 """Recurrent layers whose weights are held in factors, with the outward contract of torch's own."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn._checks import one_of, positive_int
-from tensorly_rnn.nn.weight import FactorizedWeight, check_dtype
+from tensorly_rnn.nn._checks import check_dtype, check_sequence, checked_dropout, checked_proj_size
+from tensorly_rnn.nn.weight import FactorizedWeight
 
 DECOMPOSE = ("input", "layerwise", "full")
 LSTMState = tuple[Tensor, Tensor]
@@ -108,8 +107,8 @@ class FactorizedLSTM(nn.Module):
         self.hidden_size = positive_int(name, "hidden_size", hidden_size)
         self.num_layers = positive_int(name, "num_layers", num_layers)
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
-        self.dropout = _dropout(name, dropout, self.num_layers)
-        self.proj_size = _proj_size(name, proj_size, self.hidden_size)
+        self.dropout = checked_dropout(name, dropout, self.num_layers)
+        self.proj_size = checked_proj_size(name, proj_size, self.hidden_size)
         self.decompose = one_of(name, "decompose", decompose, DECOMPOSE)
         self.factorization = factorization
         context = {"device": device, "dtype": dtype}
@@ -178,7 +177,8 @@ class FactorizedLSTM(nn.Module):
         TypeError, ValueError
             If an argument has the wrong type, dtype or shape.
         """
-        self._check_input(input)
+        name = type(self).__name__
+        check_sequence(name, input, self.input_size, self.batch_first, next(self.parameters()))
         batched = input.dim() == 3
         steps = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
@@ -340,30 +340,6 @@ class FactorizedLSTM(nn.Module):
     def _add_parameter(self, name: str, shape: tuple[int, ...], context: dict[str, Any]) -> None:
         self.register_parameter(name, nn.Parameter(torch.empty(shape, **context)))
 
-    def _check_input(self, input: Tensor) -> None:
-        name = type(self).__name__
-        if isinstance(input, PackedSequence):
-            raise TypeError(
-                f"{name}: input must be a tensor; packed sequences are not taken. Pad it with pad_packed_sequence."
-            )
-        if not isinstance(input, Tensor):
-            raise TypeError(f"{name}: input must be a tensor; got {type(input).__name__}.")
-        if input.dim() not in (2, 3):
-            raise ValueError(
-                f"{name}: input must have 2 or 3 axes; expected (L, N, H_in) or (L, H_in), got {tuple(input.shape)}."
-            )
-        if input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{name}: input must have input_size features; expected {self.input_size}, got {input.shape[-1]} "
-                f"in shape {tuple(input.shape)}."
-            )
-        if input.shape[self._time_axis(input)] == 0:
-            raise ValueError(f"{name}: input must have at least one time step; got shape {tuple(input.shape)}.")
-        check_dtype(name, "input", input, next(self.parameters()))
-
-    def _time_axis(self, input: Tensor) -> int:
-        return 1 if self.batch_first and input.dim() == 3 else 0
-
     def _initial_state(self, steps: Tensor, hx: LSTMState | None, batched: bool) -> LSTMState:
         name = type(self).__name__
         count, batch = self.num_layers * self._directions, steps.shape[1]
@@ -381,22 +357,3 @@ class FactorizedLSTM(nn.Module):
             check_dtype(name, label, state, next(self.parameters()))
             states.append(state if batched else state.unsqueeze(1))
         return states[0], states[1]
-
-
-def _dropout(name: str, dropout: Any, num_layers: int) -> float:
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
-        raise ValueError(f"{name}: dropout must be a probability; expected a number in [0, 1], got {dropout!r}.")
-    if dropout > 0 and num_layers == 1:
-        warnings.warn(
-            f"{name}: dropout acts between layers; with dropout={dropout} and num_layers=1 it does nothing.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return float(dropout)
-
-
-def _proj_size(name: str, proj_size: Any, hidden_size: int) -> int:
-    size = positive_int(name, "proj_size", proj_size) if proj_size != 0 else 0
-    if size >= hidden_size:
-        raise ValueError(f"{name}: proj_size must be smaller than hidden_size; expected less than {hidden_size}, got {size}.")
-    return size

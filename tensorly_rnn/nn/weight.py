@@ -267,15 +267,6 @@ class FactorizedWeight(nn.Module):
         ]
 
 
-def check_dtype(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
-    """Refuse a tensor of another dtype than the weight's, unless autocast is at work."""
-    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
-        raise TypeError(
-            f"{caller}: {argument} dtype {tensor.dtype} does not match weight dtype {weight.dtype}. "
-            f"Convert {argument}: {argument}.to({weight.dtype}), or convert model: model.to({tensor.dtype})."
-        )
-
-
 def default_order(rows: int, columns: int) -> int:
     """Number of modes for a weight of that size: modes of about 8 on the longer side."""
     return max(2, round(math.log(max(rows, columns), 8)))
