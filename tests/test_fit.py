@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
+from tensorly_rnn.decomposition import fit
 from tensorly_rnn.decomposition.levenberg_marquardt import gram_matrix, levenberg_marquardt
 from tests.cases import CASES
 from tests.strategies import SHAPES
@@ -124,6 +125,14 @@ def test_more_starts_never_do_worse():
     ]
     # Up to what the refinement of a lossy compression may turn round.
     assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize(("name", "rank"), [("bt", 2), ("bt", (2, 2)), ("tr", 2)])
+def test_refinement_makes_up_for_what_the_compression_lost(monkeypatch, name, rank):
+    dense, shape = np.random.default_rng(3).normal(size=(120, 132)), ((5, 6, 4), (4, 3, 11))
+    refined = tlr.factorize(dense, name, shape, rank).relative_error(dense)
+    monkeypatch.setattr(fit, "_refined", lambda problem, factors: factors)
+    assert refined < tlr.factorize(dense, name, shape, rank).relative_error(dense) - 0.003
 
 
 def test_noise_is_fitted_no_further_than_its_degrees_of_freedom():

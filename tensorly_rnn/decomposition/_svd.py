@@ -48,7 +48,7 @@ def _needed_rank(backend: Any, values: Any, rank: int, tail: float) -> int:
     if tail == 0.0:
         return rank
     found = np.asarray(backend.to_numpy(values), dtype=float)
-    left_over = np.sqrt(np.cumsum(found[::-1] ** 2))[::-1]
+    left_over = np.sqrt(np.cumsum(found[::-1] ** 2))
     return max(1, min(rank, int(np.count_nonzero(left_over > tail))))
 
 

@@ -252,6 +252,22 @@ def test_state_dict_pickle_and_copies(factorization, decompose):
         wider.load_state_dict(layer.state_dict())
 
 
+@every_format
+def test_full_weight_has_x_first_h_last_and_zeros_between(factorization):
+    from tensorly.backend import BackendManager
+
+    from tensorly_rnn.operations import to_matrix
+
+    lstm = dense_lstm()
+    settings = {"input_modes": (5, 5), "hidden_modes": (7, 1), "gate_mode": "first"}
+    layer = FactorizedLSTM.from_lstm(lstm, factorization=factorization, rank="full", decompose="full", **settings)
+    weight = layer.weight_l0
+    dense = to_matrix(BackendManager.load_backend("pytorch"), weight.network, list(weight.factors))
+    assert_close(dense[:, :11], lstm.weight_ih_l0.data, atol=1e-12, rtol=0)
+    assert_close(dense[:, 18:], lstm.weight_hh_l0.data, atol=1e-12, rtol=0)
+    assert dense[:, 11:18].abs().max() < 1e-12
+
+
 def test_names_are_torchs():
     settings = {"num_layers": 2, "bidirectional": True, "proj_size": 3}
     dense = {name for name, _ in torch.nn.LSTM(11, 7, **settings).named_parameters()}
