@@ -10,7 +10,10 @@ from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import fit
-from tensorly_rnn.decomposition.levenberg_marquardt import gram_matrix, levenberg_marquardt
+from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.decomposition.block_term import residual_tucker
+from tensorly_rnn.decomposition.levenberg_marquardt import NUMPY, gram_matrix, levenberg_marquardt
+from tensorly_rnn.decomposition.tensor_ring import ring_svd
 from tests.cases import CASES
 from tests.strategies import SHAPES
 
@@ -60,6 +63,26 @@ def test_a_step_near_the_solution_converges_at_once(case):
         assert error <= 1e-11
         assert steps <= 20
         assert_allclose(reconstruct(network, found), scale * tensor, atol=1e-9 * scale * np.abs(tensor).max())
+
+
+def problem(name, modes, rank):
+    tensor = np.random.default_rng(0).normal(size=(1, *modes))
+    kind = tlr.get_format(name)
+    return Problem(NUMPY, tensor, kind, rank, np.random.default_rng(1), n_iter_max=1, tol=0.0)
+
+
+def start_error(one, start):
+    factors = start(one)
+    return np.linalg.norm(reconstruct(one.network_of(factors), factors) - one.tensor[0]) / np.linalg.norm(one.tensor)
+
+
+def test_a_ring_opened_with_enough_rank_is_exact():
+    assert start_error(problem("tr", (6, 4, 5), (2, 3, 10, 2)), ring_svd) < 1e-13
+
+
+def test_every_block_starts_from_what_is_left_over():
+    errors = [start_error(problem("bt", (6, 4, 5), (n, (2, 2, 2))), residual_tucker) for n in (1, 2, 3, 4)]
+    assert all(later < 0.95 * earlier for earlier, later in itertools.pairwise(errors))
 
 
 def test_fit_of_nothing_is_nothing():
