@@ -64,7 +64,7 @@ def levenberg_marquardt(
     if norm == 0.0:
         return [np.zeros_like(factor) for factor in factors], 0.0, 0
     target = tensor / norm
-    current = _rescaled(network, factors, 1 / norm)
+    current = _rescaled(factors, 1 / norm)
     residual = target - execute(network.tensor_plan(), NUMPY, current)
     history = [float(np.linalg.norm(residual))]
     if history[0] <= tol:
@@ -101,7 +101,7 @@ def levenberg_marquardt(
             growth *= 2.0
         else:
             break
-    return _rescaled(network, current, norm), history[-1], len(history) - 1
+    return _rescaled(current, norm), history[-1], len(history) - 1
 
 
 def _solve(gram: np.ndarray, shift: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -183,7 +183,7 @@ def _doubled_sizes(network: Network, shared: set[str]) -> tuple[tuple[str, int],
     return (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in shared))
 
 
-def _rescaled(network: Network, factors: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:
+def _rescaled(factors: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:
     """Scale the reconstruction by `factor`, every factor alike."""
     share = factor ** (1 / len(factors))
     return [share * one for one in factors]

@@ -13,12 +13,17 @@ from tensorly_rnn.network import Network
 RandomState = None | int | np.random.Generator | np.random.RandomState
 
 
-def unit_factors(network: Network, generator: np.random.Generator | np.random.RandomState) -> list[np.ndarray]:
-    """Draw normal factors such that the entries of the reconstruction have variance 1 in expectation."""
+def unit_std(network: Network) -> float:
+    """Standard deviation of independent factor entries that gives the reconstruction's entries variance 1."""
     opened = {*network.outputs, *network.inputs}
     # An entry of W sums prod(rank sizes) products of one entry a factor.
     terms = math.prod(n for index, n in network.sizes if index not in opened)
-    std = terms ** (-0.5 / len(network.factors))
+    return float(terms ** (-0.5 / len(network.factors)))
+
+
+def unit_factors(network: Network, generator: np.random.Generator | np.random.RandomState) -> list[np.ndarray]:
+    """Draw normal factors such that the entries of the reconstruction have variance 1 in expectation."""
+    std = unit_std(network)
     return [std * generator.standard_normal(shape) for shape in network.factor_shapes]
 
 

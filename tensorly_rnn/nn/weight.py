@@ -12,6 +12,7 @@ from tensorly_rnn._backend import backend_of
 from tensorly_rnn._checks import one_of, plain, positive_int, positive_ints
 from tensorly_rnn.decomposition import factorize
 from tensorly_rnn.formats import get_format
+from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network
 from tensorly_rnn.tensorize import (
     Modes,
@@ -91,8 +92,7 @@ class FactorizedWeight(nn.Module):
         self.gate_mode = one_of(names[0], "gate_mode", chosen, self.format.gate_modes)
         self.out_modes, self.in_modes = _modes(self.rows, sum(self.widths), out_modes, in_modes, names)
         self.tensorized_shape = self._gated(self.out_modes), self.in_modes
-        options = {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
-        self._rank = self.format.validate_rank(self.tensorized_shape, rank, **options)
+        self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self._rank_options)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 
@@ -126,12 +126,10 @@ class FactorizedWeight(nn.Module):
 
         Draws from torch's generator, as torch's own modules do.
         """
-        network = self.network
-        opened = {*network.outputs, *network.inputs}
-        terms = math.prod(n for index, n in network.sizes if index not in opened)
+        start = unit_std(self.network)
         with torch.no_grad():
             for factor in self.factors:
-                nn.init.normal_(factor, std=terms ** (-0.5 / len(self.factors)))
+                nn.init.normal_(factor, std=start)
             if self.factors[0].is_meta:
                 return
             measured = math.sqrt(self._squared_norm() / math.prod(self.shape))
@@ -184,8 +182,7 @@ class FactorizedWeight(nn.Module):
         for part, dense in enumerate(parts):
             start, stop = self._span(part)
             gated[:, : self.rows, start:stop] = dense.detach().view(self.n_gates, self.rows, -1)
-        root: dict[str, Any] = {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
-        found = factorize(padded, self.format.name, self.tensorized_shape, self._rank, **root, **options)
+        found = factorize(padded, self.format.name, self.tensorized_shape, self._rank, **self._rank_options, **options)
         self._rank = found.rank
         self.factors = nn.ParameterList(nn.Parameter(factor.to(dtype=like.dtype)) for factor in found.factors)
 
@@ -195,6 +192,11 @@ class FactorizedWeight(nn.Module):
             f"{self.format.name}, shape={self.shape}, tensorized_shape={self.tensorized_shape}, "
             f"rank={plain(self._rank)}, compression_ratio={self.compression_ratio:.4g}"
         )
+
+    @property
+    def _rank_options(self) -> dict[str, Any]:
+        """What the format's rank takes besides: the size of the stack, where the gates are one."""
+        return {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
 
     def _gated(self, out_modes: Modes) -> Modes:
         """Output modes with the gates on the first or last of them, or as they are."""
