@@ -16,6 +16,7 @@ DIRECTION = (
     "operations",
     "network",
     "contraction",
+    "_svd",
     "tensorize",
     "_backend",
     "_checks",

@@ -1,6 +1,6 @@
 """Dense to factors. Importing an algorithm's file registers it for its format."""
 
-from tensorly_rnn.decomposition import block_term, hierarchical_tucker, tensor_ring, tensor_train
+from tensorly_rnn.decomposition import _block_term, _hierarchical_tucker, _tensor_ring, _tensor_train  # noqa: F401
 from tensorly_rnn.decomposition.factorize import factorize
 
-__all__ = ["block_term", "factorize", "hierarchical_tucker", "tensor_ring", "tensor_train"]
+__all__ = ["factorize"]

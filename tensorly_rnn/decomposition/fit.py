@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn._backend import new_array
+from tensorly_rnn._svd import left_basis
 from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.decomposition._svd import left_basis
 from tensorly_rnn.decomposition.alternating_least_squares import RIDGE, alternating_least_squares
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
 from tensorly_rnn.network import Network

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tensorly_rnn._svd import left_basis
 from tensorly_rnn.decomposition._registry import Problem, decomposes
-from tensorly_rnn.decomposition._svd import left_basis
 from tensorly_rnn.decomposition.fit import fit
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from tensorly_rnn._backend import new_array
+from tensorly_rnn._svd import truncated_svd
 from tensorly_rnn.decomposition._registry import Problem, decomposes
-from tensorly_rnn.decomposition._svd import truncated_svd
+from tensorly_rnn.decomposition._tensor_train import split_chain
 from tensorly_rnn.decomposition.fit import fit
-from tensorly_rnn.decomposition.tensor_train import split_chain
 
 
 @decomposes("tr")

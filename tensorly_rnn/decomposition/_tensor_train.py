@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
+from tensorly_rnn._svd import truncated_svd
 from tensorly_rnn.decomposition._registry import Problem, decomposes
-from tensorly_rnn.decomposition._svd import truncated_svd
 
 
 @decomposes("tt", keeps_error=True)
