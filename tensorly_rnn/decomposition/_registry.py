@@ -63,15 +63,18 @@ class Problem:
 
 Algorithm = Callable[[Problem], list[Any]]
 ALGORITHMS: dict[str, Algorithm] = {}
+#: Names of the methods that an algorithm offers besides ``'auto'``.
+METHODS: dict[str, tuple[str, ...]] = {}
 #: Formats whose algorithm keeps an error asked for.
 WITH_ERROR: list[str] = []
 
 
-def decomposes(name: str, keeps_error: bool = False) -> Callable[[Algorithm], Algorithm]:
+def decomposes(name: str, keeps_error: bool = False, methods: tuple[str, ...] = ()) -> Callable[[Algorithm], Algorithm]:
     """Make a function the algorithm of the format of that name; say whether it chooses ranks by the error allowed."""
 
     def register(algorithm: Algorithm) -> Algorithm:
         ALGORITHMS[name] = algorithm
+        METHODS[name] = methods
         if keeps_error:
             WITH_ERROR.append(name)
         return algorithm

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -31,9 +31,9 @@ class Format(ABC):
     def order_of(n_factors: int) -> int | None:
         """Return the number of modes of a matrix with that many factors, or None if there is none."""
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def indices(order: int) -> tuple[Indices, ...]:
+    def indices(cls, order: int) -> tuple[Indices, ...]:
         """Return the index names of every factor's axes, with ``j1..jd`` for outputs and ``i1..id`` for inputs."""
 
     @classmethod
@@ -62,6 +62,11 @@ class Format(ABC):
         """Return the rank with all entries equal to `rank`, or to what is useful where that is less."""
 
     @classmethod
+    def variant(cls, options: dict[str, Any]) -> tuple[type[Self], dict[str, Any]]:
+        """Return the class that some of the options choose (the tree of HT), and the other options."""
+        return cls, options
+
+    @classmethod
     def rank_share(cls, rank: Any) -> tuple[Any, dict[str, Any]]:
         """Split a rank given as a share of the dense parameters into the share and options of `uniform_rank`."""
         return rank, {}
@@ -78,7 +83,7 @@ class Format(ABC):
             ``'full'`` reproduces any matrix. A float is a share of the dense parameters, an upper bound: the largest
             uniform rank within it is taken. ``'same'`` is 1.0.
         **options
-            The format's own (``root_rank`` of HT).
+            The format's own (``root_rank`` and ``tree`` of HT).
 
         Returns
         -------
@@ -98,6 +103,9 @@ class Format(ABC):
                     f"{function}: {option} must be an option of the format {cls.name!r}; "
                     f"expected {cls.options or 'none'}, got {option}={options[option]!r}."
                 )
+        chosen, options = cls.variant(options)
+        if chosen is not cls:
+            return chosen.validate_rank(tensorized_shape, rank, **options)
         if isinstance(rank, str):
             if rank not in ("full", "same"):
                 raise ValueError(f"{function}: rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
@@ -160,6 +168,17 @@ class Format(ABC):
         """
         return _network_of_shapes(cls, shapes)
 
+    @classmethod
+    def tensor_network_of_shapes(cls, shapes: tuple[tuple[int, ...], ...], name: str) -> Network:
+        """Return the network that factors of these shapes form in the tensor form, for a class of that name; cached.
+
+        Raises
+        ------
+        ValueError
+            Naming the first factor that does not fit.
+        """
+        return _tensor_network_of_shapes(cls, shapes, name)
+
 
 @lru_cache(maxsize=1024)
 def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -> Network:
@@ -173,44 +192,55 @@ def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -
 @lru_cache(maxsize=1024)
 def _tensor_network(cls: type[Format], shape: tuple[int, ...], rank: Rank) -> Network:
     sizes = {**cls.rank_sizes(rank), **{f"j{k + 1}": mode for k, mode in enumerate(shape)}}
-    return Network(
-        factors=cls.tensor_indices(len(shape)),
-        outputs=(*_stacked(cls), *(f"j{k + 1}" for k in range(len(shape)))),
-        inputs=(),
-        sizes=tuple(sorted(sizes.items())),
-    )
+    return _open_tensor_network(cls, len(shape), sizes)
 
 
 @lru_cache(maxsize=1024)
 def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -> Network:
-    """The network that factors of these shapes form, or an error naming the first that does not fit."""
-    order = cls.order_of(len(shapes))
+    order = _order_of(cls, len(shapes), cls.__name__)
+    sizes = _sizes(cls.__name__, cls.indices(order), shapes)
+    network = _open_network(cls, order, sizes)
+    cls.explicit_rank((network.out_modes[-order:], network.in_modes), cls.rank_from_sizes(sizes, order))
+    return network
+
+
+@lru_cache(maxsize=1024)
+def _tensor_network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...], name: str) -> Network:
+    order = _order_of(cls, len(shapes), name)
+    sizes = _sizes(name, cls.tensor_indices(order), shapes)
+    network = _open_tensor_network(cls, order, sizes)
+    modes = network.out_modes[-order:]
+    cls.explicit_rank((modes, (1,) * order), cls.rank_from_sizes(sizes, order))
+    return network
+
+
+def _order_of(cls: type[Format], n_factors: int, name: str) -> int:
+    order = cls.order_of(n_factors)
     if order is None:
-        raise ValueError(
-            f"{cls.__name__}: factors must form a network; {len(shapes)} factors do not. Give one a core or node."
-        )
+        raise ValueError(f"{name}: factors must form a network; {n_factors} factors do not. Give one a core or node.")
+    return order
+
+
+def _sizes(name: str, expected: tuple[Indices, ...], shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
+    """The size of every index, or an error naming the first factor that does not fit."""
     sizes: dict[str, int] = {}
     first: dict[str, int] = {}
-    expected = cls.indices(order)
     for number, (indices, shape) in enumerate(zip(expected, shapes)):
         if len(shape) != len(indices):
             raise ValueError(
-                f"{cls.__name__}: factors must have one axis an index; expected {len(indices)} axes {indices}, "
+                f"{name}: factors must have one axis an index; expected {len(indices)} axes {indices}, "
                 f"got shape {shape} (at factors[{number}])."
             )
         for index, size in zip(indices, shape):
             if size < 1:
-                raise ValueError(f"{cls.__name__}: factors must not be empty; got shape {shape} (at factors[{number}]).")
+                raise ValueError(f"{name}: factors must not be empty; got shape {shape} (at factors[{number}]).")
             if sizes.setdefault(index, size) != size:
                 raise ValueError(
-                    f"{cls.__name__}: factors must agree on the size of index {index}; expected {sizes[index]} as in "
+                    f"{name}: factors must agree on the size of index {index}; expected {sizes[index]} as in "
                     f"factors[{first[index]}], got {size} in shape {shape} (at factors[{number}])."
                 )
             first.setdefault(index, number)
-    network = _open_network(cls, order, sizes)
-    rank = cls.rank_from_sizes(sizes, order)
-    cls.explicit_rank((network.out_modes[-order:], network.in_modes), rank)
-    return network
+    return sizes
 
 
 def _open_network(cls: type[Format], order: int, sizes: dict[str, int]) -> Network:
@@ -218,6 +248,15 @@ def _open_network(cls: type[Format], order: int, sizes: dict[str, int]) -> Netwo
         factors=cls.indices(order),
         outputs=(*_stacked(cls), *(f"j{k + 1}" for k in range(order))),
         inputs=tuple(f"i{k + 1}" for k in range(order)),
+        sizes=tuple(sorted(sizes.items())),
+    )
+
+
+def _open_tensor_network(cls: type[Format], order: int, sizes: dict[str, int]) -> Network:
+    return Network(
+        factors=cls.tensor_indices(order),
+        outputs=(*_stacked(cls), *(f"j{k + 1}" for k in range(order))),
+        inputs=(),
         sizes=tuple(sorted(sizes.items())),
     )
 

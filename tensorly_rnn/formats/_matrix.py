@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -52,7 +52,7 @@ class FactorizedMatrix(Format):
     """
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> None:
-        self.factors = _checked_factors(type(self), factors)
+        self.factors = checked_factors(type(self).__name__, factors, self.network_of_shapes)
         stacked = self.network.size[self.stack_index] if self.stack_index else 1
         self._shape = None if shape is None else validate_shape(type(self).__name__, shape, self.network.shape, stacked)
 
@@ -269,7 +269,7 @@ class FactorizedMatrix(Format):
         like : array, optional
             Gives backend, dtype and device; default NumPy's float64.
         **options
-            The format's own (``root_rank`` of HT).
+            The format's own (``root_rank`` and ``tree`` of HT).
 
         Returns
         -------
@@ -282,6 +282,7 @@ class FactorizedMatrix(Format):
             If an argument is of the wrong form.
         """
         function = f"{cls.__name__}.random"
+        cls, options = cls.variant(options)
         tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
         if isinstance(std, bool) or not isinstance(std, numbers.Real) or not (math.isfinite(std) and std >= 0):
             raise ValueError(f"{function}: std must be a finite number of at least 0; got {std!r}.")
@@ -315,24 +316,23 @@ class FactorizedMatrix(Format):
         return backend
 
 
-def _checked_factors(cls: type[FactorizedMatrix], factors: Sequence[Any]) -> list[Any]:
+def checked_factors(
+    name: str, factors: Sequence[Any], network_of_shapes: Callable[[tuple[tuple[int, ...], ...]], Network]
+) -> list[Any]:
+    """Return the factors as a list if they are arrays of one backend and dtype that form a network."""
     if isinstance(factors, (str, bytes)) or not isinstance(factors, Sequence):
-        raise TypeError(
-            f"{cls.__name__}: factors must be a sequence of arrays; expected a list, got {type(factors).__name__}."
-        )
+        raise TypeError(f"{name}: factors must be a sequence of arrays; expected a list, got {type(factors).__name__}.")
     listed = list(factors)
     if not listed:
-        raise ValueError(f"{cls.__name__}: factors must not be empty; expected one array or more, got none.")
-    same_backend(cls.__name__, {f"factors[{k}]": factor for k, factor in enumerate(listed)})
+        raise ValueError(f"{name}: factors must not be empty; expected one array or more, got none.")
+    same_backend(name, {f"factors[{k}]": factor for k, factor in enumerate(listed)})
     if not is_real_float(listed[0]):
-        raise TypeError(
-            f"{cls.__name__}: factors must hold real floating-point numbers; got {listed[0].dtype} (at factors[0])."
-        )
+        raise TypeError(f"{name}: factors must hold real floating-point numbers; got {listed[0].dtype} (at factors[0]).")
     for number, factor in enumerate(listed):
         if factor.dtype != listed[0].dtype:
             raise TypeError(
-                f"{cls.__name__}: factors must have one dtype; expected {listed[0].dtype} as in factors[0], "
+                f"{name}: factors must have one dtype; expected {listed[0].dtype} as in factors[0], "
                 f"got {factor.dtype} (at factors[{number}])."
             )
-    cls.network_of_shapes(tuple(tuple(factor.shape) for factor in listed))
+    network_of_shapes(tuple(tuple(factor.shape) for factor in listed))
     return listed

@@ -60,8 +60,8 @@ class BTMatrix(FactorizedMatrix):
         """Return the number of modes: one a factor, the core apart."""
         return n_factors - 1 if n_factors > 1 else None
 
-    @staticmethod
-    def indices(order: int) -> tuple[Indices, ...]:
+    @classmethod
+    def indices(cls, order: int) -> tuple[Indices, ...]:
         """Return the index names of the core's and the factors' axes; all share the block index ``n``."""
         core = ("n", *(f"r{k + 1}" for k in range(order)))
         return (core, *(("n", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order)))

@@ -19,7 +19,7 @@ def n_param(format: str, tensorized_shape: Any, rank: Any = "same", **options: A
         ``(out_modes, in_modes)``
     rank : 'full', 'same', float, int or the format's own form
     **options
-        The format's own (``root_rank`` of HT).
+        The format's own (``root_rank`` and ``tree`` of HT).
 
     Returns
     -------
@@ -58,7 +58,7 @@ def cost(format: str, tensorized_shape: Any, rank: Any = "same", batch: int = 1,
     batch : int
         Number of rows of x in ``y = x W^T``.
     **options
-        The format's own (``root_rank`` of HT).
+        The format's own (``root_rank`` and ``tree`` of HT).
 
     Returns
     -------
@@ -83,4 +83,5 @@ def cost(format: str, tensorized_shape: Any, rank: Any = "same", batch: int = 1,
 def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
     cls = get_format(format, function)
     modes = validate_tensorized_shape(function, tensorized_shape)
+    cls, options = cls.variant(options)
     return cls.make_network(modes, cls.validate_rank(modes, rank, **options))

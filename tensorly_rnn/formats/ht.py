@@ -1,47 +1,18 @@
 """Hierarchical Tucker: a binary tree of transfer tensors with the modes at its leaves."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Self
 
 from tensorly_rnn._checks import plain, positive_int, positive_ints
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import register
+from tensorly_rnn.formats._tree import Node, Tree, balanced_tree, tree_nodes, validate_tree
 from tensorly_rnn.tensorize import TensorizedShape
 
 HTRank = tuple[int, ...]
-
-
-class Node(NamedTuple):
-    """A node of the dimension tree: it spans modes ``start`` to ``stop - 1``; a leaf has no children."""
-
-    start: int
-    stop: int
-    children: tuple[int, ...]
-
-
-@lru_cache(maxsize=256)
-def balanced_tree(order: int) -> tuple[Node, ...]:
-    """Return the nodes of the balanced tree, breadth first, the root first.
-
-    The left child takes the first ``floor(size / 2)`` modes of its parent.
-
-    Examples
-    --------
-    >>> [(node.start, node.stop) for node in balanced_tree(3)]
-    [(0, 3), (0, 1), (1, 3), (1, 2), (2, 3)]
-    """
-    spans = [(0, order)]
-    nodes: list[Node] = []
-    for start, stop in spans:
-        if stop - start == 1:
-            nodes.append(Node(start, stop, ()))
-            continue
-        middle = start + (stop - start) // 2
-        nodes.append(Node(start, stop, (len(spans), len(spans) + 1)))
-        spans += [(start, middle), (middle, stop)]
-    return tuple(nodes)
 
 
 @register
@@ -59,16 +30,19 @@ class HTMatrix(FactorizedMatrix):
         shape (rank of the leaf, out_modes[k], in_modes[k]). A single leaf where there is one mode.
     shape : (int, int), optional
         True rows and columns where the modes multiply to more; the rows of each matrix of the stack are padded alike.
+    tree : nested pairs of mode numbers, optional
+        Default: the balanced tree, `balanced_tree`; see `linear_tree` for that of the tensor train.
 
     Raises
     ------
     TypeError, ValueError
-        If the factors do not fit together.
+        If the factors do not fit together, or `tree` is no binary tree of their modes.
 
     Notes
     -----
     ``n_param`` is the sum of all sizes. A rank is ``(leaf, node)``, an int for both, or one entry a node breadth first
-    including the root; ``root_rank`` (default 1) gives the size of the stack where the rank does not.
+    including the root; ``root_rank`` (default 1) gives the size of the stack where the rank does not. On another tree than
+    the balanced one the class is a subclass, which ``tree=`` makes wherever a rank is given.
 
     References
     ----------
@@ -82,26 +56,63 @@ class HTMatrix(FactorizedMatrix):
     >>> f = HTMatrix.random(modes, rank=(14, 12), root_rank=4, random_state=0)
     >>> f.rank, f.shape, f.n_param
     ((4, 12, 12, 14, 14, 14, 14), (1024, 61440), 8808)
+    >>> HTMatrix.random(modes, rank=(14, 12), tree=(0, (1, (2, 3))), random_state=0).rank
+    (1, 14, 12, 14, 12, 14, 14)
     """
 
     name = "ht"
     gate_modes = ("first", "last", "stack")
     stack_index = "r0"
-    options = ("root_rank",)
+    options = ("root_rank", "tree")
+    #: The tree of modes; None for the balanced one of any order.
+    tree: ClassVar[Tree | None] = None
+
+    def __new__(cls, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> Self:
+        """Make an object of the class on the tree."""
+        return super().__new__(cls if tree is None else cls.on_tree(tree))
+
+    def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> None:
+        super().__init__(factors, shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HTMatrix, (self.factors, self._shape, self.tree)
+
+    @classmethod
+    def on_tree(cls, tree: Tree) -> type[Self]:
+        """Return the class of hierarchical Tucker matrices on a tree; HTMatrix itself where that is balanced."""
+        return _on_tree(validate_tree(cls.__name__, tree))  # type: ignore[return-value]
+
+    @classmethod
+    def variant(cls, options: dict[str, Any]) -> tuple[type[Self], dict[str, Any]]:
+        """Take the tree out of the options."""
+        others = {name: value for name, value in options.items() if name != "tree"}
+        tree = options.get("tree")
+        return (cls if tree is None else cls.on_tree(tree)), others
+
+    @classmethod
+    def nodes(cls, order: int) -> tuple[Node, ...]:
+        """Return the nodes of the tree, breadth first, the root first."""
+        nodes = tree_nodes(balanced_tree(order) if cls.tree is None else cls.tree)
+        if len(nodes) != 2 * order - 1:
+            raise ValueError(
+                f"{cls.__name__}: tree must have one leaf a mode; expected {order} leaves, got {cls.tree} with "
+                f"{(len(nodes) + 1) // 2}."
+            )
+        return nodes
 
     @staticmethod
     def order_of(n_factors: int) -> int | None:
         """Return the number of modes: a binary tree of d leaves has 2d - 1 nodes."""
         return (n_factors + 1) // 2 if n_factors % 2 else None
 
-    @staticmethod
-    def indices(order: int) -> tuple[Indices, ...]:
+    @classmethod
+    def indices(cls, order: int) -> tuple[Indices, ...]:
         """Return the index names of every node's axes, breadth first; ``r0`` is the root's rank."""
         return tuple(
             (f"r{k}", *(f"r{child}" for child in node.children))
             if node.children
-            else (f"r{k}", f"j{node.stop}", f"i{node.stop}")
-            for k, node in enumerate(balanced_tree(order))
+            else (f"r{k}", f"j{node.modes[0] + 1}", f"i{node.modes[0] + 1}")
+            for k, node in enumerate(cls.nodes(order))
         )
 
     @classmethod
@@ -138,7 +149,7 @@ class HTMatrix(FactorizedMatrix):
         else:
             cure = "Give an int, a float, 'same', 'full', (leaf, node) or one rank a node."
             leaf = node = positive_int(function, "rank", rank, cure=cure)
-        inner = (node if one.children else leaf for one in balanced_tree(order)[1:])
+        inner = (node if one.children else leaf for one in cls.nodes(order)[1:])
         return (root or 1, *inner)
 
     @classmethod
@@ -147,7 +158,7 @@ class HTMatrix(FactorizedMatrix):
         root = cls._root_rank(options) or 1
         sizes = [m * n for m, n in zip(*tensorized_shape)]
         total = root * math.prod(sizes)
-        below = [math.prod(sizes[node.start : node.stop]) for node in balanced_tree(len(sizes))]
+        below = [math.prod(sizes[mode] for mode in node.modes) for node in cls.nodes(len(sizes))]
         return (root, *(min(inside, total // inside) for inside in below[1:]))
 
     @classmethod
@@ -160,3 +171,10 @@ class HTMatrix(FactorizedMatrix):
     def _root_rank(cls, options: dict[str, Any]) -> int | None:
         given = options.get("root_rank")
         return None if given is None else positive_int(f"{cls.__name__}.validate_rank", "root_rank", given)
+
+
+@lru_cache(maxsize=256)
+def _on_tree(tree: Tree) -> type[HTMatrix]:
+    if tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2):
+        return HTMatrix
+    return type("HTMatrix", (HTMatrix,), {"tree": tree, "__doc__": HTMatrix.__doc__, "__module__": HTMatrix.__module__})

@@ -48,8 +48,8 @@ class TRMatrix(ChainMatrix):
     name = "tr"
     gate_modes = ("last", "first")
 
-    @staticmethod
-    def indices(order: int) -> tuple[Indices, ...]:
+    @classmethod
+    def indices(cls, order: int) -> tuple[Indices, ...]:
         """Return the index names of every core's axes."""
         return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{(k + 1) % order}") for k in range(order))
 

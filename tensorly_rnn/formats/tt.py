@@ -45,8 +45,8 @@ class TTMatrix(ChainMatrix):
 
     name = "tt"
 
-    @staticmethod
-    def indices(order: int) -> tuple[Indices, ...]:
+    @classmethod
+    def indices(cls, order: int) -> tuple[Indices, ...]:
         """Return the index names of every core's axes."""
         return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order))
 

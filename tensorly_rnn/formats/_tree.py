@@ -1,0 +1,130 @@
+"""Binary trees of modes: nested pairs of mode numbers, and the nodes they have."""
+
+import numbers
+from functools import lru_cache
+from typing import Any, NamedTuple, Union
+
+from tensorly_rnn._checks import positive_int
+
+#: A mode's number, or a pair of trees.
+Tree = Union[int, tuple["Tree", "Tree"]]  # noqa: UP007 - a recursive type needs the quoted form
+
+
+class Node(NamedTuple):
+    """A node of a tree: the modes below it, from left to right, and its children's numbers; a leaf has none."""
+
+    modes: tuple[int, ...]
+    children: tuple[int, ...]
+
+
+def balanced_tree(order: int) -> Tree:
+    """Return the tree whose left children take the first ``floor(size / 2)`` modes of their parents.
+
+    Parameters
+    ----------
+    order : int
+        Number of modes.
+
+    Returns
+    -------
+    nested tuples of mode numbers
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the order is not a positive integer.
+
+    Examples
+    --------
+    >>> balanced_tree(5)
+    ((0, 1), (2, (3, 4)))
+    """
+    return _balanced(0, positive_int("balanced_tree", "order", order))
+
+
+def linear_tree(order: int) -> Tree:
+    """Return the tree that splits off one mode after the other, as the tensor train does.
+
+    Parameters
+    ----------
+    order : int
+        Number of modes.
+
+    Returns
+    -------
+    nested tuples of mode numbers
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the order is not a positive integer.
+
+    Examples
+    --------
+    >>> linear_tree(4)
+    (0, (1, (2, 3)))
+    """
+    order = positive_int("linear_tree", "order", order)
+    tree: Tree = order - 1
+    for mode in reversed(range(order - 1)):
+        tree = (mode, tree)
+    return tree
+
+
+def _balanced(start: int, stop: int) -> Tree:
+    if stop - start == 1:
+        return start
+    middle = start + (stop - start) // 2
+    return _balanced(start, middle), _balanced(middle, stop)
+
+
+@lru_cache(maxsize=256)
+def tree_nodes(tree: Tree) -> tuple[Node, ...]:
+    """Return the nodes of a tree, breadth first, the root first.
+
+    Examples
+    --------
+    >>> [node.modes for node in tree_nodes(((0, 2), 1))]
+    [(0, 2, 1), (0, 2), (1,), (0,), (2,)]
+    """
+    queue: list[Tree] = [tree]
+    nodes: list[Node] = []
+    for one in queue:
+        children: tuple[int, ...] = ()
+        if isinstance(one, tuple):
+            children = (len(queue), len(queue) + 1)
+            queue += one
+        nodes.append(Node(_leaves(one), children))
+    return tuple(nodes)
+
+
+def validate_tree(function: str, tree: Any) -> Tree:
+    """Return a tree in plain tuples and ints, each mode at one leaf."""
+    plain = _validated(function, tree)
+    leaves = _leaves(plain)
+    if sorted(leaves) != list(range(len(leaves))):
+        raise ValueError(
+            f"{function}: tree must have every mode at one leaf; expected the numbers 0 to {len(leaves) - 1} once each, "
+            f"got {leaves}. Count modes from 0."
+        )
+    return plain
+
+
+def _validated(function: str, tree: Any) -> Tree:
+    if isinstance(tree, numbers.Integral) and not isinstance(tree, bool):
+        return int(tree)
+    if not isinstance(tree, (tuple, list)):
+        raise TypeError(
+            f"{function}: tree must be nested pairs of mode numbers; expected an int or a pair, got {tree!r} of type "
+            f"{type(tree).__name__}. Write ((0, 1), (2, 3)), for example."
+        )
+    if len(tree) != 2:
+        raise ValueError(
+            f"{function}: tree must be binary; expected pairs, got a node of {len(tree)} children: {tree!r}. "
+            "Nest the pairs, as in (0, (1, 2))."
+        )
+    return _validated(function, tree[0]), _validated(function, tree[1])
+
+
+def _leaves(tree: Tree) -> tuple[int, ...]:
+    return (tree,) if isinstance(tree, int) else _leaves(tree[0]) + _leaves(tree[1])
