@@ -4,29 +4,51 @@ from tensorly_rnn._version import __version__
 from tensorly_rnn.decomposition import factorize
 from tensorly_rnn.formats import (
     BTMatrix,
+    BTTensor,
     HTMatrix,
+    HTTensor,
     TRMatrix,
     TTMatrix,
     available_formats,
+    balanced_tree,
     get_format,
+    linear_tree,
 )
+from tensorly_rnn.formats.bt_tensor import bt_n_param, bt_to_tensor, bt_to_unfolded, bt_to_vec, random_bt, validate_bt_rank
 from tensorly_rnn.formats.counts import cost, n_param
+from tensorly_rnn.formats.ht_tensor import ht_n_param, ht_to_tensor, ht_to_unfolded, ht_to_vec, random_ht, validate_ht_rank
 from tensorly_rnn.network import Cost, Network
 from tensorly_rnn.tensorize import factorize_size, separate_modes
 
 __all__ = [
     "BTMatrix",
+    "BTTensor",
     "Cost",
     "HTMatrix",
+    "HTTensor",
     "Network",
     "TRMatrix",
     "TTMatrix",
     "__version__",
     "available_formats",
+    "balanced_tree",
+    "bt_n_param",
+    "bt_to_tensor",
+    "bt_to_unfolded",
+    "bt_to_vec",
     "cost",
     "factorize",
     "factorize_size",
     "get_format",
+    "ht_n_param",
+    "ht_to_tensor",
+    "ht_to_unfolded",
+    "ht_to_vec",
+    "linear_tree",
     "n_param",
+    "random_bt",
+    "random_ht",
     "separate_modes",
+    "validate_bt_rank",
+    "validate_ht_rank",
 ]

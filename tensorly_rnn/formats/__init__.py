@@ -2,18 +2,27 @@
 
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import available_formats, get_format, register
+from tensorly_rnn.formats._tensor import FactorizedTensor
+from tensorly_rnn.formats._tree import balanced_tree, linear_tree
 from tensorly_rnn.formats.bt import BTMatrix
+from tensorly_rnn.formats.bt_tensor import BTTensor
 from tensorly_rnn.formats.ht import HTMatrix
+from tensorly_rnn.formats.ht_tensor import HTTensor
 from tensorly_rnn.formats.tr import TRMatrix
 from tensorly_rnn.formats.tt import TTMatrix
 
 __all__ = [
     "BTMatrix",
+    "BTTensor",
     "FactorizedMatrix",
+    "FactorizedTensor",
     "HTMatrix",
+    "HTTensor",
     "TRMatrix",
     "TTMatrix",
     "available_formats",
+    "balanced_tree",
     "get_format",
+    "linear_tree",
     "register",
 ]

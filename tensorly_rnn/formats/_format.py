@@ -111,27 +111,40 @@ class Format(ABC):
                 raise ValueError(f"{function}: rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
             if rank == "full":
                 return cls.full_rank(tensorized_shape, **options)
-            return cls._budget_rank(tensorized_shape, 1.0, "'same'", **options)
+            return cls._share_rank(tensorized_shape, 1.0, "rank='same'", **options)
         share, more = cls.rank_share(rank)
         if isinstance(share, (float, np.floating)):
-            return cls._budget_rank(tensorized_shape, float(share), str(plain(rank)), **more, **options)
+            return cls._share_rank(tensorized_shape, float(share), f"rank={plain(rank)}", **more, **options)
         return cls.explicit_rank(tensorized_shape, rank, **options)
 
     @classmethod
-    def _budget_rank(cls, tensorized_shape: TensorizedShape, share: float, typed: str, **options: Any) -> Rank:
-        function = f"{cls.__name__}.validate_rank"
+    def _share_rank(cls, tensorized_shape: TensorizedShape, share: float, typed: str, **options: Any) -> Rank:
         if not (math.isfinite(share) and share > 0):
-            raise ValueError(f"{function}: rank as a share of the dense parameters must be positive and finite; got {share}.")
+            raise ValueError(
+                f"{cls.__name__}.validate_rank: rank as a share of the dense parameters must be positive and finite; "
+                f"got {share}."
+            )
+        dense = math.prod(cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options)).shape)
+        return cls.rank_within(f"{cls.__name__}.validate_rank", tensorized_shape, math.floor(share * dense), typed, **options)
+
+    @classmethod
+    def rank_within(cls, function: str, tensorized_shape: TensorizedShape, budget: int, typed: str, **options: Any) -> Rank:
+        """Return the largest uniform rank of at most `budget` parameters; `function` and `typed` are for the error.
+
+        Raises
+        ------
+        ValueError
+            If rank 1 takes more.
+        """
 
         def n_param(rank: int) -> int:
             return cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, rank, **options)).n_param
 
         smallest = cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options))
-        dense = math.prod(smallest.shape)
-        budget = math.floor(share * dense)
         if smallest.n_param > budget:
+            dense = math.prod(smallest.shape)
             raise ValueError(
-                f"{function}: rank={typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
+                f"{function}: {typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
                 f"parameters (a share of {smallest.n_param / dense:.3g}), got {budget}. Ask for more, or choose other modes."
             )
         low, high = 1, 2

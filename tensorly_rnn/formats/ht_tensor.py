@@ -1,0 +1,255 @@
+"""The hierarchical Tucker decomposition of a tensor, and its ways from and to the tensor train."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from tensorly.tt_tensor import TTTensor
+
+from tensorly_rnn._backend import context, same_backend
+from tensorly_rnn._checks import positive_ints
+from tensorly_rnn.formats._matrix import FactorizedMatrix
+from tensorly_rnn.formats._random import RandomState
+from tensorly_rnn.formats._tensor import FactorizedTensor
+from tensorly_rnn.formats._tree import Tree, linear_tree, tree_nodes
+from tensorly_rnn.formats.ht import HTMatrix, HTRank
+
+
+class HTTensor(FactorizedTensor):
+    r"""Hierarchical Tucker tensor on a binary tree of its modes.
+
+    ``U_s[r_s, ...] = sum_{r_s1, r_s2} G_s[r_s, r_s1, r_s2] U_s1[r_s1, ...] U_s2[r_s2, ...]`` from the leaves
+    ``U_k[r_k, i_k]`` up to the root, whose rank is 1: ``T = U_root[0]``.
+
+    Parameters
+    ----------
+    factors : sequence of arrays
+        Breadth first, root first: nodes of shape (rank of the node, of its left child, of its right child), leaves of
+        shape (rank of the leaf, shape[k]). A single leaf where there is one mode.
+    tree : nested pairs of mode numbers, optional
+        Default: the balanced tree.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the factors do not fit together, the root's rank is not 1, or `tree` is no binary tree of the modes.
+
+    References
+    ----------
+    .. [1] Hackbusch, Kuehn, A new scheme for the tensor representation, J. Fourier Anal. Appl. 15(5), 2009.
+
+    Examples
+    --------
+    >>> t = HTTensor.random((3, 4, 5, 6), rank=2, tree=((0, 2), (1, 3)), random_state=0)
+    >>> t.rank, t.n_param, t.tree
+    ((1, 2, 2, 2, 2, 2, 2), 56, ((0, 2), (1, 3)))
+    """
+
+    format = HTMatrix
+
+    def __init__(self, factors: Sequence[Any], tree: Tree | None = None) -> None:
+        if tree is None:
+            tree = getattr(factors, "tree", None)
+        self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree)
+        super().__init__(factors)
+        if self.factors[0].shape[0] != 1:
+            raise ValueError(
+                f"HTTensor: factors must have a root of rank 1; expected 1, got {self.factors[0].shape[0]} in shape "
+                f"{tuple(self.factors[0].shape)} (at factors[0]). A stack is a mode of its own."
+            )
+
+    @property
+    def tree(self) -> Tree | None:
+        """The tree of modes; None for the balanced one."""
+        return self.format.tree
+
+    def _with(self, factors: Sequence[Any]) -> Self:
+        return type(self)(factors, self.tree)
+
+    @classmethod
+    def _of_format(cls, format: type[FactorizedMatrix], factors: Sequence[Any]) -> Self:
+        return cls(factors, getattr(format, "tree", None))
+
+    def to_tt(self) -> TTTensor:
+        r"""Return the same tensor as TensorLy's tensor train, of the tree's modes in their order.
+
+        A node becomes a train with its rank index in front; the right child's rank index is carried along the left
+        child's cores: ``core_k[(r, c), i, (r', c')] = core_k[r, i, r'] delta[c, c']``.
+
+        Raises
+        ------
+        ValueError
+            If the tree's leaves do not stand in the order of the modes.
+
+        Notes
+        -----
+        Exact, on `linear_tree` without a larger rank; on other trees a rank between cores is a product of ranks on the
+        tree. Round the result where it is not needed.
+        """
+        nodes = self.format.nodes(self.order)
+        if nodes[0].modes != tuple(range(self.order)):
+            raise ValueError(f"HTTensor.to_tt: tree must have its leaves in the order of the modes; got {self.tree}.")
+        return TTTensor(self._train(0))
+
+    def _train(self, number: int) -> list[Any]:
+        """Cores of a node, the first of shape (rank of the node, ...)."""
+        backend, factor = self.backend, self.factors[number]
+        children = self.format.nodes(self.order)[number].children
+        if not children:
+            return [backend.reshape(factor, (*factor.shape, 1))]
+        left, right = (self._train(child) for child in children)
+        carried = factor.shape[2]
+        # (r_s, r_1, r_2) (r_1, i, r') -> (r_s, r_2, i, r') -> (r_s, i, (r', r_2))
+        first = backend.transpose(backend.tensordot(factor, left[0], axes=([1], [0])), (0, 2, 3, 1))
+        cores = [backend.reshape(first, (factor.shape[0], left[0].shape[1], -1))]
+        identity = backend.eye(carried, **context(backend, factor))
+        for core in left[1:]:
+            # (r, i, r') (c, c') -> ((r, c), i, (r', c'))
+            product = backend.transpose(backend.tensordot(core, identity, axes=0), (0, 3, 1, 2, 4))
+            cores.append(backend.reshape(product, (core.shape[0] * carried, core.shape[1], -1)))
+        return [*cores, *right]
+
+    @classmethod
+    def from_tt(cls, tt_tensor: Any) -> Self:
+        """Return a tensor train, TensorLy's or a sequence of cores, on the linear tree: its leaves are identities.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the cores are not those of a tensor train.
+        """
+        cores = list(getattr(tt_tensor, "factors", tt_tensor))
+        backend = same_backend("HTTensor.from_tt", {f"factors[{k}]": core for k, core in enumerate(cores)})
+        for k, core in enumerate(cores):
+            before = cores[k - 1].shape[-1] if k else 1
+            if len(core.shape) != 3 or core.shape[0] != before or (k == len(cores) - 1 and core.shape[2] != 1):
+                raise ValueError(
+                    f"HTTensor.from_tt: tt_tensor must be a chain of cores (rank, mode, rank) with ends 1; expected "
+                    f"({before}, mode, {'rank' if k < len(cores) - 1 else 1}), got {tuple(core.shape)} (at factors[{k}])."
+                )
+        tree = linear_tree(len(cores))
+        factors = []
+        for node in tree_nodes(tree):
+            core = cores[node.modes[0]]
+            if node.children:
+                factors.append(core)
+            elif node.modes[0] == len(cores) - 1:
+                factors.append(backend.reshape(core, core.shape[:2]))
+            else:
+                factors.append(backend.eye(core.shape[1], **context(backend, core)))
+        return cls(factors, tree)
+
+
+def ht_to_tensor(ht_tensor: Any) -> Any:
+    """Return the dense tensor of a hierarchical Tucker tensor, or of its factors on the balanced tree.
+
+    Parameters
+    ----------
+    ht_tensor : HTTensor or sequence of arrays
+
+    Returns
+    -------
+    array, shape (p_1, ..., p_d)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the factors do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(ht_to_tensor([np.ones((1, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])[0, 0])
+    4.0
+    """
+    return HTTensor(ht_tensor).to_tensor()
+
+
+def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
+    """Return the unfolding of a hierarchical Tucker tensor along a mode, shape (p_mode, product of the others)."""
+    return HTTensor(ht_tensor).to_unfolded(mode)
+
+
+def ht_to_vec(ht_tensor: Any) -> Any:
+    """Return a hierarchical Tucker tensor as a dense vector, row-major."""
+    return HTTensor(ht_tensor).to_vec()
+
+
+def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> HTRank:
+    """Return one rank a node, breadth first, for a rank given in any form; see `HTMatrix`.
+
+    Parameters
+    ----------
+    tensor_shape : sequence of int
+    rank : 'full', 'same', float, int, (leaf, node) or one int a node
+    tree : nested pairs of mode numbers, optional
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rank is of another form, or a budget below the minimum.
+
+    Examples
+    --------
+    >>> validate_ht_rank((10, 11, 12), (4, 3))
+    (1, 4, 3, 4, 4)
+    """
+    modes = positive_ints("validate_ht_rank", "tensor_shape", tensor_shape)
+    return HTMatrix.validate_rank((modes, (1,) * len(modes)), rank, tree=tree)
+
+
+def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> int:
+    """Return the number of parameters: the sum of all factors' sizes.
+
+    Examples
+    --------
+    >>> ht_n_param((10, 11, 12), (4, 3))
+    192
+    """
+    modes = positive_ints("ht_n_param", "tensor_shape", tensor_shape)
+    kind, _ = HTMatrix.variant({"tree": tree})
+    return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
+
+
+def random_ht(
+    shape: Sequence[int],
+    rank: Any = "same",
+    full: bool = False,
+    std: float = 1.0,
+    random_state: RandomState = None,
+    like: Any = None,
+    tree: Tree | None = None,
+) -> Any:
+    """Draw a random hierarchical Tucker tensor whose root mean square is exactly `std`.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    rank : as in `validate_ht_rank`
+    full : bool
+        Whether to return the dense tensor instead.
+    std : float
+    random_state : int, Generator, RandomState or None
+    like : array, optional
+        Gives backend, dtype and device; default NumPy's float64.
+    tree : nested pairs of mode numbers, optional
+
+    Returns
+    -------
+    HTTensor, or array of the shape asked for
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
+
+    Examples
+    --------
+    >>> random_ht((3, 4, 5), 2, random_state=0)
+    HTTensor(shape=(3, 4, 5), rank=(1, 2, 2, 2, 2), n_param=36, compression_ratio=1.667)
+    """
+    drawn = HTTensor.random(shape, rank, std, random_state, like, tree=tree)
+    return drawn.to_tensor() if full else drawn
