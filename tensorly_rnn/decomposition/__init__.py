@@ -2,5 +2,25 @@
 
 from tensorly_rnn.decomposition import _block_term, _hierarchical_tucker, _tensor_ring, _tensor_train  # noqa: F401
 from tensorly_rnn.decomposition.factorize import factorize
+from tensorly_rnn.decomposition.tensors import (
+    BlockTerm,
+    HierarchicalTucker,
+    TensorRing,
+    TensorTrain,
+    block_term,
+    hierarchical_tucker,
+    tensor_ring,
+    tensor_train,
+)
 
-__all__ = ["factorize"]
+__all__ = [
+    "BlockTerm",
+    "HierarchicalTucker",
+    "TensorRing",
+    "TensorTrain",
+    "block_term",
+    "factorize",
+    "hierarchical_tucker",
+    "tensor_ring",
+    "tensor_train",
+]

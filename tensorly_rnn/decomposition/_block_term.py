@@ -7,7 +7,7 @@ from tensorly_rnn.decomposition._registry import Problem, decomposes
 from tensorly_rnn.decomposition.fit import fit
 
 
-@decomposes("bt")
+@decomposes("bt", methods=("als",))
 def block_term(problem: Problem) -> list[Any]:
     r"""Fit all blocks together, starting block after block from what the blocks before leave over.
 

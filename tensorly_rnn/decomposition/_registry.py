@@ -31,6 +31,8 @@ class Problem:
     method: str = "auto"
     #: Error allowed, as a Frobenius norm; 0 where only the rank counts.
     error: float = 0.0
+    #: First start: "svd" for the algorithm's own, "random", or factors in the tensor form.
+    init: str | Sequence[Any] = "svd"
 
     @property
     def stack(self) -> int:

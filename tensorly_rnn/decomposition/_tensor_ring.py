@@ -11,7 +11,7 @@ from tensorly_rnn.decomposition._tensor_train import split_chain
 from tensorly_rnn.decomposition.fit import fit
 
 
-@decomposes("tr")
+@decomposes("tr", methods=("als",))
 def tensor_ring(problem: Problem) -> list[Any]:
     r"""Fit all cores of the ring together.
 

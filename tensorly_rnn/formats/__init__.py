@@ -3,7 +3,7 @@
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import available_formats, get_format, register
 from tensorly_rnn.formats._tensor import FactorizedTensor
-from tensorly_rnn.formats._tree import balanced_tree, linear_tree
+from tensorly_rnn.formats._tree import Tree, balanced_tree, linear_tree
 from tensorly_rnn.formats.bt import BTMatrix
 from tensorly_rnn.formats.bt_tensor import BTTensor
 from tensorly_rnn.formats.ht import HTMatrix
@@ -20,6 +20,7 @@ __all__ = [
     "HTTensor",
     "TRMatrix",
     "TTMatrix",
+    "Tree",
     "available_formats",
     "balanced_tree",
     "get_format",

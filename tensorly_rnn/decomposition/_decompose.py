@@ -1,0 +1,219 @@
+"""The way of every decomposition: check what is asked, see the array as a tensor, run the format's algorithm, check out."""
+
+import math
+import numbers
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tensorly_rnn._backend import (
+    at_least_single,
+    backend_of,
+    context,
+    detached,
+    is_real_float,
+    largest_magnitude,
+    same_backend,
+)
+from tensorly_rnn._checks import one_of, plain, positive_int
+from tensorly_rnn.decomposition._registry import ALGORITHMS, METHODS, WITH_ERROR, Problem
+from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
+from tensorly_rnn.formats._random import RandomState, as_generator
+from tensorly_rnn.tensorize import TensorizedShape, pad_matrix, validate_shape, validate_tensorized_shape
+
+#: Called with the factorization found so far and its relative error; True stops the iteration.
+Callback = Callable[[Any, float], bool | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every decomposition may be asked besides a rank; `factorize` says what each means."""
+
+    eps: float | None = None
+    n_param: int | None = None
+    compression_ratio: float | None = None
+    method: str = "auto"
+    init: Any = "svd"
+    n_starts: int = 1
+    n_iter_max: int = 300
+    tol: float = 1e-6
+    random_state: RandomState = 0
+    verbose: bool = False
+    callback: Callback | None = None
+
+
+def decompose(
+    function: str,
+    argument: str,
+    matrix: Any,
+    format: str,
+    tensorized_shape: Any,
+    rank: Any,
+    settings: Settings,
+    options: dict[str, Any],
+    wrap: Callable[[FactorizedMatrix], Any] = lambda found: found,
+) -> Any:
+    """Decompose a matrix for the public function of that name; `wrap` makes what it returns and what a callback gets."""
+    backend, largest = _check_matrix(function, argument, matrix)
+    cls, options = get_format(format, function).variant(options)
+    modes = validate_tensorized_shape(function, tensorized_shape)
+    shape = tuple(int(n) for n in matrix.shape)
+    asked = _rank(function, cls, modes, math.prod(shape), rank, settings, options)
+    eps = _check_eps(function, settings.eps, format)
+    problem_settings = _check_settings(function, format, settings)
+    network = cls.make_network(modes, asked)
+    stack = network.size[cls.stack_index] if cls.stack_index else 1
+    true_shape = validate_shape(function, shape, network.shape, stack)
+    start = _start(function, settings.init, matrix, cls, modes, asked)
+    working = at_least_single(backend, detached(matrix))
+    # Far from 1 the squares of the entries would leave the range of the numbers.
+    scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
+    tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
+
+    def finished(factors: list[Any]) -> FactorizedMatrix:
+        found_rank = problem.rank_of(factors)
+        shapes = cls.make_network(modes, found_rank).factor_shapes
+        share = scale ** (1 / len(factors))
+        reshaped = [backend.reshape(factor * share, one) for factor, one in zip(factors, shapes)]
+        if reshaped[0].dtype != matrix.dtype:
+            reshaped = [backend.tensor(factor, **{**context(backend, factor), "dtype": matrix.dtype}) for factor in reshaped]
+        return cls(reshaped, shape=true_shape)
+
+    def report(factors: list[Any], error: float) -> bool:
+        return bool(settings.callback and settings.callback(wrap(finished(factors)), error))
+
+    problem = Problem(
+        backend=backend,
+        tensor=tensor,
+        format=cls,
+        rank=asked,
+        generator=as_generator(function, settings.random_state),
+        init=start,
+        error=eps * float(backend.norm(tensor)) if eps else 0.0,
+        **problem_settings,
+    )
+    found = ALGORITHMS.get(format, alternating_least_squares)(problem)
+    rank_found = problem.rank_of(found)
+    if rank_found != asked and settings.eps is None and settings.n_param is None and settings.compression_ratio is None:
+        warnings.warn(
+            f"{function}: rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, "
+            f"got {plain(rank_found)}.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return wrap(finished(found))
+
+
+def _rank(
+    function: str,
+    cls: type[FactorizedMatrix],
+    modes: TensorizedShape,
+    entries: int,
+    rank: Any,
+    settings: Settings,
+    options: dict[str, Any],
+) -> Any:
+    """Canonical rank of what was asked: a rank, a budget, or as much as an error may need."""
+    budgets = {"rank": rank, "n_param": settings.n_param, "compression_ratio": settings.compression_ratio}
+    given = [name for name, value in budgets.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(
+            f"{function}: {given[1]} must be the only budget; expected one of rank, n_param and compression_ratio, "
+            f"got {' and '.join(given)}."
+        )
+    if settings.n_param is not None:
+        budget = positive_int(function, "n_param", settings.n_param)
+        return cls.rank_within(function, modes, budget, f"n_param={budget}", **options)
+    if settings.compression_ratio is not None:
+        ratio = _number(function, "compression_ratio", settings.compression_ratio, "a positive number", least=0.0)
+        return cls.rank_within(function, modes, math.floor(entries / ratio), f"compression_ratio={ratio:g}", **options)
+    default = "same" if settings.eps is None else "full"
+    return cls.validate_rank(modes, default if rank is None else rank, **options)
+
+
+def _check_settings(function: str, format: str, settings: Settings) -> dict[str, Any]:
+    """Return the settings that an algorithm takes as they are."""
+    return {
+        "method": one_of(function, "method", settings.method, ("auto", *METHODS.get(format, ("als",)))),
+        "n_starts": positive_int(function, "n_starts", settings.n_starts),
+        "n_iter_max": positive_int(function, "n_iter_max", settings.n_iter_max),
+        "tol": _number(function, "tol", settings.tol, "a number of at least 0", least=0.0, itself=True),
+    }
+
+
+def _number(function: str, argument: str, value: Any, rule: str, least: float, itself: bool = False) -> float:
+    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not (math.isfinite(number) and (number > least or (itself and number == least))):
+        raise ValueError(f"{function}: {argument} must be {rule}; got {value!r}.")
+    return number
+
+
+def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float]:
+    """Return the backend of a matrix and its largest magnitude."""
+    backend = backend_of(function, argument, matrix)
+    shape = tuple(matrix.shape)
+    if len(shape) != 2:
+        raise ValueError(f"{function}: {argument} must have two axes; expected (rows, columns), got shape {shape}.")
+    if 0 in shape:
+        raise ValueError(f"{function}: {argument} must not be empty; expected at least one row and column, got shape {shape}.")
+    if not is_real_float(matrix):
+        raise TypeError(
+            f"{function}: {argument} must be real floating point; expected a float dtype, got {matrix.dtype}. "
+            f"Convert it first, for example with {argument}.astype(float)."
+        )
+    # NaN or infinite as soon as one entry is.
+    largest = largest_magnitude(backend, detached(matrix))
+    if not math.isfinite(largest):
+        raise ValueError(
+            f"{function}: {argument} must be finite; expected numbers, got NaN or infinity. "
+            "Look for where the weights diverged."
+        )
+    return backend, largest
+
+
+def _check_eps(function: str, eps: Any, format: str) -> float:
+    """Return the relative error allowed, 0 for none."""
+    if eps is None:
+        return 0.0
+    if isinstance(eps, bool) or not isinstance(eps, numbers.Real) or not 0 < float(eps) < 1:
+        raise ValueError(f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
+    if format not in WITH_ERROR:
+        raise ValueError(
+            f"{function}: eps must be asked of a format whose algorithm keeps an error; "
+            f"expected one of {tuple(sorted(WITH_ERROR))}, got {format!r}. Give a rank instead."
+        )
+    return float(eps)
+
+
+def _start(
+    function: str, init: Any, matrix: Any, cls: type[FactorizedMatrix], modes: TensorizedShape, rank: Any
+) -> str | list[Any]:
+    """The user's own start in the tensor form, of the matrix's dtype, or the name of a start."""
+    if isinstance(init, str):
+        return one_of(function, "init", init, ("svd", "random"))
+    if isinstance(init, FactorizedTensor):
+        init = init.as_matrix()
+    if not isinstance(init, FactorizedMatrix):
+        init = cls(init)
+    same_backend(function, {"matrix": matrix, "init": init.factors[0]})
+    if not isinstance(init, cls) or init.tensorized_shape != modes or init.rank != rank:
+        raise ValueError(
+            f"{function}: init must have the format, modes and rank asked for; expected {cls.name!r} of {modes} and rank "
+            f"{plain(rank)}, got {init.name!r} of {init.tensorized_shape} and rank {plain(init.rank)}."
+        )
+    network = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank)
+    return [init.backend.reshape(detached(factor), shape) for factor, shape in zip(init.factors, network.factor_shapes)]
+
+
+def _as_tensor(
+    backend: Any, matrix: Any, padded: tuple[int, int], modes: tuple[tuple[int, ...], tuple[int, ...]], stack: int
+) -> Any:
+    """See a matrix as a tensor with axes (stack, m_1 n_1, ..., m_d n_d)."""
+    out_modes, in_modes = modes
+    order = len(out_modes)
+    tensor = backend.reshape(pad_matrix(backend, matrix, padded, stack), (stack, *out_modes, *in_modes))
+    pairs = (axis for k in range(order) for axis in (1 + k, 1 + order + k))
+    paired = backend.transpose(tensor, (0, *pairs))
+    return backend.reshape(paired, (stack, *(m * n for m, n in zip(out_modes, in_modes))))

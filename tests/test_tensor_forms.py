@@ -1,0 +1,342 @@
+"""BTTensor and HTTensor: against loops, TensorLy's own tensors, and what is refused."""
+
+import copy
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorly
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from tensorly.cp_tensor import CPTensor, cp_to_tensor
+from tensorly.tt_tensor import TTTensor, tt_to_tensor
+from tensorly.tucker_tensor import TuckerTensor, tucker_to_tensor
+
+import tensorly_rnn as tlr
+from tensorly_rnn.decomposition import (
+    BlockTerm,
+    HierarchicalTucker,
+    TensorRing,
+    TensorTrain,
+    block_term,
+    hierarchical_tucker,
+    tensor_ring,
+    tensor_train,
+)
+from tests.backends import BACKENDS, to_numpy
+
+FORMS = (tlr.BTTensor, tlr.HTTensor)
+SHAPES = ((5,), (3, 5), (2, 3, 5), (3, 1, 2, 5))
+every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+every_backend = pytest.mark.parametrize("backend", BACKENDS, ids=str)
+
+
+def reference_bt(factors):
+    core, *others = factors
+    dense = np.zeros([one.shape[1] for one in others])
+    for n in range(core.shape[0]):
+        for place in np.ndindex(dense.shape):
+            for ranks in np.ndindex(core.shape[1:]):
+                term = core[(n, *ranks)]
+                for one, i, r in zip(others, place, ranks):
+                    term *= one[n, i, r]
+                dense[place] += term
+    return dense
+
+
+def reference_ht(factors, tree):
+    """Recursion over the nested pairs; factors breadth first."""
+    numbers, queue = {(): 0}, [((), tree)]
+    for path, one in queue:
+        if isinstance(one, tuple):
+            for side in (0, 1):
+                numbers[(*path, side)] = len(queue)
+                queue.append(((*path, side), one[side]))
+
+    def basis(path, one):
+        factor = factors[numbers[path]]
+        if not isinstance(one, tuple):
+            return factor, [one]
+        left, left_modes = basis((*path, 0), one[0])
+        right, right_modes = basis((*path, 1), one[1])
+        total = 0
+        for a in range(factor.shape[1]):
+            for b in range(factor.shape[2]):
+                total = total + np.multiply.outer(factor[:, a, b], np.multiply.outer(left[a], right[b]))
+        return total, left_modes + right_modes
+
+    dense, modes = basis((), tree)
+    return dense[0].transpose(np.argsort(modes))
+
+
+@every_backend
+@given(data=st.data(), seed=st.integers(0, 1000))
+@settings(max_examples=10)
+def test_block_term_tensors_equal_the_loop(backend, data, seed):
+    shape = (2, 3, 5) if backend.slow else data.draw(st.sampled_from(SHAPES))
+    rank = (2, tuple(1 + (seed + k) % 3 for k in range(len(shape)))) if not backend.slow else (2, (1, 2, 3))
+    drawn = tlr.random_bt(shape, rank, random_state=seed)
+    dense = reference_bt(drawn.factors)
+    t = tlr.BTTensor([backend.array(one) for one in drawn.factors])
+    assert isinstance(t.to_tensor(), backend.kind)
+    assert_allclose(to_numpy(t.to_tensor()), dense, atol=1e-12)
+    assert t.shape == shape and t.rank == rank and t.order == len(shape)
+    assert t.n_param == tlr.bt_n_param(shape, rank) == sum(one.size for one in drawn.factors)
+    assert np.sqrt(np.mean(dense**2)) == pytest.approx(1.0, rel=1e-6)
+
+
+TREES = {1: (0,), 2: ((0, 1), (1, 0)), 3: (((0, 1), 2), (0, (1, 2)), ((0, 2), 1)), 4: (((0, 1), (2, 3)), (0, (1, (2, 3))), ((3, (0, 2)), 1))}
+
+
+@every_backend
+@given(data=st.data(), seed=st.integers(0, 1000))
+@settings(max_examples=10)
+def test_hierarchical_tucker_tensors_equal_the_recursion_on_any_tree(backend, data, seed):
+    shape = (2, 3, 5) if backend.slow else data.draw(st.sampled_from(SHAPES))
+    tree = ((0, 2), 1) if backend.slow else data.draw(st.sampled_from(TREES[len(shape)]))
+    rank = (1, *(1 + (0 if backend.slow else seed + k) % 3 for k in range(2 * len(shape) - 2)))
+    drawn = tlr.random_ht(shape, rank, tree=tree, random_state=seed)
+    t = tlr.HTTensor([backend.array(one) for one in drawn.factors], tree)
+    assert_allclose(to_numpy(t.to_tensor()), reference_ht(drawn.factors, tree), atol=1e-12)
+    assert t.shape == shape and t.rank == rank
+    assert t.n_param == tlr.ht_n_param(shape, rank, tree) == sum(one.size for one in drawn.factors)
+
+
+@every_form
+def test_unfoldings_and_vectors_are_tensorlys(form):
+    t = form.random((2, 3, 5), 2, random_state=0)
+    dense = t.to_tensor()
+    prefix = "bt" if form is tlr.BTTensor else "ht"
+    to_tensor, to_unfolded, to_vec = (getattr(tlr, f"{prefix}_to_{name}") for name in ("tensor", "unfolded", "vec"))
+    assert (to_tensor(t) == dense).all() and (to_tensor(list(t)) == dense).all()
+    for mode in (0, 1, 2, -1):
+        assert (to_unfolded(t, mode) == tensorly.unfold(dense, mode)).all()
+    assert (to_vec(t) == tensorly.tensor_to_vec(dense)).all()
+    assert len(t) == len(t.factors) and t[0] is t.factors[0]
+    assert t.relative_error(dense) < 1e-15
+    assert t.relative_error(2 * dense) == pytest.approx(0.5)
+    full = getattr(tlr, f"random_{prefix}")((2, 3, 5), 2, full=True, random_state=0)
+    assert_allclose(full, dense)
+    with pytest.raises(ValueError, match=r"to_unfolded: mode must be one of the tensor's; expected 0 to 2, got 3"):
+        t.to_unfolded(3)
+    with pytest.raises(TypeError, match="mode must be an integer; expected 0 to 2, got 1.0"):
+        t.to_unfolded(1.0)
+    with pytest.raises(ValueError, match=r"tensor must have the shape of f; expected \(2, 3, 5\), got \(5, 3, 2\)"):
+        t.relative_error(dense.T)
+
+
+@every_form
+def test_copies_and_pickles_are_of_the_same_form(form):
+    t = form.random((2, 3, 5), 2, random_state=0)
+    for other in (copy.deepcopy(t), pickle.loads(pickle.dumps(t)), form(t)):
+        assert (other.to_tensor() == t.to_tensor()).all()
+    assert repr(t).startswith(f"{form.__name__}(shape=(2, 3, 5), rank=")
+
+
+def test_matrices_on_a_tree_are_copied_and_pickled_with_it():
+    tree = ((0, 2), 1)
+    f = tlr.HTMatrix.random(((2, 3, 5), (3, 1, 2)), 2, tree=tree, random_state=0)
+    for other in (copy.deepcopy(f), pickle.loads(pickle.dumps(f))):
+        assert type(other) is type(f) and other.tree == tree
+        assert (other.to_matrix() == f.to_matrix()).all()
+    assert type(tlr.HTMatrix(f.factors, tree=tree)) is type(f)
+    assert isinstance(f, tlr.HTMatrix)
+    on_balanced = tlr.HTMatrix.random(((2, 3, 5), (3, 1, 2)), 2, tree=(0, (1, 2)), random_state=0)
+    assert type(on_balanced) is tlr.HTMatrix
+
+
+def test_one_block_is_tucker():
+    t = tlr.BTTensor.random((3, 4, 5), (1, (2, 3, 4)), random_state=0)
+    tucker = t.to_tucker()
+    assert isinstance(tucker, TuckerTensor) and tucker.rank == (2, 3, 4)
+    assert_allclose(tucker_to_tensor(tucker), t.to_tensor(), atol=1e-13)
+    assert (tlr.BTTensor.from_tucker(tucker).to_tensor() == t.to_tensor()).all()
+    two = tlr.BTTensor.random((3, 4, 5), (2, (2, 3, 4)), random_state=0)
+    assert_allclose(sum(tucker_to_tensor(block) for block in two.to_blocks()), two.to_tensor(), atol=1e-13)
+    assert (tlr.BTTensor.from_blocks(two.to_blocks()).to_tensor() == two.to_tensor()).all()
+    with pytest.raises(ValueError, match="rank must have one block; expected n_blocks = 1, got 2. Use to_blocks"):
+        two.to_tucker()
+    with pytest.raises(ValueError, match=r"blocks must have one shape and rank; .* \(at blocks\[1\]\)"):
+        tlr.BTTensor.from_blocks([tucker, tlr.BTTensor.random((3, 4, 5), (1, 2), random_state=0).to_tucker()])
+    with pytest.raises(TypeError, match="blocks must be a sequence of Tucker tensors"):
+        tlr.BTTensor.from_blocks(tucker)
+
+
+def test_core_ranks_of_one_are_cp():
+    t = tlr.BTTensor.random((3, 4, 5), (6, 1), random_state=0)
+    cp = t.to_cp()
+    assert isinstance(cp, CPTensor) and cp.rank == 6
+    assert_allclose(cp_to_tensor(cp), t.to_tensor(), atol=1e-13)
+    assert_allclose(tlr.BTTensor.from_cp(cp).to_tensor(), t.to_tensor(), atol=1e-13)
+    assert_allclose(tlr.BTTensor.from_cp((None, cp.factors)).to_tensor(), cp_to_tensor((None, cp.factors)), atol=1e-13)
+    with pytest.raises(ValueError, match=r"rank must have core ranks of 1; expected all 1, got \(1, 2, 1\)"):
+        tlr.BTTensor.random((3, 4, 5), (2, (1, 2, 1)), random_state=0).to_cp()
+
+
+@pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.asarray], ids=["numpy", "pytorch", "jax"])
+@pytest.mark.parametrize("ranks", [(2, 2, 1), (2, 3, 1), (3, 2, 1)])
+def test_equal_l_converts_both_ways(array, ranks):
+    drawn = tlr.BTTensor.random((4, 5, 6), (2, ranks), random_state=0)
+    t = tlr.BTTensor([array(one) for one in drawn.factors])
+    first, second, third = t.to_ll1()
+    assert tuple(first.shape) == (4, 4) and tuple(second.shape) == (5, 4) and tuple(third.shape) == (6, 2)
+    dense = np.zeros((4, 5, 6))
+    for n in range(2):
+        block = to_numpy(first)[:, 2 * n : 2 * n + 2] @ to_numpy(second)[:, 2 * n : 2 * n + 2].T
+        dense += np.multiply.outer(block, to_numpy(third)[:, n])
+    assert_allclose(dense, drawn.to_tensor(), atol=1e-13)
+    back = tlr.BTTensor.from_ll1(first, second, third)
+    assert back.rank == (2, (2, 2, 1))
+    assert_allclose(to_numpy(back.to_tensor()), dense, atol=1e-13)
+
+
+def test_what_is_not_ll1_is_refused():
+    with pytest.raises(ValueError, match=r"rank must be \(n_blocks, \(L, L, 1\)\) for three modes; got \(2, \(2, 2, 2\)\)"):
+        tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0).to_ll1()
+    with pytest.raises(ValueError, match="equal multiples of 2, got 4 and 5"):
+        tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones((3, 5)), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="first, second and third must be matrices"):
+        tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones(4), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.asarray], ids=["numpy", "pytorch", "jax"])
+def test_trains_convert_both_ways(array):
+    rng = np.random.default_rng(0)
+    cores = [rng.normal(size=one) for one in ((1, 3, 2), (2, 4, 3), (3, 5, 2), (2, 2, 1))]
+    t = tlr.HTTensor.from_tt(TTTensor([array(core) for core in cores]))
+    assert t.tree == (0, (1, (2, 3)))
+    assert_allclose(to_numpy(t.to_tensor()), tt_to_tensor(cores), atol=1e-13)
+    back = t.to_tt()
+    assert back.rank == (1, 2, 3, 2, 1)
+    assert_allclose(tt_to_tensor([to_numpy(core) for core in back]), tt_to_tensor(cores), atol=1e-13)
+    for order in (1, 2):
+        short = [array(rng.normal(size=(1, 3, 1)))] * order
+        assert tlr.HTTensor.from_tt(short).to_tt().shape == (3,) * order
+
+
+@pytest.mark.parametrize("tree", [None, ((0, (1, 2)), (3, 4)), (((0, 1), (2, 3)), 4)])
+def test_a_tree_becomes_a_train(tree):
+    t = tlr.HTTensor.random((3, 2, 5, 4, 2), 2, tree=tree, random_state=0)
+    assert_allclose(tt_to_tensor(t.to_tt()), t.to_tensor(), atol=1e-13)
+
+
+def test_what_is_no_train_is_refused():
+    with pytest.raises(ValueError, match=r"ends 1; expected \(1, mode, rank\), got \(2, 3, 2\) \(at factors\[0\]\)"):
+        tlr.HTTensor.from_tt([np.ones((2, 3, 2)), np.ones((2, 3, 1))])
+    with pytest.raises(ValueError, match="tree must have its leaves in the order of the modes"):
+        tlr.HTTensor.random((3, 4, 5), 2, tree=((0, 2), 1), random_state=0).to_tt()
+
+
+def test_trees_that_are_none_are_refused():
+    for tree, kind, message in (
+        ((0, 1, 2), ValueError, r"tree must be binary; expected pairs, got a node of 3 children"),
+        (((0, 1), 1), ValueError, r"every mode at one leaf; expected the numbers 0 to 2 once each, got \(0, 1, 1\)"),
+        ((1, 2), ValueError, "expected the numbers 0 to 1 once each"),
+        ("01", TypeError, "tree must be nested pairs of mode numbers; expected an int or a pair, got '01'"),
+        ((0, 1.0), TypeError, "got 1.0 of type float"),
+        (((0, 1), (2, 3)), ValueError, "tree must have one leaf a mode; expected 3 leaves, got .* with 4"),
+    ):
+        if tree == ((0, 1), (2, 3)):
+            tree = (0, (1, (2, 3)))
+        with pytest.raises(kind, match=message):
+            tlr.HTMatrix.validate_rank(((2, 3, 5), (1, 1, 1)), 2, tree=tree)
+        with pytest.raises(kind, match=message):
+            hierarchical_tucker(np.ones((2, 3, 5)), 2, tree=tree)
+    with pytest.raises(ValueError, match="balanced_tree: order must be a positive integer; expected at least 1, got 0"):
+        tlr.balanced_tree(0)
+    assert tlr.linear_tree(1) == 0 and tlr.linear_tree(np.int64(3)) == (0, (1, 2))
+
+
+@every_form
+def test_factors_that_do_not_fit_are_refused(form):
+    good = form.random((2, 3, 5), 2, random_state=0).factors
+    with pytest.raises(ValueError, match=rf"{form.__name__}: factors must have one axis an index"):
+        form([good[0], good[1][None], *good[2:]])
+    with pytest.raises(ValueError, match=rf"{form.__name__}: factors must agree on the size of index"):
+        form([good[0][..., :1], *good[1:]])
+    with pytest.raises(TypeError, match="factors must have one dtype"):
+        form([good[0].astype(np.float32), *good[1:]])
+    with pytest.raises(TypeError, match="factors must be of the same backend|must be of the same backend as factors"):
+        form([torch.tensor(good[0]), *good[1:]])
+    with pytest.raises(ValueError, match="factors must not be empty"):
+        form([])
+    with pytest.raises(TypeError, match="factors must be a sequence of arrays; expected a list, got int"):
+        form(3)
+
+
+def test_a_root_rank_is_no_tensors():
+    with pytest.raises(ValueError, match=r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)"):
+        tlr.HTTensor([np.ones((2, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])
+
+
+DECOMPOSITIONS = (
+    (block_term, BlockTerm, (2, (2, 3, 2))),
+    (hierarchical_tucker, HierarchicalTucker, (1, 2, 3, 3, 2)),
+    (tensor_train, TensorTrain, (1, 3, 2, 1)),
+    (tensor_ring, TensorRing, (2, 2, 3, 2)),
+)
+every_decomposition = pytest.mark.parametrize(("function", "kind", "rank"), DECOMPOSITIONS, ids=lambda one: getattr(one, "__name__", ""))
+
+
+def reconstructed(found):
+    """TensorLy's trains and rings use the global backend: their cores are contracted here."""
+    if isinstance(found, FORMS):
+        return to_numpy(found.to_tensor())
+    cores = [to_numpy(core) for core in found]
+    whole = cores[0]
+    for core in cores[1:]:
+        whole = np.tensordot(whole, core, axes=1)
+    return np.trace(whole, axis1=0, axis2=-1)
+
+
+@every_decomposition
+@every_backend
+def test_functions_and_classes_agree(function, kind, rank, backend):
+    tensor = backend.array(np.random.default_rng(0).normal(size=(6, 7, 8)))
+    before = to_numpy(tensor).copy()
+    found = function(tensor, rank, n_iter_max=20)
+    assert found.rank == rank
+    error = np.linalg.norm(reconstructed(found) - before) / np.linalg.norm(before)
+    assert 0.3 < error < 0.95
+    estimator = kind(rank, n_iter_max=20)
+    again = estimator.fit_transform(tensor)
+    assert again is estimator.decomposition_
+    assert all((to_numpy(one) == to_numpy(two)).all() for one, two in zip(again, found))
+    assert all(isinstance(one, backend.kind) for one in found)
+    assert (to_numpy(tensor) == before).all()
+    assert repr(estimator) == f"{kind.__name__}(rank={rank!r}, n_iter_max=20)"
+
+
+@every_decomposition
+def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
+    name = function.__name__
+    with pytest.raises(ValueError, match=rf"{name}: tensor must be finite; expected numbers, got NaN or infinity"):
+        function(np.full((3, 4), np.nan), 1)
+    with pytest.raises(TypeError, match=rf"{name}: tensor must be real floating point; expected a float dtype, got complex128.*tensor.astype"):
+        function(np.ones((3, 4), dtype=complex), 1)
+    with pytest.raises(ValueError, match=rf"{name}: tensor must have a mode and no empty one; .* got shape \(3, 0\)"):
+        function(np.ones((3, 0)), 1)
+    with pytest.raises(ValueError, match=rf"{name}: tensor must have a mode and no empty one; .* got shape \(\)"):
+        function(np.array(1.0), 1)
+    with pytest.raises(TypeError, match=rf"{name}: tensor must be an array of a TensorLy backend; .* got list"):
+        function([[1.0]], 1)
+    with pytest.raises(TypeError, match=rf"{name}: iterations must be a setting; expected one of .*'n_iter_max'.*, got iterations=3"):
+        function(np.ones((3, 4)), 1, iterations=3)
+
+
+@every_decomposition
+def test_one_mode_is_itself_or_refused(function, kind, rank):
+    vector = np.random.default_rng(0).normal(size=5)
+    if function is tensor_ring:
+        with pytest.raises(ValueError, match=r"tensor must have two modes or more; got shape \(5,\)"):
+            function(vector, 1)
+    else:
+        assert_allclose(reconstructed(function(vector, 1)), vector, atol=1e-14)
+
+
+@every_decomposition
+def test_nothing_decomposes_into_nothing(function, kind, rank):
+    assert (reconstructed(function(np.zeros((2, 3)), 1)) == 0).all()
