@@ -60,6 +60,11 @@ def factorize_size(size: int, order: int) -> Modes:
     return min(candidates)[1]
 
 
+def default_order(rows: int, columns: int) -> int:
+    """Number of modes for a matrix of that size: modes of about 8 on the longer side."""
+    return max(2, round(math.log(max(rows, columns), 8)))
+
+
 def separate_modes(out_modes: Modes, in_modes: Modes) -> TensorizedShape:
     r"""Give every input and every output a mode of its own: inputs first, then outputs.
 

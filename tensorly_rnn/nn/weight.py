@@ -17,6 +17,7 @@ from tensorly_rnn.network import Network
 from tensorly_rnn.tensorize import (
     Modes,
     TensorizedShape,
+    default_order,
     disjoint_boxes,
     factorize_size,
     pad_axis,
@@ -267,11 +268,6 @@ class FactorizedWeight(nn.Module):
         return [
             {**slices, outputs[0]: slice(gate * mode + first.start, gate * mode + first.stop)} for gate in range(self.n_gates)
         ]
-
-
-def default_order(rows: int, columns: int) -> int:
-    """Number of modes for a weight of that size: modes of about 8 on the longer side."""
-    return max(2, round(math.log(max(rows, columns), 8)))
 
 
 def _modes(
