@@ -204,7 +204,7 @@ def test_gradients_flow_in_torch(case, padded):
         again = [[torch.tensor(one, requires_grad=True) for one in m.factors] for m in (f, g)]
         a, b = (type(f)(one, shape=shape).to_matrix() for one in again)
         (a.norm(), (a * b).sum(), (2.0 * a - b / 3.0).norm(), (a + a).norm())[number].backward()
-        for one, two in zip(sum(leaves, []), sum(again, [])):
+        for one, two in zip((*leaves[0], *leaves[1]), (*again[0], *again[1])):
             assert two.grad is None or one.grad is not None
             if one.grad is not None:
                 assert_allclose(one.grad, 0.0 if two.grad is None else two.grad, atol=1e-11)

