@@ -80,15 +80,23 @@ def new_array(backend: Any, values: Any, like: Any) -> Any:
 
 
 def detached(array: Any) -> Any:
-    """Return the array outside any autograd graph; its memory is shared."""
-    return array.detach() if hasattr(array, "detach") else array
+    """Return the array outside any autograd graph, its memory shared; the array itself where nothing is recorded."""
+    if backend_name(array) == "jax":
+        return sys.modules["jax"].lax.stop_gradient(array)
+    return array.detach() if hasattr(array, "detach") and getattr(array, "requires_grad", True) else array
 
 
 def at_least_single(backend: Any, array: Any) -> Any:
     """Return half precision in single precision, in which sums and decompositions hold; others as they are."""
-    if "float16" not in str(array.dtype):
+    return as_dtype(backend, array, backend.float32) if "float16" in str(array.dtype) else array
+
+
+def as_dtype(backend: Any, array: Any, dtype: Any) -> Any:
+    """Return the array in another precision, within its autograd graph; the array itself where it has that already."""
+    if array.dtype == dtype:
         return array
-    return backend.tensor(array, **{**context(backend, array), "dtype": backend.float32})
+    # TensorLy's constructor takes torch tensors out of their graph.
+    return array.to(dtype) if hasattr(array, "to") else backend.tensor(array, **{**context(backend, array), "dtype": dtype})
 
 
 def largest_magnitude(backend: Any, array: Any) -> float:

@@ -69,6 +69,11 @@ class Network:
         return math.prod(self.out_modes), math.prod(self.in_modes)
 
     @cached_property
+    def open_sizes(self) -> dict[str, int]:
+        """Sizes of the row and column indices by name, without those of size 1; not to be changed."""
+        return {index: self.size[index] for index in (*self.outputs, *self.inputs) if self.size[index] != 1}
+
+    @cached_property
     def transposed(self) -> "Network":
         """The same factors with rows and columns exchanged."""
         return Network(self.factors, self.inputs, self.outputs, self.sizes)

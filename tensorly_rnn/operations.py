@@ -75,11 +75,42 @@ def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> 
     return smaller, pieces, offset
 
 
+def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network, other_factors: Sequence[Any]) -> Any:
+    r"""Return the inner product of two networks, which may be of different formats, without forming either.
+
+    ``sum over all open indices of A[outputs, inputs] B[outputs, inputs]``
+
+    Parameters
+    ----------
+    backend : TensorLy backend of all arrays
+    network, other : Network
+        With open indices of the same names and sizes; those of size 1 do not count.
+    factors, other_factors : sequences of arrays, shapes ``network.factor_shapes`` and ``other.factor_shapes``
+
+    Returns
+    -------
+    array of no dimensions
+
+    Raises
+    ------
+    ValueError
+        If the open indices differ.
+
+    Notes
+    -----
+    One contraction of all the factors of both, planned as every other.
+    """
+    if network.open_sizes != other.open_sizes:
+        raise ValueError(
+            f"inner: other must have the open indices of network; expected {network.open_sizes}, got {other.open_sizes}."
+        )
+    primed = {index: index if index in network.open_sizes else f"{index}'" for index in other.size}
+    copies = tuple(tuple(primed[index] for index in indices) for indices in other.factors)
+    sizes = {**network.size, **{primed[index]: n for index, n in other.sizes}}
+    joined = plan((*network.factors, *copies), (), tuple(sorted(sizes.items())))
+    return execute(joined, backend, [*factors, *other_factors])
+
+
 def squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
     """Return ``||W||_F^2`` as a zero-dimensional array, without forming W: the network contracted with itself."""
-    opened = {*network.outputs, *network.inputs}
-    primed = {index: index if index in opened else f"{index}'" for index in network.size}
-    copies = tuple(tuple(primed[index] for index in indices) for indices in network.factors)
-    sizes = (*network.sizes, *((primed[index], n) for index, n in network.sizes if index not in opened))
-    doubled = plan((*network.factors, *copies), (), sizes)
-    return execute(doubled, backend, [*factors, *factors])
+    return inner(backend, network, factors, network, factors)

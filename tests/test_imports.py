@@ -12,6 +12,8 @@ DIRECTION = (
     "nn",
     "decomposition",
     "formats",
+    "arithmetic",
+    "tree_network",
     "gradients",
     "operations",
     "network",

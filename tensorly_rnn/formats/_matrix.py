@@ -2,13 +2,13 @@
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from tensorly_rnn import arithmetic, operations
 from tensorly_rnn import gradients as _gradients
-from tensorly_rnn import operations
 from tensorly_rnn._backend import (
     at_least_single,
     backend_of,
@@ -18,14 +18,16 @@ from tensorly_rnn._backend import (
     new_array,
     same_backend,
 )
+from tensorly_rnn.formats._arithmetic import Arithmetic
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
-from tensorly_rnn.formats._transposed import Transposed, apply_to_columns, torch_matmul
+from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
 from tensorly_rnn.network import Network
 from tensorly_rnn.tensorize import (
     TensorizedShape,
     crop_blocks,
     crop_matrix,
+    disjoint_boxes,
     pad_axis,
     pad_blocks,
     validate_shape,
@@ -33,7 +35,7 @@ from tensorly_rnn.tensorize import (
 )
 
 
-class FactorizedMatrix(Format):
+class FactorizedMatrix(Arithmetic, Format):
     r"""A matrix ``W`` of shape ``(rows, columns)`` held as the factors of a tensor network.
 
     Parameters
@@ -222,12 +224,15 @@ class FactorizedMatrix(Format):
         return math.sqrt(difference / norm)
 
     @property
-    def T(self) -> "Transposed":  # noqa: N802 - as arrays spell it
-        """The transposed matrix, on the same factors."""
-        return Transposed(self)
+    def T(self) -> "Self | Transposed":  # noqa: N802 - as arrays spell it
+        """The transposed matrix in the same format, its factors views of these where the backend has views.
 
-    # Arrays leave `array @ f` to us.
-    __array_ufunc__ = None
+        The transpose of a stack is no stack: there it is an object that multiplies, on the same factors.
+        """
+        factors = arithmetic.transposed(self.backend, self.network, self.factors) if self.stack == 1 else None
+        if factors is None:
+            return Transposed(self)
+        return type(self)(factors, shape=self._shape and (self._shape[1], self._shape[0]))
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``W @ other`` for a vector or a matrix."""
@@ -235,12 +240,7 @@ class FactorizedMatrix(Format):
 
     def __rmatmul__(self, other: Any) -> Any:
         """Return ``other @ W`` for a vector or a matrix."""
-        return self.T._apply(other)
-
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Let ``tensor @ f`` reach `__rmatmul__`; any other torch function does not take a factorized matrix."""
-        return torch_matmul(function, args)
+        return Transposed(self)._apply(other)
 
     @classmethod
     def random(
@@ -299,6 +299,26 @@ class FactorizedMatrix(Format):
             f"{type(self).__name__}(shape={self.shape}, tensorized_shape={self.tensorized_shape}, rank={self.rank}, "
             f"n_param={self.n_param}, compression_ratio={self.compression_ratio:.4g})"
         )
+
+    _kind = "factorized matrix"
+
+    def _with(self, factors: Sequence[Any]) -> Self:
+        return type(self)(factors, shape=self._shape)
+
+    def _space(self) -> dict[str, Any]:
+        return {"shape": self.shape, "tensorized_shape": self.tensorized_shape, "stack": self.stack}
+
+    def _parts(self, factors: Sequence[Any]) -> Iterator[tuple[Network, list[Any]]]:
+        # The true rows (of each matrix of the stack) and columns are boxes of the modes; what is beyond does not count.
+        network, (out_modes, in_modes) = self.network, self.tensorized_shape
+        names = (*network.outputs[len(network.outputs) - self.order :], *network.inputs)
+        for rows in disjoint_boxes(out_modes, 0, self.shape[0] // self.stack):
+            for columns in disjoint_boxes(in_modes, 0, self.shape[1]):
+                yield operations.cut(network, factors, dict(zip(names, (*rows, *columns))))
+
+    def _bounds(self, rank: Any) -> dict[str, int]:
+        options = {"root_rank": self.stack} if "root_rank" in self.options else {}
+        return self.rank_sizes(self.validate_rank(self.tensorized_shape, rank, **options))
 
     def _check_operand(self, method: str, argument: str, array: Any, width: int) -> Any:
         function = f"{type(self).__name__}.{method}"

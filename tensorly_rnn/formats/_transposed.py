@@ -51,7 +51,7 @@ class Transposed:
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Let ``tensor @ f.T`` reach `__rmatmul__`."""
-        return torch_matmul(function, args)
+        return torch_reflected(function, args)
 
     def __repr__(self) -> str:
         return f"{self._matrix!r}.T"
@@ -67,9 +67,13 @@ def apply_to_columns(backend: Any, factor: Any, other: Any, apply: Any) -> Any:
     return backend.transpose(apply(backend.transpose(other, (1, 0))), (1, 0))
 
 
-def torch_matmul(function: Any, args: Any) -> Any:
-    left_operand = args[0] if args else None
-    name = getattr(function, "__name__", str(function))
-    if name in ("matmul", "__matmul__", "__rmatmul__") and len(args) == 2 and backend_name(left_operand) == "pytorch":
-        return args[1].__rmatmul__(left_operand)
-    return NotImplemented
+# What torch calls with a tensor on the left -> what it is to us.
+_REFLECTED = {"matmul": "__rmatmul__", "__matmul__": "__rmatmul__", "__rmatmul__": "__rmatmul__", "mul": "__rmul__"}
+
+
+def torch_reflected(function: Any, args: Any) -> Any:
+    """Hand ``tensor @ f`` and ``tensor * f`` to f; any other torch function does not take a factorized object."""
+    method = _REFLECTED.get(getattr(function, "__name__", ""))
+    if method is None or len(args) != 2 or backend_name(args[0]) != "pytorch" or not hasattr(args[1], method):
+        return NotImplemented
+    return getattr(args[1], method)(args[0])

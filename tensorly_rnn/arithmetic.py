@@ -1,0 +1,131 @@
+"""Sums, norms and transposes within a format: on the factors, never on what they stand for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tensorly_rnn import operations, tree_network
+from tensorly_rnn._backend import context, detached, new_array
+from tensorly_rnn.network import Network
+
+
+def norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
+    r"""Return ``||W||_F`` without forming W.
+
+    Parameters
+    ----------
+    backend : TensorLy backend of the factors
+    network : Network
+    factors : sequence of arrays, shapes ``network.factor_shapes``
+
+    Returns
+    -------
+    array of no dimensions
+
+    Notes
+    -----
+    A tree is orthogonalized and its root's norm taken: terms that cancel cost no accuracy beyond rounding. A network with
+    loops is contracted with itself, which leaves a relative 1e-8 (in double precision) of the terms' size. The gradient
+    is that of the second form in either case, ``d||W|| = <W, dW> / ||W||``: that of a QR decomposition does not exist
+    where a rank is more than is needed. It is zero at W = 0.
+    """
+    plain = [detached(factor) for factor in factors]
+    if tree_network.is_tree(network):
+        value = backend.norm(tree_network.orthogonalized(backend, network, plain)[0])
+    else:
+        value = backend.sqrt(backend.abs(operations.squared_norm(backend, network, plain)))
+    if all(one is factor for one, factor in zip(plain, factors)):
+        return value
+    squared = operations.squared_norm(backend, network, factors)
+    divisor = backend.where(value > 0, value, new_array(backend, 1.0, value))
+    return value + (squared - detached(squared)) / (2 * divisor)
+
+
+def direct_sum(
+    backend: Any, network: Network, factors: Sequence[Any], other: Network, other_factors: Sequence[Any]
+) -> list[Any]:
+    r"""Return the factors of the sum of two networks of one format.
+
+    Where some summed index stands in every factor (a block index), the terms are placed one behind the other along the first
+    such index, and all other bonds take the larger size of the two. Otherwise they are placed block-diagonally along
+    every bond, whose sizes add up. A network of one factor is added.
+
+    Parameters
+    ----------
+    backend : TensorLy backend of all arrays
+    network, other : Network
+        Of the same indices; the open ones of the same sizes.
+    factors, other_factors : sequences of arrays, shapes ``network.factor_shapes`` and ``other.factor_shapes``
+
+    Returns
+    -------
+    list of arrays
+
+    Raises
+    ------
+    ValueError
+        If the indices differ, or a factor holds no summed index while there are others.
+
+    Notes
+    -----
+    ``W = sum_r prod_k A_k[.., r, ..]`` and ``r = (r_a, r_b)`` with all mixed entries zero: since the bonds link all factors,
+    every product that is not zero takes the entries of one term alone.
+
+    References
+    ----------
+    .. [1] Oseledets, Tensor-train decomposition, SIAM J. Sci. Comput. 33(5), 2011, section 4.1.
+    """
+    if network.factors != other.factors or network.open_sizes != other.open_sizes:
+        raise ValueError("direct_sum: other must have the indices of network and the sizes of its open ones.")
+    bonds = _bonds(network)
+    stacked = next((index for index in bonds if all(index in indices for indices in network.factors)), None)
+    summed = set(bonds) if stacked is None else {stacked}
+    if len(network.factors) > 1 and not all(summed.intersection(indices) for indices in network.factors):
+        raise ValueError(f"direct_sum: network must link all its factors; expected a bond in each, got {network.factors}.")
+    results = []
+    for indices, one, two in zip(network.factors, factors, other_factors):
+        for axis, index in enumerate(indices):
+            mine, theirs = int(one.shape[axis]), int(two.shape[axis])
+            if index in summed:
+                one, two = _padded(backend, one, axis, 0, theirs), _padded(backend, two, axis, mine, 0)
+            else:
+                one, two = _padded(backend, one, axis, 0, theirs - mine), _padded(backend, two, axis, 0, mine - theirs)
+        results.append(one + two)
+    return results
+
+
+def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[Any] | None:
+    """Return the factors of the transposed matrix in the same format: every output axis exchanged with its input axis.
+
+    Views where the backend has them. None where outputs and inputs do not stand side by side, as in a stack.
+    """
+    stacked = len(network.outputs) - len(network.inputs)
+    if stacked < 0 or any(network.size[index] > 1 for index in network.outputs[:stacked]):
+        return None
+    outputs = network.outputs[stacked:]
+    exchanged = {**dict(zip(outputs, network.inputs)), **dict(zip(network.inputs, outputs))}
+    results = []
+    for indices, factor in zip(network.factors, factors):
+        # An axis that is not exchanged stays, also where a ring of one core names its index twice.
+        partners = [exchanged.get(index) for index in indices]
+        if not set(partners) <= {None, *indices}:
+            return None
+        order = tuple(axis if partner is None else indices.index(partner) for axis, partner in enumerate(partners))
+        results.append(backend.transpose(factor, order))
+    return results
+
+
+def _bonds(network: Network) -> tuple[str, ...]:
+    """Indices that are summed over and stand in two factors or more, in the order of the factors' axes."""
+    opened = {*network.outputs, *network.inputs}
+    once = dict.fromkeys(index for indices in network.factors for index in indices if index not in opened)
+    return tuple(index for index in once if sum(index in indices for indices in network.factors) > 1)
+
+
+def _padded(backend: Any, array: Any, axis: int, before: int, after: int) -> Any:
+    """Put zeros before and behind an axis; a negative number puts none."""
+    parts = [array]
+    for missing, place in ((before, 0), (after, 1)):
+        if missing > 0:
+            shape = tuple(missing if k == axis else int(n) for k, n in enumerate(array.shape))
+            parts.insert(place * len(parts), backend.zeros(shape, **context(backend, array)))
+    return array if len(parts) == 1 else backend.concatenate(parts, axis=axis)

@@ -1,0 +1,281 @@
+"""Networks without loops: orthogonal forms, singular values of every cut, rounding to lower ranks.
+
+Cutting one bond of a tree splits its open indices in two; the singular values of that matricization, and the best
+approximation of lower rank, can be read off one factor once all others are orthogonal towards it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from tensorly_rnn._svd import truncated_svd
+from tensorly_rnn.network import Network
+
+# What to do with a factor seen as a matrix (rest, bond): return a basis (rest, k) and its rest (k, bond).
+Split = Callable[["Edge", Any], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A bond of a tree: the index, the factor on the side of the root, and the factor beyond."""
+
+    index: str
+    parent: int
+    child: int
+
+
+@lru_cache(maxsize=1024)
+def edges(network: Network) -> tuple[Edge, ...] | None:
+    r"""Return the bonds of a network without loops, depth first from factor 0, or None where there is a loop.
+
+    A network is a tree if every summed index larger than 1 links exactly two factors, these links close no loop, and every
+    open index larger than 1 stands in one factor. Indices of size 1 link whatever the others leave apart.
+
+    Examples
+    --------
+    >>> chain = Network((("j1", "r"), ("r", "i1")), ("j1",), ("i1",), (("i1", 5), ("j1", 3), ("r", 2)))
+    >>> edges(chain)
+    (Edge(index='r', parent=0, child=1),)
+    """
+    opened = {*network.outputs, *network.inputs}
+    places: dict[str, list[int]] = {}
+    for number, indices in enumerate(network.factors):
+        for index in indices:
+            places.setdefault(index, []).append(number)
+    joined = list(range(len(network.factors)))
+    links: list[tuple[str, int, int]] = []
+    # Large indices first: those of size 1 only join what is still apart, pairs before the index of a whole block.
+    for index, found in sorted(places.items(), key=lambda item: (network.size[item[0]] == 1, len(item[1]))):
+        if network.size[index] > 1 and len(found) != (1 if index in opened else 2):
+            return None
+        for left, right in pairwise(found):
+            if joined[left] != joined[right]:
+                links.append((index, left, right))
+                joined = [joined[left] if part == joined[right] else part for part in joined]
+            elif network.size[index] > 1:
+                return None
+    if len(set(joined)) > 1:
+        return None
+    return _from_root(links)
+
+
+def is_tree(network: Network) -> bool:
+    """Whether the network has no loops, so that it can be orthogonalized and rounded."""
+    return edges(network) is not None
+
+
+def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> list[Any]:
+    r"""Return factors of the same tensor, all but factor 0 orthogonal towards it, by a QR decomposition each.
+
+    ``sum over the rest of factor[rest, bond] factor[rest, bond'] = delta[bond, bond']`` for the bond that leads to factor
+    0, which then carries the norm. Bonds shrink to what the sizes beyond them allow.
+
+    Parameters
+    ----------
+    backend : TensorLy backend of the factors
+    network : Network
+        Without loops.
+    factors : sequence of arrays, shapes ``network.factor_shapes``
+
+    Returns
+    -------
+    list of arrays
+
+    Raises
+    ------
+    ValueError
+        If the network has a loop.
+
+    Notes
+    -----
+    ``O(d n r^3)`` for a chain, ``O(d r^4)`` for a binary tree of d leaves with ranks r.
+
+    References
+    ----------
+    .. [1] Oseledets, Tensor-train decomposition, SIAM J. Sci. Comput. 33(5), 2011, section 3.
+    .. [2] Grasedyck, Hierarchical singular value decomposition of tensors, SIAM J. Matrix Anal. Appl. 31(4), 2010,
+       section 4.
+    """
+    results = list(factors)
+    for edge in reversed(_tree("orthogonalized", network)):
+        _move(backend, network, results, edge, _qr(backend))
+    return results
+
+
+def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> dict[str, Any]:
+    """Return the singular values of the matricization that every bond cuts, by the bond's index, descending.
+
+    Parameters
+    ----------
+    backend, network, factors
+        As in `orthogonalized`.
+
+    Returns
+    -------
+    dict of str to array, shape (k,)
+        With k at most the bond's size; all further singular values are zero.
+
+    Raises
+    ------
+    ValueError
+        If the network has a loop.
+    """
+    found: dict[str, Any] = {}
+
+    def look(edge: Edge, matrix: Any) -> tuple[Any, Any]:
+        q, r = backend.qr(matrix)
+        found[edge.index] = backend.svd(r, full_matrices=False)[1]
+        return q, r
+
+    _sweep(backend, network, orthogonalized(backend, network, factors), look)
+    return {edge.index: found[edge.index] for edge in _tree("singular_values", network)}
+
+
+def rounded(
+    backend: Any, network: Network, factors: Sequence[Any], bounds: Mapping[str, int] | None = None, error: float = 0.0
+) -> list[Any]:
+    r"""Return factors of lower ranks: at most `bounds`, and otherwise the least that keep the error within `error`.
+
+    Parameters
+    ----------
+    backend, network, factors
+        As in `orthogonalized`.
+    bounds : mapping of str to int, optional
+        The largest size of some of the bonds.
+    error : float
+        Frobenius norm of the difference that is allowed where the bounds allow it too; 0 for none.
+
+    Returns
+    -------
+    list of arrays
+        None shares memory with the given ones.
+
+    Raises
+    ------
+    ValueError
+        If the network has a loop.
+
+    Notes
+    -----
+    One walk around the tree: the centre of orthogonality goes down a bond by QR, and on the way back the bond is truncated
+    by an SVD of the factor below. Every later truncation projects outside of the subtree below, or onto a subspace
+    of what is kept of it. The errors are therefore orthogonal and their squares add up to that of the whole: each
+    may be ``error / sqrt(c)``, for c different cuts. With bounds alone it is at most ``sqrt(c)`` times the best, c = d - 1
+    for a chain, 2d - 3 for a binary tree (2d - 2 with a stack): two bonds of a factor without any other index make the
+    same cut, and the second loses nothing.
+
+    References
+    ----------
+    .. [1] Oseledets, Tensor-train decomposition, SIAM J. Sci. Comput. 33(5), 2011, algorithm 2 and corollary 2.4.
+    .. [2] Grasedyck, Hierarchical singular value decomposition of tensors, SIAM J. Matrix Anal. Appl. 31(4), 2010,
+       theorem 3.11.
+    """
+    results = orthogonalized(backend, network, [backend.copy(factor) for factor in factors])
+    # With the sizes that are left, bonds that were never needed take no share of the error.
+    cuts = _cuts(network, results)
+    share = error / math.sqrt(max(len(set(cuts.values())), 1))
+    truncated: set[str] = set()
+
+    def truncate(edge: Edge, matrix: Any) -> tuple[Any, Any]:
+        cut = cuts.get(edge.index)
+        if cut is None:
+            return _qr(backend)(edge, matrix)
+        tail = 0.0 if cut in truncated else share
+        truncated.add(cut)
+        return truncated_svd(backend, matrix, (bounds or {}).get(edge.index, matrix.shape[1]), tail)
+
+    return _sweep(backend, network, results, truncate)
+
+
+def far_sides(network: Network) -> dict[str, tuple[str, ...]]:
+    """Return for every bond of a tree the open indices on the side away from factor 0."""
+    opened = (*network.outputs, *network.inputs)
+    beyond = {number: set(indices).intersection(opened) for number, indices in enumerate(network.factors)}
+    sides: dict[str, tuple[str, ...]] = {}
+    for edge in reversed(_tree("far_sides", network)):
+        beyond[edge.parent] |= beyond[edge.child]
+        sides[edge.index] = tuple(index for index in opened if index in beyond[edge.child])
+    return sides
+
+
+def _tree(function: str, network: Network) -> tuple[Edge, ...]:
+    found = edges(network)
+    if found is None:
+        raise ValueError(f"{function}: network must be a tree; expected no loops, got {network.factors} with {network.size}.")
+    return found
+
+
+def _from_root(links: list[tuple[str, int, int]]) -> tuple[Edge, ...]:
+    """Direct the links away from factor 0, depth first: what lies beyond a bond follows it without a gap."""
+    found: list[Edge] = []
+    waiting = [Edge("", -1, 0)]
+    while waiting:
+        edge = waiting.pop()
+        found.append(edge)
+        below = [
+            Edge(index, edge.child, right if left == edge.child else left)
+            for index, left, right in links
+            if edge.child in (left, right) and edge.parent not in (left, right)
+        ]
+        waiting += reversed(below)
+    return tuple(found[1:])
+
+
+def _sweep(backend: Any, network: Network, factors: list[Any], split: Split) -> list[Any]:
+    """Walk once around a tree orthogonal towards factor 0: down every bond by QR, back up by `split` of the factor below."""
+    open_path: list[Edge] = []
+    for edge in (*_tree("rounded", network), None):
+        while open_path and (edge is None or open_path[-1].child != edge.parent):
+            _move(backend, network, factors, open_path.pop(), split)
+        if edge is not None:
+            _move(backend, network, factors, Edge(edge.index, edge.child, edge.parent), _qr(backend))
+            open_path.append(edge)
+    return factors
+
+
+def _move(backend: Any, network: Network, factors: list[Any], edge: Edge, split: Split) -> None:
+    """Split ``child[rest, bond] = basis[rest, k] weight[k, bond]``, keep the basis, multiply the weight into the parent."""
+    matrix, shape, order = _unfolded(backend, factors[edge.child], network.factors[edge.child].index(edge.index))
+    basis, weight = split(edge, matrix)
+    factors[edge.child] = _folded(backend, basis, shape, order)
+    matrix, shape, order = _unfolded(backend, factors[edge.parent], network.factors[edge.parent].index(edge.index))
+    factors[edge.parent] = _folded(backend, backend.matmul(matrix, backend.transpose(weight, (1, 0))), shape, order)
+
+
+def _unfolded(backend: Any, factor: Any, axis: int) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
+    """Return the factor as (rest, bond), the sizes of the rest, and the order of the axes."""
+    order = (*(k for k in range(len(factor.shape)) if k != axis), axis)
+    rest = tuple(int(factor.shape[k]) for k in order[:-1])
+    matrix = backend.reshape(backend.transpose(factor, order), (math.prod(rest), factor.shape[axis]))
+    return matrix, rest, order
+
+
+def _folded(backend: Any, matrix: Any, rest: tuple[int, ...], order: tuple[int, ...]) -> Any:
+    back = tuple(sorted(range(len(order)), key=order.__getitem__))
+    return backend.transpose(backend.reshape(matrix, (*rest, matrix.shape[1])), back)
+
+
+def _qr(backend: Any) -> Split:
+    def split(edge: Edge, matrix: Any) -> tuple[Any, Any]:
+        q, r = backend.qr(matrix)
+        return q, r
+
+    return split
+
+
+def _cuts(network: Network, factors: Sequence[Any]) -> dict[str, str]:
+    """Return the bonds larger than 1, each with a name of its cut: bonds that cut the same way have the same."""
+    live = [[index for index, n in zip(indices, factor.shape) if n > 1] for indices, factor in zip(network.factors, factors)]
+    times = Counter(index for indices in live for index in indices)
+    bonds = {index for index, count in times.items() if count == 2}
+    cuts = {index: index for index in bonds}
+    for indices in live:
+        # A factor with two bonds and nothing else lies between two sides of one cut.
+        if len(indices) == 2 and bonds.issuperset(indices):
+            kept, dropped = (cuts[index] for index in indices)
+            cuts = {index: kept if cut == dropped else cut for index, cut in cuts.items()}
+    return cuts

@@ -1,0 +1,359 @@
+"""Sums, multiples, inner products, norms and transposes are those of the dense matrices, in every format."""
+
+import math
+import time
+from fractions import Fraction
+
+import jax
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import tensorly_rnn as tlr
+from tensorly_rnn import arithmetic, operations
+from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.network import Network
+from tests.backends import BACKENDS, to_numpy
+from tests.cases import CASES
+from tests.strategies import SHAPES
+
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+SMALL = ((2, 3), (3, 5))
+
+
+def every_format_and_backend(test):
+    return pytest.mark.parametrize("backend", BACKENDS, ids=str)(every_format(test))
+
+
+def on(backend, matrix):
+    return type(matrix)([backend.array(factor) for factor in matrix.factors], shape=matrix.shape)
+
+
+def dense_of(case, f):
+    """The true entries by the loops of the reference, cropped by hand."""
+    stacked = case.reference(f.factors).reshape(f.stack, -1, f.network.shape[1])
+    return stacked[:, : f.shape[0] // f.stack, : f.shape[1]].reshape(f.shape)
+
+
+@st.composite
+def pairs(draw, case, slow=False, padded=True):
+    """Two matrices of one format, shape and modes, each with ranks of its own; some smaller than their modes."""
+    kind = tlr.get_format(case.name)
+    modes = draw(st.sampled_from(tuple(case.pool) if slow else SHAPES))
+    ranks = [case.pool[modes]] * 2 if slow else [draw(case.ranks(len(modes[0]))) for _ in range(2)]
+    if case.name == "ht":  # the stack is part of the shape
+        ranks[1] = (ranks[0][0], *ranks[1][1:])
+    seed = draw(st.integers(0, 2**32 - 2))
+    f, g = (kind.random(modes, rank, random_state=seed + k) for k, rank in enumerate(ranks))
+    if padded and not slow:
+        shape = (f.stack * draw(st.integers(1, math.prod(modes[0]))), draw(st.integers(1, math.prod(modes[1]))))
+        f, g = kind(f.factors, shape=shape), kind(g.factors, shape=shape)
+    return f, g
+
+
+def law_of_pairs(test):
+    """Run a law on pairs of every format on every backend."""
+
+    @every_format_and_backend
+    def run(case, backend):
+        @settings(max_examples=2 if backend.slow else 20)
+        @given(pair=pairs(case, backend.slow))
+        def law(pair):
+            f, g = pair
+            test(case, backend, on(backend, f), on(backend, g), dense_of(case, f), dense_of(case, g))
+
+        law()
+
+    return run
+
+
+@law_of_pairs
+def test_sums_and_differences(case, backend, f, g, a, b):
+    for found, expected in ((f + g, a + b), (f - g, a - b), (-f, -a), (f + f - f, a)):
+        assert type(found) is type(f) and found.shape == f.shape
+        assert isinstance(found.factors[0], backend.kind) and found.dtype == f.dtype
+        assert_allclose(to_numpy(found.to_matrix()), expected, atol=1e-11)
+
+
+@law_of_pairs
+def test_multiples(case, backend, f, g, a, b):
+    scalars = (2, -0.5, np.float64(3.0), np.float32(0.5), np.int64(-2), Fraction(1, 4), 0, backend.array(np.array(1.5)))
+    for scalar in scalars:
+        expected = a * float(scalar)
+        for found in (f * scalar, scalar * f):
+            assert type(found) is type(f) and found.dtype == f.dtype and found.rank == f.rank
+            assert_allclose(to_numpy(found.to_matrix()), expected, atol=1e-12)
+        if float(scalar):
+            assert_allclose(to_numpy((f / scalar).to_matrix()), a / float(scalar), atol=1e-11)
+
+
+@law_of_pairs
+def test_inner_products_and_norms(case, backend, f, g, a, b):
+    for found, expected in ((f.inner(g), np.sum(a * b)), (f.inner(f), np.sum(a * a)), (f.norm(), np.linalg.norm(a))):
+        assert tuple(found.shape) == () and found.dtype == f.dtype
+        assert float(found) == pytest.approx(expected, abs=1e-11)
+    assert float((f + g).norm()) == pytest.approx(np.linalg.norm(a + b), abs=1e-11)
+
+
+@law_of_pairs
+def test_transposes(case, backend, f, g, a, b):
+    t, y = f.T, np.random.default_rng(0).normal(size=(2, f.shape[0]))
+    assert t.shape == a.T.shape
+    assert_allclose(to_numpy(t.to_matrix()), a.T, atol=1e-12)
+    assert_allclose(to_numpy(t.T.to_matrix()), a, atol=1e-12)
+    assert_allclose(to_numpy(backend.array(y) @ f), y @ a, atol=1e-11)
+    assert_allclose(to_numpy(t @ backend.array(y.T)), a.T @ y.T, atol=1e-11)
+    assert_allclose(to_numpy(backend.array(y) @ t.T), y @ a, atol=1e-11)
+    assert (type(t) is type(f)) == (f.stack == 1)
+    if f.stack == 1:
+        assert t.rank == f.rank and t.T.tensorized_shape == f.tensorized_shape and t.tensorized_shape == f.tensorized_shape[::-1]
+        assert all((to_numpy(one) == to_numpy(two)).all() for one, two in zip(t.T.factors, f.factors))
+        assert_allclose(to_numpy((t + g.T).to_matrix()), (a + b).T, atol=1e-11)
+
+
+@pytest.mark.parametrize("first", CASES, ids=str)
+@pytest.mark.parametrize("second", CASES, ids=str)
+def test_inner_products_across_formats(first, second):
+    for modes in SHAPES:
+        for shape in (None, (max(1, math.prod(modes[0]) - 1), max(1, math.prod(modes[1]) - 2))):
+            rank = 1 if len(modes[0]) == 1 else 3
+            f = tlr.get_format(first.name).random(modes, rank, random_state=0)
+            g = tlr.get_format(second.name).random(modes, rank, random_state=1)
+            f, g = type(f)(f.factors, shape=shape), type(g)(g.factors, shape=shape)
+            expected = np.sum(dense_of(first, f) * dense_of(second, g))
+            assert float(f.inner(g)) == pytest.approx(expected, abs=1e-11)
+
+
+def test_ranks_of_sums():
+    modes = ((2, 3, 2, 2), (3, 5, 2, 3))
+    for name, one, two, both in (
+        ("tt", (1, 2, 3, 2, 1), (1, 3, 1, 2, 1), (1, 5, 4, 4, 1)),
+        ("tr", (2, 3, 2, 2, 2), (1, 2, 3, 1, 1), (3, 5, 5, 3, 3)),
+        ("bt", (2, (2, 3, 1, 2)), (3, (1, 1, 2, 2)), (5, (2, 3, 2, 2))),
+        ("ht", (3, 2, 3, 1, 2, 3, 2), (3, 1, 1, 2, 2, 1, 4), (3, 3, 4, 3, 4, 4, 6)),
+    ):
+        f, g = (tlr.get_format(name).random(modes, rank, random_state=0) for rank in (one, two))
+        assert (f + g).rank == both
+        assert (f - g).rank == both
+    # Both bonds of a ring of two cores stand in both: one of them holds the terms apart.
+    f, g = (tlr.TRMatrix.random(SMALL, rank, random_state=0) for rank in ((2, 3, 2), (3, 2, 3)))
+    assert (f + g).rank == (5, 3, 5)
+
+
+@every_format
+def test_sums_of_one_mode_add_the_matrix(case):
+    f, g = (tlr.get_format(case.name).random(((3,), (5,)), 1, random_state=seed) for seed in range(2))
+    assert_allclose((f + g).to_matrix(), f.to_matrix() + g.to_matrix(), atol=1e-13)
+    if case.name != "ht":
+        assert (f + g).n_param == (36 - 4 if case.name == "bt" else 15)
+
+
+@every_format
+def test_norms_of_what_cancels(case):
+    kind, modes = tlr.get_format(case.name), ((2, 3, 5, 2), (3, 5, 2, 7))
+    rank = (1, 3) if case.name == "bt" else (1, 3, 3, 3, 1) if case.name == "tr" else 3
+    f, h = (kind.random(modes, rank, random_state=seed) for seed in (0, 1))
+    small = 1e-11 * h
+    assert float((f - f).norm()) < 1e-13 * float(f.norm()) or case.name in ("bt", "tr")
+    if case.name in ("tt", "ht"):
+        found = float((f + small - f).norm())
+        assert found == pytest.approx(1e-11 * float(h.norm()), rel=1e-3)
+        padded = kind((f + small - f).factors, shape=(59, 200))
+        expected = 1e-11 * np.linalg.norm(h.to_matrix()[:59, :200])
+        assert float(padded.norm()) == pytest.approx(expected, rel=1e-3)
+    else:  # with loops: the root of the machine precision
+        assert float((f - f).norm()) < 1e-6 * float(f.norm())
+
+
+@every_format
+def test_results_share_no_memory(case):
+    f, g = (tlr.get_format(case.name).random(SMALL, 2, random_state=seed) for seed in range(2))
+    for result in (f + g, f - g, -f, 2 * f, f * 1.0, f / 1.0):
+        for one in result.factors:
+            assert not any(np.shares_memory(one, two) for two in (*f.factors, *g.factors))
+    one = tlr.get_format(case.name).random(((3,), (5,)), 1, random_state=0)
+    for result in (one + one, one * 1.0):
+        assert not any(np.shares_memory(a, b) for a, b in zip(result.factors, one.factors))
+
+
+def test_transposes_are_live():
+    f = tlr.TTMatrix.random(SMALL, 2, random_state=0)
+    t = f.T
+    f.factors[0][...] *= 2.0
+    assert_allclose(t.to_matrix(), f.to_matrix().T)
+
+
+@every_format
+@pytest.mark.parametrize("padded", [False, True])
+def test_gradients_flow_in_torch(case, padded):
+    f, g = (tlr.get_format(case.name).random(SMALL, 3, random_state=seed) for seed in range(2))
+    shape = (5, 13) if padded else None
+    for number, function in enumerate(
+        (
+            lambda f, g: f.norm(),
+            lambda f, g: f.inner(g),
+            lambda f, g: (2.0 * f - g / 3.0).norm(),
+            lambda f, g: (f + f).norm(),
+        )
+    ):
+        leaves = [[torch.tensor(one, requires_grad=True) for one in m.factors] for m in (f, g)]
+        function(*(type(f)(one, shape=shape) for one in leaves)).backward()
+        again = [[torch.tensor(one, requires_grad=True) for one in m.factors] for m in (f, g)]
+        a, b = (type(f)(one, shape=shape).to_matrix() for one in again)
+        (a.norm(), (a * b).sum(), (2.0 * a - b / 3.0).norm(), (a + a).norm())[number].backward()
+        for one, two in zip((*leaves[0], *leaves[1]), (*again[0], *again[1])):
+            assert two.grad is None or one.grad is not None
+            if one.grad is not None:
+                assert_allclose(one.grad, 0.0 if two.grad is None else two.grad, atol=1e-11)
+
+
+@every_format
+def test_the_gradient_of_a_zero_norm_is_zero(case):
+    f = tlr.get_format(case.name).random(SMALL, 2, random_state=0)
+    leaves = [torch.tensor(one, requires_grad=True) for one in f.factors]
+    with torch.no_grad():
+        leaves[0].zero_()
+    norm = type(f)(leaves).norm()
+    norm.backward()
+    assert float(norm.detach()) == 0.0
+    assert all((leaf.grad == 0).all() for leaf in leaves)
+
+
+@every_format
+def test_gradients_flow_in_jax(case):
+    modes, rank = ((2, 3), (3, 2)), case.pool[((2, 3), (3, 2))]
+    f, g = (tlr.get_format(case.name).random(modes, rank, random_state=seed) for seed in range(2))
+
+    def ours(factors):
+        h = type(f)(factors)
+        return (h + h - type(f)([jax.numpy.asarray(one) for one in g.factors])).norm()
+
+    def dense(factors):
+        h = type(f)(factors).to_matrix()
+        return jax.numpy.sqrt(jax.numpy.sum((2 * h - jax.numpy.asarray(g.to_matrix())) ** 2))
+
+    factors = [jax.numpy.asarray(one) for one in f.factors]
+    for found, expected in zip(jax.grad(ours)(factors), jax.grad(dense)(factors)):
+        assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-10)
+
+
+@every_format
+def test_half_precision_is_summed_in_single(case):
+    f = tlr.get_format(case.name).random(((16, 16), (16, 16)), 3, random_state=0)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = type(f)([torch.tensor(one).to(dtype).requires_grad_() for one in f.factors])
+        exact = type(f)([one.detach().double() for one in half.factors])
+        assert half.norm().dtype == half.inner(half).dtype == dtype
+        assert float(half.norm().detach()) == pytest.approx(float(exact.norm()), rel=1e-2)
+        half.norm().backward()
+        assert all(torch.isfinite(one.grad).all() and one.grad.dtype == dtype for one in half.factors)
+
+
+@pytest.mark.parametrize("name", ["tt", "ht", "tr"])
+def test_no_dense_detour(name):
+    start = time.perf_counter()
+    f, g = (tlr.get_format(name).random(((2,) * 20, (2,) * 20), 3, random_state=seed) for seed in range(2))
+    total = f + 2.0 * g
+    expected = math.sqrt(float(f.inner(f) + 4 * f.inner(g) + 4 * g.inner(g)))
+    assert float(total.norm()) == pytest.approx(expected, rel=1e-9)
+    if name != "tr":
+        assert float((total.round(eps=1e-9) - total).norm()) < 1e-9 * expected
+    assert time.perf_counter() - start < 30
+
+
+@every_format
+def test_wrong_terms_are_refused(case):
+    kind = tlr.get_format(case.name)
+    f = kind.random(SMALL, 2, random_state=0)
+    name = kind.__name__
+    for method, argument, call in (("__add__", "the other operand", lambda f, g: f + g), ("inner", "other", lambda f, g: f.inner(g))):
+        start = f"{name}.{method}: {argument}"
+        with pytest.raises(ValueError, match=rf"{start} must have the shape of f; expected \(6, 15\), got \(6, 10\)"):
+            call(f, kind.random(((2, 3), (2, 5)), 2))
+        with pytest.raises(ValueError, match=rf"{start} must have the tensorized_shape of f; expected \(\(2, 3\), \(3, 5\)\)"):
+            call(f, kind.random(((3, 2), (3, 5)), 2))
+        with pytest.raises(TypeError, match=rf"factors\[0\] of {argument} must be of the same backend as factors\[0\]; expected numpy"):
+            call(f, kind.random(SMALL, 2, like=torch.zeros(1, dtype=torch.float64)))
+        with pytest.raises(TypeError, match=f"{start} must have the dtype of f; expected float64, got float32. Convert"):
+            call(f, kind.random(SMALL, 2, like=np.zeros(1, dtype="float32")))
+    for other in (1.0, None, "f", np.ones((6, 15)), f.to_matrix()):
+        with pytest.raises(TypeError, match=f"{name}.inner: other must be a factorized matrix; got .* Factorize it first"):
+            f.inner(other)
+        for operation in (lambda f, g: f + g, lambda f, g: g + f, lambda f, g: f - g, lambda f, g: g - f):
+            with pytest.raises(TypeError, match="unsupported operand|can only concatenate|the other operand must be a factorized matrix; got ndarray. Factorize it"):
+                operation(f, other)
+    strange = next(one for one in CASES if one.name != case.name)
+    with pytest.raises(TypeError, match=f"must be of the same format; expected {name}, got .* Factorize one of them"):
+        f + tlr.get_format(strange.name).random(SMALL, 2)
+
+
+def test_stacks_must_agree():
+    f = tlr.HTMatrix.random(((2,), (3,)), (2,), random_state=0)
+    g = tlr.HTMatrix(tlr.HTMatrix.random(((2,), (3,)), (1,)).factors, shape=(2, 3))
+    for call in (lambda: f + g, lambda: f.inner(g)):
+        with pytest.raises(ValueError, match=r"must have the shape of f; expected \(4, 3\), got \(2, 3\)"):
+            call()
+    f = tlr.HTMatrix(f.factors, shape=(2, 3))
+    with pytest.raises(ValueError, match="must have the stack of f; expected 2, got 1"):
+        f + g
+
+
+@every_format
+def test_wrong_scalars_are_refused(case):
+    f = tlr.get_format(case.name).random(SMALL, 2, random_state=0)
+    for scalar in (True, "2", None, 1j, np.ones(2), [2.0], f, np.ones((1, 1))):
+        for operation in (lambda f, c: f * c, lambda f, c: c * f, lambda f, c: f / c):
+            with pytest.raises(TypeError, match="unsupported operand|can't multiply|the scalar must be a number or an array without dimensions; got shape"):
+                operation(f, scalar)
+    for scalar in (math.inf, -math.inf, math.nan):
+        with pytest.raises(ValueError, match="__mul__: the scalar must be finite; got"):
+            scalar * f
+    with pytest.raises(ZeroDivisionError, match="__truediv__: the scalar must not be 0"):
+        f / 0
+    with pytest.raises(TypeError, match=r"the scalar must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
+        f * torch.tensor(2.0)
+    with pytest.raises(TypeError, match="the scalar must have the factors' dtype; expected float64, got float32"):
+        f * np.array(2.0, dtype="float32")
+    with pytest.raises(TypeError):
+        1.0 / f
+    for operation in (torch.add, torch.sub, torch.div):
+        with pytest.raises(TypeError):
+            operation(torch.ones(6, 15), f)
+
+
+class Pair(FactorizedMatrix):
+    """Two matrices side by side, outputs in one factor and inputs in the other: its transpose is another format."""
+
+    name = "pair"
+    order_of = staticmethod(lambda n_factors: 1)
+    indices = staticmethod(lambda order: (("j1", "r"), ("r", "i1")))
+    rank_sizes = classmethod(lambda cls, rank: {"r": rank})
+    rank_from_sizes = classmethod(lambda cls, size, order: size["r"])
+    explicit_rank = classmethod(lambda cls, tensorized_shape, rank, **options: rank)
+    full_rank = classmethod(lambda cls, tensorized_shape, **options: min(tensorized_shape[0][0], tensorized_shape[1][0]))
+    uniform_rank = classmethod(lambda cls, tensorized_shape, rank, **options: rank)
+
+
+def test_a_format_of_ones_own():
+    f, g = (Pair.random(((5,), (7,)), rank, random_state=0) for rank in (2, 3))
+    assert (f + g).rank == 5
+    assert_allclose((f + g).to_matrix(), f.to_matrix() + g.to_matrix(), atol=1e-13)
+    assert (f + g).round(eps=1e-12).rank == 5
+    assert (f + f).round(eps=1e-12).rank == 2
+    assert f.T.shape == (7, 5) and type(f.T) is not Pair
+    assert_allclose(f.T.to_matrix(), f.to_matrix().T)
+
+
+def test_networks_that_do_not_agree_are_refused():
+    apart = Network((("j1",), ("i1",)), ("j1",), ("i1",), (("i1", 3), ("j1", 2)))
+    factors = [np.ones(2), np.ones(3)]
+    with pytest.raises(ValueError, match="direct_sum: network must link all its factors"):
+        arithmetic.direct_sum(None, apart, factors, apart, factors)
+    other = apart.resized({"i1": 4})
+    with pytest.raises(ValueError, match="direct_sum: other must have the indices of network"):
+        arithmetic.direct_sum(None, apart, factors, other, factors)
+    with pytest.raises(ValueError, match="inner: other must have the open indices of network; expected .* got"):
+        operations.inner(None, apart, factors, other, factors)
