@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from tensorly_rnn._backend import (
     new_array,
     same_backend,
 )
-from tensorly_rnn.formats._arithmetic import Arithmetic
+from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
@@ -35,7 +35,7 @@ from tensorly_rnn.tensorize import (
 )
 
 
-class FactorizedMatrix(Arithmetic, Format):
+class FactorizedMatrix(Factorized, Format):
     r"""A matrix ``W`` of shape ``(rows, columns)`` held as the factors of a tensor network.
 
     Parameters
@@ -64,11 +64,6 @@ class FactorizedMatrix(Arithmetic, Format):
         return self.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
 
     @property
-    def backend(self) -> Any:
-        """TensorLy backend of the factors."""
-        return backend_of(type(self).__name__, "factors[0]", self.factors[0])
-
-    @property
     def rank(self) -> Rank:
         """Canonical rank."""
         return self.rank_from_sizes(self.network.size, self.order)
@@ -93,21 +88,6 @@ class FactorizedMatrix(Arithmetic, Format):
     def shape(self) -> tuple[int, int]:
         """True rows and columns."""
         return self._shape or self.network.shape
-
-    @property
-    def n_param(self) -> int:
-        """Number of entries of all factors."""
-        return self.network.n_param
-
-    @property
-    def compression_ratio(self) -> float:
-        """Entries of the dense matrix over entries of the factors."""
-        return math.prod(self.shape) / self.n_param
-
-    @property
-    def dtype(self) -> Any:
-        """Element type of the factors."""
-        return self.factors[0].dtype
 
     def to_tensor(self) -> Any:
         """Return the tensor of shape ``(*out_modes, *in_modes)``, led by the stack where there is more than one.
@@ -294,13 +274,10 @@ class FactorizedMatrix(Arithmetic, Format):
         factors = scaled_factors(backend_of(function, "factors", drawn[0]), network, drawn, float(std))
         return cls(factors if like is None else [new_array(backend, factor, like) for factor in factors])
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(shape={self.shape}, tensorized_shape={self.tensorized_shape}, rank={self.rank}, "
-            f"n_param={self.n_param}, compression_ratio={self.compression_ratio:.4g})"
-        )
-
     _kind = "factorized matrix"
+
+    def _description(self) -> str:
+        return f"shape={self.shape}, tensorized_shape={self.tensorized_shape}"
 
     def _with(self, factors: Sequence[Any]) -> Self:
         return type(self)(factors, shape=self._shape)
@@ -334,25 +311,3 @@ class FactorizedMatrix(Arithmetic, Format):
                 f"got {tuple(array.shape)}."
             )
         return backend
-
-
-def checked_factors(
-    name: str, factors: Sequence[Any], network_of_shapes: Callable[[tuple[tuple[int, ...], ...]], Network]
-) -> list[Any]:
-    """Return the factors as a list if they are arrays of one backend and dtype that form a network."""
-    if isinstance(factors, (str, bytes)) or not isinstance(factors, Sequence):
-        raise TypeError(f"{name}: factors must be a sequence of arrays; expected a list, got {type(factors).__name__}.")
-    listed = list(factors)
-    if not listed:
-        raise ValueError(f"{name}: factors must not be empty; expected one array or more, got none.")
-    same_backend(name, {f"factors[{k}]": factor for k, factor in enumerate(listed)})
-    if not is_real_float(listed[0]):
-        raise TypeError(f"{name}: factors must hold real floating-point numbers; got {listed[0].dtype} (at factors[0]).")
-    for number, factor in enumerate(listed):
-        if factor.dtype != listed[0].dtype:
-            raise TypeError(
-                f"{name}: factors must have one dtype; expected {listed[0].dtype} as in factors[0], "
-                f"got {factor.dtype} (at factors[{number}])."
-            )
-    network_of_shapes(tuple(tuple(factor.shape) for factor in listed))
-    return listed

@@ -1,20 +1,20 @@
 """A tensor held as the factors of a format, in TensorLy's style: mode k is one axis of a factor instead of a pair."""
 
-import math
 import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from tensorly_rnn import operations
-from tensorly_rnn._backend import backend_of, same_backend
+from tensorly_rnn._backend import same_backend
 from tensorly_rnn._checks import positive_ints
+from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Rank
-from tensorly_rnn.formats._matrix import FactorizedMatrix, checked_factors
+from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.network import Network
 
 
-class FactorizedTensor:
+class FactorizedTensor(Factorized):
     """A tensor of shape ``(p_1, ..., p_d)`` held as the factors of a format.
 
     Parameters
@@ -37,19 +37,21 @@ class FactorizedTensor:
     def _network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
         return self.format.tensor_network_of_shapes(shapes, type(self).__name__)
 
+    _kind = "factorized tensor"
+
     def _with(self, factors: Sequence[Any]) -> Self:
-        """Return an object of the same class and format on other factors."""
         return type(self)(factors)
+
+    def _space(self) -> dict[str, Any]:
+        return {"shape": self.shape}
+
+    def _bounds(self, rank: Any) -> dict[str, int]:
+        return self.format.rank_sizes(self.format.validate_rank((self.shape, (1,) * self.order), rank))
 
     @property
     def network(self) -> Network:
         """The network of the factors as they are now."""
         return self._network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
-
-    @property
-    def backend(self) -> Any:
-        """TensorLy backend of the factors."""
-        return backend_of(type(self).__name__, "factors[0]", self.factors[0])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,21 +68,6 @@ class FactorizedTensor:
     def rank(self) -> Rank:
         """Canonical rank."""
         return self.format.rank_from_sizes(self.network.size, self.order)
-
-    @property
-    def n_param(self) -> int:
-        """Number of entries of all factors."""
-        return self.network.n_param
-
-    @property
-    def compression_ratio(self) -> float:
-        """Entries of the dense tensor over entries of the factors."""
-        return math.prod(self.shape) / self.n_param
-
-    @property
-    def dtype(self) -> Any:
-        """Element type of the factors."""
-        return self.factors[0].dtype
 
     def to_tensor(self) -> Any:
         """Return the dense tensor of shape `shape`."""
@@ -191,12 +178,6 @@ class FactorizedTensor:
 
     def __len__(self) -> int:
         return len(self.factors)
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(shape={self.shape}, rank={self.rank}, n_param={self.n_param}, "
-            f"compression_ratio={self.compression_ratio:.4g})"
-        )
 
 
 def _checked_mode(function: str, mode: Any, order: int) -> int:
