@@ -8,14 +8,16 @@ from tensorly_rnn._backend import context, detached, new_array
 from tensorly_rnn.network import Network
 
 
-def norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
-    r"""Return ``||W||_F`` without forming W.
+def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
+    r"""Return ``||W||_F`` of what several networks hold together, side by side, without forming it.
+
+    ``sqrt(sum over parts of ||W_part||_F^2)``
 
     Parameters
     ----------
     backend : TensorLy backend of the factors
-    network : Network
-    factors : sequence of arrays, shapes ``network.factor_shapes``
+    parts : sequence of (Network, factors)
+        Mostly one; disjoint boxes of a network where not all of it counts.
 
     Returns
     -------
@@ -28,14 +30,12 @@ def norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
     is that of the second form in either case, ``d||W|| = <W, dW> / ||W||``: that of a QR decomposition does not exist
     where a rank is more than is needed. It is zero at W = 0.
     """
-    plain = [detached(factor) for factor in factors]
-    if tree_network.is_tree(network):
-        value = backend.norm(tree_network.orthogonalized(backend, network, plain)[0])
-    else:
-        value = backend.sqrt(backend.abs(operations.squared_norm(backend, network, plain)))
-    if all(one is factor for one, factor in zip(plain, factors)):
+    values = [_norm_value(backend, network, [detached(factor) for factor in factors]) for network, factors in parts]
+    value = values[0] if len(values) == 1 else backend.norm(backend.stack(values))
+    if all(detached(factor) is factor for _, factors in parts for factor in factors):
         return value
-    squared = operations.squared_norm(backend, network, factors)
+    terms = [operations.squared_norm(backend, network, factors) for network, factors in parts]
+    squared = sum(terms[1:], terms[0])
     divisor = backend.where(value > 0, value, new_array(backend, 1.0, value))
     return value + (squared - detached(squared)) / (2 * divisor)
 
@@ -112,6 +112,12 @@ def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[A
         order = tuple(axis if partner is None else indices.index(partner) for axis, partner in enumerate(partners))
         results.append(backend.transpose(factor, order))
     return results
+
+
+def _norm_value(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
+    if tree_network.is_tree(network):
+        return backend.norm(tree_network.orthogonalized(backend, network, factors)[0])
+    return backend.sqrt(backend.abs(operations.squared_norm(backend, network, factors)))
 
 
 def _bonds(network: Network) -> tuple[str, ...]:

@@ -216,10 +216,11 @@ def test_the_gradient_of_a_zero_norm_is_zero(case):
     leaves = [torch.tensor(one, requires_grad=True) for one in f.factors]
     with torch.no_grad():
         leaves[0].zero_()
-    norm = type(f)(leaves).norm()
-    norm.backward()
-    assert float(norm.detach()) == 0.0
-    assert all((leaf.grad == 0).all() for leaf in leaves)
+    for shape in (None, (5, 13)):
+        norm = type(f)(leaves, shape=shape).norm()
+        norm.backward()
+        assert float(norm.detach()) == 0.0
+        assert all((leaf.grad == 0).all() for leaf in leaves)
 
 
 @every_format
@@ -236,6 +237,7 @@ def test_gradients_flow_in_jax(case):
         return jax.numpy.sqrt(jax.numpy.sum((2 * h - jax.numpy.asarray(g.to_matrix())) ** 2))
 
     factors = [jax.numpy.asarray(one) for one in f.factors]
+    assert float(jax.jit(ours)(factors)) == pytest.approx(float(dense(factors)))
     for found, expected in zip(jax.grad(ours)(factors), jax.grad(dense)(factors)):
         assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-10)
 

@@ -304,6 +304,13 @@ def test_all_but_the_root_are_orthogonal(name):
         assert_allclose(unfolded @ unfolded.T, np.eye(len(unfolded)), atol=1e-12)
 
 
+@every_tree
+def test_rounding_records_no_gradient(name):
+    f = tlr.get_format(name).random(MODES, {"bt": (1, 3), "tr": (1, 3, 3, 3, 1)}.get(name, 3), random_state=0)
+    g = type(f)([torch.tensor(one, requires_grad=True) for one in f.factors])
+    assert not any(one.requires_grad for one in (*g.round(2, eps=0.1).factors, *g.singular_values().values()))
+
+
 def test_formats_with_loops_need_a_fit(monkeypatch):
     for f in (tlr.TRMatrix.random(MODES, 2, random_state=0), tlr.BTMatrix.random(MODES, (2, 2), random_state=0)):
         monkeypatch.setattr(Arithmetic, "refit", None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from tensorly_rnn import arithmetic, operations, tree_network
-from tensorly_rnn._backend import as_dtype, at_least_single, backend_name, same_backend
+from tensorly_rnn._backend import as_dtype, at_least_single, backend_name, detached, same_backend
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
 
@@ -18,8 +18,8 @@ Refit = Callable[[Any, Mapping[str, int] | None, float], list[Any]]
 class Arithmetic:
     """Arithmetic on the factors of any format, without a dense detour.
 
-    Sums and multiples are of the same format and shape and share no memory with their terms; all but `round` and
-    `singular_values` take part in the backend's automatic differentiation.
+    Sums and multiples are of the same format and shape and share no memory with their terms. All but `round` and
+    `singular_values`, whose derivatives need not exist, take part in the backend's automatic differentiation.
     """
 
     #: Rounds a format whose network has loops; set by the room that can fit.
@@ -107,7 +107,8 @@ class Arithmetic:
         >>> round(float(f.norm()) ** 2), float((f - f).norm()) < 1e-14
         (90, True)
         """
-        return as_dtype(self.backend, self._norm(self._working_factors()), self.dtype)
+        norm = arithmetic.norm(self.backend, tuple(self._parts(self._working_factors())))
+        return as_dtype(self.backend, norm, self.dtype)
 
     def round(self, rank: Any = None, *, eps: float | None = None) -> Self:
         r"""Return the same within a relative error, or with lower ranks, without a dense detour.
@@ -150,8 +151,8 @@ class Arithmetic:
         if eps is not None and not 0 < eps < 1:
             raise ValueError(f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
         bounds = None if rank is None else self._bounds(rank)
-        backend, factors = self.backend, self._working_factors()
-        norm = float(self._norm(factors))
+        backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
+        norm = float(arithmetic.norm(backend, tuple(self._parts(factors))))
         if not math.isfinite(norm):
             raise ValueError(f"{function}: f must have finite factors and a finite norm; got a norm of {norm}.")
         error = 0.0 if eps is None else float(eps) * norm
@@ -195,7 +196,7 @@ class Arithmetic:
                 f"{type(self).__name__}.singular_values: f must have no loops, which no bond cuts in two; expected a tree, "
                 f"got rank {self.rank}. Take those of an unfolding of f.to_tensor()."
             )
-        found = tree_network.singular_values(backend, network, self._working_factors())
+        found = tree_network.singular_values(backend, network, [detached(factor) for factor in self._working_factors()])
         sides = tree_network.far_sides(network)
         modes = {index: k for side in (network.outputs[-self.order :], network.inputs) for k, index in enumerate(side)}
         return {
@@ -250,10 +251,6 @@ class Arithmetic:
 
     def _working_factors(self) -> list[Any]:
         return [at_least_single(self.backend, factor) for factor in self.factors]
-
-    def _norm(self, factors: Sequence[Any]) -> Any:
-        norms = [arithmetic.norm(self.backend, *part) for part in self._parts(factors)]
-        return norms[0] if len(norms) == 1 else self.backend.norm(self.backend.stack(norms))
 
     def _scalar(self, method: str, value: Any) -> Any:
         """Return a number as a float and a 0-dimensional array as it is; None for what is no number nor array."""
