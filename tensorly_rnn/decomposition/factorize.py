@@ -5,7 +5,15 @@ import numbers
 import warnings
 from typing import Any
 
-from tensorly_rnn._backend import at_least_single, backend_of, context, detached, is_real_float, largest_magnitude
+from tensorly_rnn._backend import (
+    at_least_single,
+    backend_of,
+    context,
+    detached,
+    frobenius_norm,
+    is_real_float,
+    largest_magnitude,
+)
 from tensorly_rnn._checks import one_of, plain, positive_int
 from tensorly_rnn.decomposition._registry import ALGORITHMS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
@@ -118,7 +126,7 @@ def factorize(
         tol=float(tol),
         n_starts=n_starts,
         method=method,
-        error=share_of_error * float(backend.norm(tensor)) if share_of_error else 0.0,
+        error=share_of_error * frobenius_norm(backend, tensor) if share_of_error else 0.0,
     )
     found = ALGORITHMS.get(format, alternating_least_squares)(problem)
     rank_found = problem.rank_of(found)
