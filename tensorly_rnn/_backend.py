@@ -99,6 +99,23 @@ def as_dtype(backend: Any, array: Any, dtype: Any) -> Any:
     return array.to(dtype) if hasattr(array, "to") else backend.tensor(array, **{**context(backend, array), "dtype": dtype})
 
 
+def wider_float(backend: Any, array: Any) -> Any:
+    """Return the backend's dtype of double precision if the array is in single precision and there is one, else None."""
+    if "float32" not in str(array.dtype):
+        return None
+    # JAX has one only where the user asked for it; an array without a dtype takes what there is, silently.
+    widest = backend.tensor(np.zeros(1)).dtype
+    return widest if "float64" in str(widest) else None
+
+
+def frobenius_norm(backend: Any, array: Any) -> float:
+    """Return the root of the sum of squares, summed piece after piece: no array of squares is made."""
+    flat = backend.reshape(array, (-1,))
+    step = 2**20
+    pieces = (flat[start : start + step] for start in range(0, flat.shape[0], step))
+    return math.sqrt(sum(float(backend.sum(piece * piece)) for piece in pieces))
+
+
 def largest_magnitude(backend: Any, array: Any) -> float:
     """Return the largest magnitude of an array's entries, NaN if one is NaN; no array of magnitudes is made."""
     highest, lowest = float(backend.max(array)), float(backend.min(array))

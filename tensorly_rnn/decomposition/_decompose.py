@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tensorly_rnn._backend import (
+    as_dtype,
     at_least_single,
     backend_of,
-    context,
     detached,
+    frobenius_norm,
     is_real_float,
     largest_magnitude,
     same_backend,
@@ -77,9 +78,7 @@ def decompose(
         shapes = cls.make_network(modes, found_rank).factor_shapes
         share = scale ** (1 / len(factors))
         reshaped = [backend.reshape(factor * share, one) for factor, one in zip(factors, shapes)]
-        if reshaped[0].dtype != matrix.dtype:
-            reshaped = [backend.tensor(factor, **{**context(backend, factor), "dtype": matrix.dtype}) for factor in reshaped]
-        return cls(reshaped, shape=true_shape)
+        return cls([as_dtype(backend, factor, matrix.dtype) for factor in reshaped], shape=true_shape)
 
     def report(factors: list[Any], error: float) -> bool:
         return bool(settings.callback and settings.callback(wrap(finished(factors)), error))
@@ -91,7 +90,7 @@ def decompose(
         rank=asked,
         generator=as_generator(function, settings.random_state),
         init=start,
-        error=eps * float(backend.norm(tensor)) if eps else 0.0,
+        error=eps * frobenius_norm(backend, tensor) if eps else 0.0,
         **problem_settings,
     )
     found = ALGORITHMS.get(format, alternating_least_squares)(problem)
