@@ -359,3 +359,8 @@ def test_networks_that_do_not_agree_are_refused():
         arithmetic.direct_sum(None, apart, factors, other, factors)
     with pytest.raises(ValueError, match="inner: other must have the open indices of network; expected .* got"):
         operations.inner(None, apart, factors, other, factors)
+
+
+def test_unequal_sides_have_no_transpose_in_the_format():
+    network = Network((("j1", "i1", "i2"),), ("j1",), ("i1", "i2"), (("i1", 3), ("i2", 2), ("j1", 2)))
+    assert arithmetic.transposed(None, network, [np.ones((2, 3, 2))]) is None
