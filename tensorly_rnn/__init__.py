@@ -1,7 +1,7 @@
 """Compact matrices and recurrent networks by tensor decomposition: block term, hierarchical Tucker, tensor train, ring."""
 
 from tensorly_rnn._version import __version__
-from tensorly_rnn.decomposition import factorize
+from tensorly_rnn.decomposition import FormatComparison, best_format, factorize
 from tensorly_rnn.formats import (
     BTMatrix,
     BTTensor,
@@ -24,6 +24,7 @@ __all__ = [
     "BTMatrix",
     "BTTensor",
     "Cost",
+    "FormatComparison",
     "HTMatrix",
     "HTTensor",
     "Network",
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "available_formats",
     "balanced_tree",
+    "best_format",
     "bt_n_param",
     "bt_to_tensor",
     "bt_to_unfolded",

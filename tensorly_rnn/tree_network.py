@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from tensorly_rnn._svd import singular_values as values_of
 from tensorly_rnn._svd import truncated_svd
 from tensorly_rnn.network import Network
 
@@ -128,7 +129,7 @@ def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> d
 
     def look(edge: Edge, matrix: Any) -> tuple[Any, Any]:
         q, r = backend.qr(matrix)
-        found[edge.index] = backend.svd(r, full_matrices=False)[1]
+        found[edge.index] = values_of(backend, r)
         return q, r
 
     _sweep(backend, network, orthogonalized(backend, network, factors), look)

@@ -14,6 +14,7 @@ DIRECTION = (
     "formats",
     "arithmetic",
     "tree_network",
+    "plot",
     "gradients",
     "operations",
     "network",
@@ -64,7 +65,13 @@ def test_only_nn_imports_torch():
         roots = {name.split(".")[0] for name in imports(path)}
         if room(path) != "nn":
             assert not roots & {"torch", "jax", "tensorflow", "paddle", "cupy"}, path
-        assert not roots & {"matplotlib", "rich", "sklearn"}, path
+        assert not roots & {"rich", "sklearn", "tqdm"}, path
+        assert room(path) == "plot" or "matplotlib" not in roots, path
+
+
+def test_matplotlib_is_imported_only_where_something_is_drawn():
+    top = ast.parse((PACKAGE / "plot.py").read_text()).body
+    assert not any("matplotlib" in ast.dump(node) for node in top if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 
 def test_formats_do_not_import_one_another():

@@ -18,8 +18,9 @@ from tensorly_rnn._backend import (
     same_backend,
 )
 from tensorly_rnn._checks import one_of, plain, positive_int
-from tensorly_rnn.decomposition._registry import ALGORITHMS, METHODS, WITH_ERROR, Problem
+from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.decomposition.budget import HEADROOM, within_budget
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import TensorizedShape, pad_matrix, validate_shape, validate_tensorized_shape
@@ -61,7 +62,8 @@ def decompose(
     cls, options = get_format(format, function).variant(options)
     modes = validate_tensorized_shape(function, tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
-    asked = _rank(function, cls, modes, math.prod(shape), rank, settings, options)
+    budget = _budget(function, math.prod(shape), rank, settings)
+    asked = _rank(function, cls, modes, rank, budget, settings, options)
     eps = _check_eps(function, settings.eps, format)
     problem_settings = _check_settings(function, format, settings)
     network = cls.make_network(modes, asked)
@@ -93,9 +95,14 @@ def decompose(
         error=eps * frobenius_norm(backend, tensor) if eps else 0.0,
         **problem_settings,
     )
-    found = ALGORITHMS.get(format, alternating_least_squares)(problem)
+    algorithm = ALGORITHMS.get(format, alternating_least_squares)
+    if budget is not None and format in DIRECT:
+        ample = cls.rank_within(function, modes, HEADROOM * budget[0], budget[1], **options)
+        found = within_budget(problem, algorithm, budget[0], ample)
+    else:
+        found = algorithm(problem)
     rank_found = problem.rank_of(found)
-    if rank_found != asked and settings.eps is None and settings.n_param is None and settings.compression_ratio is None:
+    if rank_found != asked and settings.eps is None and budget is None:
         warnings.warn(
             f"{function}: rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, "
             f"got {plain(rank_found)}.",
@@ -105,29 +112,38 @@ def decompose(
     return wrap(finished(found))
 
 
+def _budget(function: str, entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:
+    """Most parameters, and the words in which they were asked for."""
+    budgets = {"rank": rank, "n_param": settings.n_param, "compression_ratio": settings.compression_ratio}
+    if settings.n_param is not None or settings.compression_ratio is not None:
+        budgets["eps"] = settings.eps
+    given = [name for name, value in budgets.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(
+            f"{function}: {given[1]} must be the only budget; expected one of rank, n_param, compression_ratio and eps "
+            f"(with or without a rank), got {' and '.join(given)}."
+        )
+    if settings.n_param is not None:
+        most = positive_int(function, "n_param", settings.n_param)
+        return most, f"n_param={most}"
+    if settings.compression_ratio is not None:
+        ratio = _number(function, "compression_ratio", settings.compression_ratio, "a positive number", least=0.0)
+        return math.floor(entries / ratio), f"compression_ratio={ratio:g}"
+    return None
+
+
 def _rank(
     function: str,
     cls: type[FactorizedMatrix],
     modes: TensorizedShape,
-    entries: int,
     rank: Any,
+    budget: tuple[int, str] | None,
     settings: Settings,
     options: dict[str, Any],
 ) -> Any:
     """Canonical rank of what was asked: a rank, a budget, or as much as an error may need."""
-    budgets = {"rank": rank, "n_param": settings.n_param, "compression_ratio": settings.compression_ratio}
-    given = [name for name, value in budgets.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(
-            f"{function}: {given[1]} must be the only budget; expected one of rank, n_param and compression_ratio, "
-            f"got {' and '.join(given)}."
-        )
-    if settings.n_param is not None:
-        budget = positive_int(function, "n_param", settings.n_param)
-        return cls.rank_within(function, modes, budget, f"n_param={budget}", **options)
-    if settings.compression_ratio is not None:
-        ratio = _number(function, "compression_ratio", settings.compression_ratio, "a positive number", least=0.0)
-        return cls.rank_within(function, modes, math.floor(entries / ratio), f"compression_ratio={ratio:g}", **options)
+    if budget is not None:
+        return cls.rank_within(function, modes, *budget, **options)
     default = "same" if settings.eps is None else "full"
     return cls.validate_rank(modes, default if rank is None else rank, **options)
 

@@ -9,7 +9,7 @@ from tensorly_rnn.formats._tree import Node
 from tensorly_rnn.formats.ht import HTMatrix
 
 
-@decomposes("ht", keeps_error=True, methods=("leaves_to_root", "root_to_leaves"))
+@decomposes("ht", keeps_error=True, direct=True, methods=("leaves_to_root", "root_to_leaves"))
 def hierarchical_svd(problem: Problem) -> list[Any]:
     r"""Find a basis for every node of the tree, and the transfer tensors between them.
 

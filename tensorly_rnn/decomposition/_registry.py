@@ -69,16 +69,22 @@ ALGORITHMS: dict[str, Algorithm] = {}
 METHODS: dict[str, tuple[str, ...]] = {}
 #: Formats whose algorithm keeps an error asked for.
 WITH_ERROR: list[str] = []
+#: Formats whose algorithm truncates once instead of iterating.
+DIRECT: list[str] = []
 
 
-def decomposes(name: str, keeps_error: bool = False, methods: tuple[str, ...] = ()) -> Callable[[Algorithm], Algorithm]:
-    """Make a function the algorithm of the format of that name; say whether it chooses ranks by the error allowed."""
+def decomposes(
+    name: str, keeps_error: bool = False, direct: bool = False, methods: tuple[str, ...] = ()
+) -> Callable[[Algorithm], Algorithm]:
+    """Make a function the algorithm of the format of that name, and say what it can do."""
 
     def register(algorithm: Algorithm) -> Algorithm:
         ALGORITHMS[name] = algorithm
         METHODS[name] = methods
         if keeps_error:
             WITH_ERROR.append(name)
+        if direct:
+            DIRECT.append(name)
         return algorithm
 
     return register

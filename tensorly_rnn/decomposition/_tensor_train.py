@@ -7,7 +7,7 @@ from tensorly_rnn._svd import truncated_svd
 from tensorly_rnn.decomposition._registry import Problem, decomposes
 
 
-@decomposes("tt", keeps_error=True)
+@decomposes("tt", keeps_error=True, direct=True)
 def tensor_train_svd(problem: Problem) -> list[Any]:
     r"""Split off one mode after the other (TT-SVD).
 

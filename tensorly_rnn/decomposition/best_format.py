@@ -1,0 +1,211 @@
+"""Which format suits a matrix: all of them side by side at one budget or error, the singular value decomposition besides."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn import plot
+from tensorly_rnn._backend import at_least_single, backend_of, detached
+from tensorly_rnn._svd import singular_values
+from tensorly_rnn.decomposition.factorize import factorize
+from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
+from tensorly_rnn.formats._random import RandomState
+from tensorly_rnn.tensorize import default_order, factorize_size
+
+# The curves of the plot reach from a quarter of what was asked to four times as much.
+LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)
+SVD = "svd"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One format at one budget or error; without `found`, `note` says why there is none."""
+
+    format: str
+    rank: Any = None
+    n_param: int = 0
+    error: float = math.inf
+    seconds: float = 0.0
+    found: FactorizedMatrix | None = field(default=None, repr=False)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FormatComparison:
+    """What `best_format` found; prints as a table.
+
+    Attributes
+    ----------
+    asked : str
+        The budget or error, as given.
+    results : list of Result
+        One a format at what was asked, the best first; the truncated singular value decomposition is named ``'svd'``.
+    curves : dict of str to list of (int, float)
+        Parameters and relative error of every format over a range around what was asked.
+    """
+
+    asked: str
+    entries: int
+    results: list[Result]
+    curves: dict[str, list[tuple[int, float]]]
+
+    @property
+    def best(self) -> FactorizedMatrix:
+        """The best format's factors."""
+        return next(result.found for result in self.results if result.found is not None)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw error against parameters, one curve a format; return matplotlib's axes."""
+        marked = [(result.n_param, result.error) for result in self.results if result.n_param]
+        return plot.error_against_parameters(self.curves, ax=ax, marked=marked)
+
+    def __str__(self) -> str:
+        lines = [f"{self.asked:<8}{'parameters':>12}{'ratio':>10}{'error':>12}{'seconds':>9}  rank"]
+        for one in self.results:
+            if one.n_param:
+                ratio = self.entries / one.n_param
+                lines.append(
+                    f"{one.format:<8}{one.n_param:>12,}{ratio:>10.4g}{one.error:>12.4g}{one.seconds:>9.2f}  {one.rank}"
+                )
+            else:
+                lines.append(f"{one.format:<8}  {one.note}")
+        return "\n".join(lines)
+
+
+def best_format(
+    matrix: Any,
+    tensorized_shape: Any = None,
+    *,
+    n_param: int | None = None,
+    compression_ratio: float | None = None,
+    eps: float | None = None,
+    formats: Sequence[str] | None = None,
+    n_starts: int = 1,
+    n_iter_max: int = 300,
+    random_state: RandomState = 0,
+) -> FormatComparison:
+    r"""Decompose a matrix in all formats and compare them.
+
+    Parameters
+    ----------
+    matrix : array of NumPy, PyTorch, JAX, ..., shape (rows, columns), floating point
+    tensorized_shape : (tuple of int, tuple of int), optional
+        ``(out_modes, in_modes)``; balanced modes of about 8 by default.
+    n_param : int, optional
+        Most parameters.
+    compression_ratio : float, optional
+        Least number of the matrix's entries for one parameter.
+    eps : float, optional
+        Relative error allowed. One of these three is to be given.
+    formats : sequence of str, optional
+        Default: `available_formats()`.
+    n_starts, n_iter_max, random_state
+        As in `factorize`.
+
+    Returns
+    -------
+    FormatComparison
+        Its `best` has the least error within the budget, or the fewest parameters within the error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If not exactly one of the three is given, no format meets it, or an argument is of the wrong form.
+
+    Notes
+    -----
+    The cost is that of five calls of `factorize` a format. The baseline is the truncated singular value decomposition,
+    ``k (rows + columns)`` parameters at rank k, the best that any two-factor form can do.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import TRMatrix
+    >>> weight = TRMatrix.random(((4, 4, 4), (4, 4, 4)), 3, random_state=0).to_matrix()
+    >>> comparison = best_format(weight, ((4, 4, 4), (4, 4, 4)), n_param=432)
+    >>> comparison.best.name, comparison.best.rank
+    ('tr', (3, 3, 3, 3))
+    """
+    asked = {
+        name: value
+        for name, value in (("n_param", n_param), ("compression_ratio", compression_ratio), ("eps", eps))
+        if value is not None
+    }
+    if len(asked) != 1:
+        raise ValueError(
+            f"best_format: n_param, compression_ratio or eps must be given, and one of them only; got {asked or 'none'}."
+        )
+    names = available_formats() if formats is None else tuple(formats)
+    for name in names:
+        get_format(name, "best_format", "formats")
+    backend = backend_of("best_format", "matrix", matrix)
+    shape = tuple(int(n) for n in matrix.shape)
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"best_format: matrix must have rows and columns; expected two axes, got shape {shape}.")
+    order = default_order(*shape)
+    modes = (
+        (factorize_size(shape[0], order), factorize_size(shape[1], order)) if tensorized_shape is None else tensorized_shape
+    )
+    (word, value), *_ = asked.items()
+
+    def result(name: str, level: float) -> Result:
+        started = time.perf_counter()
+        try:
+            found = factorize(
+                matrix,
+                name,
+                modes,
+                **_leveled(word, value, level),
+                n_starts=n_starts,
+                n_iter_max=n_iter_max,
+                random_state=random_state,
+            )
+        except ValueError as reason:
+            if level == 1.0 and "must leave room" not in str(reason):
+                raise
+            return Result(name, note=str(reason).partition("; ")[2] or str(reason))
+        seconds = time.perf_counter() - started
+        return Result(name, found.rank, found.n_param, found.relative_error(matrix), seconds, found)
+
+    table = {name: [result(name, level) for level in LEVELS] for name in names}
+    curves = {name: sorted((one.n_param, one.error) for one in row if one.n_param) for name, row in table.items()}
+    baseline = _baseline(backend, matrix)
+    curves[SVD] = baseline
+    results = [row[LEVELS.index(1.0)] for row in table.values()]
+    if all(one.found is None for one in results):
+        raise ValueError(f"best_format: {word} must be met by a format; got {word}={value}: {results[0].note}")
+    results.append(_svd_result(baseline, word, value, shape))
+    results.sort(key=lambda one: (one.n_param == 0, one.n_param if word == "eps" else one.error))
+    return FormatComparison(f"{word}={value:g}", math.prod(shape), results, curves)
+
+
+def _leveled(word: str, value: Any, level: float) -> dict[str, Any]:
+    """What to ask of `factorize` at a multiple of the parameters asked for; the less error, the more of them."""
+    if level == 1.0:
+        return {word: value}
+    if word == "n_param":
+        return {word: max(1, int(value * level))}
+    scaled = value / level
+    return {word: min(scaled, 0.99) if word == "eps" else scaled}
+
+
+def _baseline(backend: Any, matrix: Any) -> list[tuple[int, float]]:
+    """Parameters and relative error of the truncated singular value decomposition, for every rank."""
+    found = singular_values(backend, at_least_single(backend, detached(matrix)))
+    squares = np.asarray(backend.to_numpy(found), dtype=float) ** 2
+    left_over = np.append(np.cumsum(squares[::-1])[::-1], 0.0)[1:]
+    total = float(squares.sum()) or 1.0
+    return [((k + 1) * sum(matrix.shape), math.sqrt(one / total)) for k, one in enumerate(left_over)]
+
+
+def _svd_result(baseline: list[tuple[int, float]], word: str, value: Any, shape: tuple[int, ...]) -> Result:
+    budget = {"n_param": value, "compression_ratio": math.prod(shape) / value}.get(word, math.inf)
+    allowed = value if word == "eps" else math.inf
+    within = [(rank, *one) for rank, one in enumerate(baseline, start=1) if one[0] <= budget and one[1] <= allowed]
+    if not within:
+        return Result(SVD, note=f"expected a budget of at least {baseline[0][0]} parameters")
+    rank, n_param, error = within[0] if word == "eps" else within[-1]
+    return Result(SVD, rank, n_param, error)

@@ -1,0 +1,161 @@
+"""Budgets by parameters and by ratio, the comparison of formats, and its plots."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+import tensorly_rnn as tlr
+from tensorly_rnn import plot
+from tensorly_rnn.decomposition import hierarchical_tucker, tensor_train
+from tests.cases import CASES
+
+SHAPE = ((2, 3, 5), (5, 2, 3))
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def decaying(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(30, 30)) @ np.diag(0.7 ** np.arange(30)) @ rng.normal(size=(30, 30))
+
+
+@every_format
+@given(budget=st.integers(60, 1200), seed=st.integers(0, 100))
+@settings(max_examples=5)
+def test_a_budget_is_never_exceeded(case, budget, seed):
+    dense = decaying(seed)
+    f = tlr.factorize(dense, case.name, SHAPE, n_param=budget, n_iter_max=5)
+    assert f.n_param <= budget
+    g = tlr.factorize(dense, case.name, SHAPE, compression_ratio=900 / budget, n_iter_max=5)
+    assert g.compression_ratio >= 900 / budget * (1 - 1e-12)
+    assert abs(g.n_param - f.n_param) <= max(1, 0.5 * budget)
+
+
+@every_format
+def test_more_budget_is_never_worse_and_at_least_as_good_as_even_ranks(case):
+    dense = decaying()
+    errors = []
+    for budget in (100, 200, 400, 800):
+        f = tlr.factorize(dense, case.name, SHAPE, n_param=budget)
+        errors.append(f.relative_error(dense))
+        even = tlr.factorize(dense, case.name, SHAPE, budget / 900)
+        assert even.n_param <= budget
+        assert errors[-1] <= even.relative_error(dense) * (1 + 1e-3)
+    assert errors == sorted(errors, reverse=True) and errors[-1] < errors[0]
+
+
+@pytest.mark.parametrize("name", ["tt", "ht"])
+def test_ranks_go_where_they_are_needed(name):
+    # Only the cut between the first mode and the others carries more than rank 1.
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(6, 4)), rng.normal(size=(4, 7))
+    tensor = np.einsum("ar,rb,c->abc", first, second, rng.normal(size=8))
+    found = {"tt": tensor_train, "ht": hierarchical_tucker}[name](tensor, n_param=100 if name == "tt" else 92)
+    assert np.linalg.norm(np.asarray(found.to_tensor()) - tensor) < 1e-12 * np.linalg.norm(tensor)
+
+
+@every_format
+def test_budgets_that_cannot_be_met_or_read_are_refused(case):
+    dense = decaying()
+    with pytest.raises(ValueError, match=r"factorize: n_param=3 must leave room for rank 1; expected a budget of at least \d+ parameters .*, got 3"):
+        tlr.factorize(dense, case.name, SHAPE, n_param=3)
+    with pytest.raises(ValueError, match=r"factorize: compression_ratio=500 must leave room for rank 1"):
+        tlr.factorize(dense, case.name, SHAPE, compression_ratio=500)
+    with pytest.raises(ValueError, match="n_param must be the only budget; .* got rank and n_param"):
+        tlr.factorize(dense, case.name, SHAPE, 2, n_param=300)
+    with pytest.raises(ValueError, match="compression_ratio must be the only budget; .* got n_param and compression_ratio"):
+        tlr.factorize(dense, case.name, SHAPE, n_param=300, compression_ratio=3.0)
+    with pytest.raises(ValueError, match="eps must be the only budget; .* got n_param and eps"):
+        tlr.factorize(dense, case.name, SHAPE, n_param=300, eps=0.1)
+    with pytest.raises(TypeError, match="n_param must be a positive integer; expected int, got 3.5"):
+        tlr.factorize(dense, case.name, SHAPE, n_param=3.5)
+    for ratio in (0, -1.0, float("nan"), float("inf"), "10", True):
+        with pytest.raises(ValueError, match="compression_ratio must be a positive number; got"):
+            tlr.factorize(dense, case.name, SHAPE, compression_ratio=ratio)
+
+
+@pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "pytorch"])
+def test_the_best_format_is_that_of_the_planted_matrix(array):
+    for name, modes in (("tr", (4, 4, 4)), ("ht", (3, 3, 3, 3))):
+        planted = tlr.get_format(name).random((modes, modes), 3, random_state=0)
+        comparison = tlr.best_format(array(planted.to_matrix()), (modes, modes), n_param=planted.n_param, n_iter_max=30)
+        assert comparison.best.n_param <= planted.n_param
+        errors = [one.error for one in comparison.results if one.found is not None]
+        assert errors == sorted(errors)
+        assert comparison.best.relative_error(array(planted.to_matrix())) == pytest.approx(errors[0], abs=1e-12)
+        assert comparison.best.name == name
+        assert errors[0] < 1e-8
+
+
+def test_the_baseline_is_the_singular_value_decomposition():
+    dense = decaying()
+    comparison = tlr.best_format(dense, SHAPE, compression_ratio=3.0, n_iter_max=3)
+    values = np.linalg.svd(dense, compute_uv=False)
+    for rank, (n_param, error) in enumerate(comparison.curves["svd"], start=1):
+        assert n_param == 60 * rank
+        assert error == pytest.approx(np.linalg.norm(values[rank:]) / np.linalg.norm(values), abs=1e-12)
+    baseline = next(one for one in comparison.results if one.format == "svd")
+    assert (baseline.rank, baseline.n_param) == (5, 300)
+    for name in tlr.available_formats():
+        counts, errors = zip(*comparison.curves[name])
+        assert list(counts) == sorted(counts)
+        assert all(0 <= error < 1 for error in errors)
+
+
+def test_by_error_the_smallest_is_best():
+    dense = decaying()
+    comparison = tlr.best_format(dense, SHAPE, eps=0.2, formats=("tt", "ht"))
+    counts = [one.n_param for one in comparison.results]
+    assert counts == sorted(counts)
+    assert all(one.error <= 0.2 for one in comparison.results)
+    assert comparison.best.n_param == min(one.n_param for one in comparison.results if one.found is not None)
+
+
+def test_the_table_names_what_cannot_be_met():
+    dense = decaying()
+    comparison = tlr.best_format(dense, SHAPE, n_param=32, formats=("tt", "ht", "bt"))
+    lines = str(comparison).splitlines()
+    assert lines[0].split() == ["n_param=32", "parameters", "ratio", "error", "seconds", "rank"]
+    assert any("expected a budget of at least 33 parameters" in line for line in lines)
+    assert any(line.startswith("svd") and "at least 60 parameters" in line for line in lines)
+    assert "ht" not in {one.format for one in comparison.results if one.found is not None}
+
+
+def test_modes_are_chosen_where_none_are_given():
+    dense = np.random.default_rng(0).normal(size=(60, 33))
+    comparison = tlr.best_format(dense, compression_ratio=4.0, formats=("tt",))
+    assert comparison.best.shape == (60, 33)
+    assert comparison.best.tensorized_shape == (tlr.factorize_size(60, 2), tlr.factorize_size(33, 2))
+
+
+def test_comparisons_that_make_no_sense_are_refused():
+    dense = decaying()
+    with pytest.raises(ValueError, match="n_param, compression_ratio or eps must be given, and one of them only; got none"):
+        tlr.best_format(dense, SHAPE)
+    with pytest.raises(ValueError, match=r"one of them only; got \{'n_param': 100, 'eps': 0.1\}"):
+        tlr.best_format(dense, SHAPE, n_param=100, eps=0.1)
+    with pytest.raises(ValueError, match="n_param must be met by a format; got n_param=3"):
+        tlr.best_format(dense, SHAPE, n_param=3)
+    with pytest.raises(ValueError, match="formats must be known; expected one of .* got 'cp'"):
+        tlr.best_format(dense, SHAPE, n_param=300, formats=("cp",))
+    with pytest.raises(ValueError, match="matrix must have rows and columns; expected two axes, got shape"):
+        tlr.best_format(dense.ravel(), n_param=300)
+    with pytest.raises(ValueError, match="matrix must be finite"):
+        tlr.best_format(np.full((30, 30), np.nan), SHAPE, n_param=300)
+
+
+def test_plots_return_axes_and_show_nothing():
+    dense = decaying()
+    comparison = tlr.best_format(dense, SHAPE, n_param=300, formats=("tt", "ht"))
+    given_axes = Figure().subplots()
+    assert comparison.plot(ax=given_axes) is given_axes
+    assert [line.get_label() for line in given_axes.lines[:3]] == ["tt", "ht", "svd"]
+    tree = tlr.factorize(dense, "ht", SHAPE, eps=1e-3)
+    axes = plot.singular_values(tree, ax=Figure().subplots())
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+    values = np.linalg.svd(tree.to_tensor().transpose(0, 3, 1, 4, 2, 5).reshape(10, 90), compute_uv=False)
+    np.testing.assert_allclose(drawn["modes 0"], (values / values[0])[: len(drawn["modes 0"])], atol=1e-10)
+    with pytest.raises(ValueError, match="must have no loops"):
+        plot.singular_values(tlr.TRMatrix.random(SHAPE, 2, random_state=0))
