@@ -149,11 +149,11 @@ def measure(name, path, modes):
     matrix = np.load(path)
     run = make(matrix, modes)
     before = peak_bytes()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     cores = run()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     memory = 1 + (peak_bytes() - before) / matrix.nbytes
-    return {"seconds": seconds, "memory": memory, "error": relative_error(cores, matrix, modes)}
+    return {"seconds": seconds, "cpu": cpu, "memory": memory, "error": relative_error(cores, matrix, modes)}
 
 
 def main():
@@ -165,24 +165,33 @@ def main():
     options = parser.parse_args()
     modes = QUICK if options.quick else FULL
     if options.child:
-        print(json.dumps(measure(*options.child, modes)))
+        name, path = options.child
+        if name == "matrix":
+            np.save(path, synthetic(modes))
+        else:
+            print(json.dumps(measure(name, path, modes)))
         return
     runs = {name: [] for name, (_, package, _) in METHODS.items() if installed(package)}
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "matrix.npy")
-        matrix = synthetic(modes)
-        shape, megabytes = matrix.shape, matrix.nbytes / 1e6
-        np.save(path, matrix)
-        del matrix
+
+        def child(name):
+            command = [sys.executable, __file__, "--child", name, path, *(["--quick"] if options.quick else [])]
+            return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+
+        # Not made in this process: a child's peak starts from what its parent holds.
+        child("matrix")
         for _ in range(options.repeats):
             for name, found in runs.items():
-                command = [sys.executable, __file__, "--child", name, path, *(["--quick"] if options.quick else [])]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                done = child(name)
                 found.append(json.loads(done.stdout.splitlines()[-1]))
+                print(f"{name}: {found[-1]}", file=sys.stderr)
     rows = [summary(name, runs) for name in METHODS]
+    shape = tuple(math.prod(one) for one in modes)
+    megabytes = 4 * math.prod(shape) / 1e6
     print(f"{shape[0]} x {shape[1]} float32, {megabytes:.0f} MB, synthetic; modes {modes[0]} x {modes[1]}, TT rank {RANK}")
     print(f"{options.repeats} rounds, a process a run; {platform.platform()}, {os.cpu_count()} CPUs\n")
-    print(f"{'':32}{'version':>12}{'median s':>10}{'min':>8}{'max':>8}{'times ours':>12}{'(from - to)':>16}{'error':>11}{'memory':>8}")
+    print(f"{'':32}{'version':>12}{'median s':>10}{'min':>8}{'max':>8}{'CPU s':>8}{'times ours':>12}{'(from - to)':>16}{'error':>11}{'memory':>8}")
     for row in rows:
         print(line(row))
     verdicts = ["A small matrix says nothing about the targets."] if options.quick else judged(rows)
@@ -215,6 +224,7 @@ def summary(name, runs):
         "seconds": statistics.median(seconds),
         "least": min(seconds),
         "most": max(seconds),
+        "cpu": statistics.median(run["cpu"] for run in runs[name]),
         "error": statistics.median(run["error"] for run in runs[name]),
         "memory": max(run["memory"] for run in runs[name]),
     }
@@ -229,7 +239,7 @@ def line(row):
     if row["version"] is None:
         return f"{row['name']:32}not installed"
     ratio = f"{row['ratio']:12.1f}{row['ratio_from']:8.1f} -{row['ratio_to']:6.1f}" if "ratio" in row else " " * 28
-    times = f"{row['seconds']:10.2f}{row['least']:8.2f}{row['most']:8.2f}"
+    times = f"{row['seconds']:10.2f}{row['least']:8.2f}{row['most']:8.2f}{row['cpu']:8.2f}"
     return f"{row['name']:32}{row['version'][:12]:>12}{times}{ratio}{row['error']:11.6f}{row['memory']:8.2f}"
 
 
