@@ -1,5 +1,6 @@
 """Block-term decomposition: second-order fit, started from Tucker decompositions of the residual."""
 
+from dataclasses import replace
 from typing import Any
 
 from tensorly_rnn._svd import left_basis
@@ -31,7 +32,9 @@ def block_term(problem: Problem) -> list[Any]:
     .. [2] Sorber, Van Barel, De Lathauwer, Optimization-based algorithms for tensor decompositions, SIAM J. Optim. 23(2),
        2013.
     """
-    return fit(problem, residual_tucker)
+    n_blocks, ranks = problem.rank
+    clipped = tuple(min(rank, size) for rank, size in zip(ranks, problem.modes))
+    return fit(replace(problem, rank=(n_blocks, clipped)), residual_tucker)
 
 
 def residual_tucker(problem: Problem) -> list[Any]:

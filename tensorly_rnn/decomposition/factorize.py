@@ -9,6 +9,7 @@ from tensorly_rnn._backend import at_least_single, backend_of, context, detached
 from tensorly_rnn._checks import one_of, plain, positive_int
 from tensorly_rnn.decomposition._registry import ALGORITHMS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.decomposition.progress import Callback, Progress
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import pad_matrix, validate_shape, validate_tensorized_shape
@@ -26,6 +27,9 @@ def factorize(
     n_iter_max: int = 300,
     tol: float = 1e-6,
     random_state: RandomState = 0,
+    init: Any = "svd",
+    callback: Callback | None = None,
+    verbose: bool = False,
     **options: Any,
 ) -> FactorizedMatrix:
     r"""Decompose a dense matrix into the factors of a format.
@@ -119,6 +123,8 @@ def factorize(
         n_starts=n_starts,
         method=method,
         error=share_of_error * float(backend.norm(tensor)) if share_of_error else 0.0,
+        init=init,
+        progress=Progress(callback, verbose),
     )
     found = ALGORITHMS.get(format, alternating_least_squares)(problem)
     rank_found = problem.rank_of(found)

@@ -1,7 +1,7 @@
 """Levenberg-Marquardt on any network: all factors at once, second order near a solution."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -17,7 +17,13 @@ PATIENCE, PROGRESS = 50, 0.05
 
 
 def levenberg_marquardt(
-    network: Network, factors: Sequence[np.ndarray], tensor: np.ndarray, n_iter_max: int, tol: float, ridge: float = 0.0
+    network: Network,
+    factors: Sequence[np.ndarray],
+    tensor: np.ndarray,
+    n_iter_max: int,
+    tol: float,
+    ridge: float = 0.0,
+    tell: Callable[[list[np.ndarray], float], bool] | None = None,
 ) -> tuple[list[np.ndarray], float, int]:
     r"""Minimize ``||T - f(factors)||_F`` over all factors of a network.
 
@@ -42,6 +48,8 @@ def levenberg_marquardt(
     ridge : float
         Weight of a penalty on the factors' size, relative to the mean of ``diag(J^T J)`` and to the fourth power of the
         relative error: terms that grow while they cancel one another are held back, and an exact fit is not disturbed.
+    tell : callable, optional
+        Called with the factors and their relative error after every step; returns whether to stop.
 
     Returns
     -------
@@ -100,6 +108,8 @@ def levenberg_marquardt(
             damping *= growth
             growth *= 2.0
         else:
+            break
+        if tell is not None and tell(_rescaled(current, norm), history[-1]):
             break
     return _rescaled(current, norm), history[-1], len(history) - 1
 
