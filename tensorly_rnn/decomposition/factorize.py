@@ -123,7 +123,7 @@ def factorize(
         n_starts=n_starts,
         method=method,
         error=share_of_error * float(backend.norm(tensor)) if share_of_error else 0.0,
-        init=init,
+        init=init if isinstance(init, str) else _merged(backend, cls, modes, asked, init),
         progress=Progress(callback, verbose),
     )
     found = ALGORITHMS.get(format, alternating_least_squares)(problem)
@@ -176,6 +176,12 @@ def _check_eps(eps: Any, format: str) -> float:
             f"expected one of {tuple(sorted(WITH_ERROR))}, got {format!r}. Give a rank instead."
         )
     return float(eps)
+
+
+def _merged(backend: Any, cls: type[FactorizedMatrix], modes: Any, rank: Any, factors: Any) -> list[Any]:
+    """Bring factors of the matrix form, with axes ``(j_k, i_k)``, to the tensor form."""
+    shapes = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank).factor_shapes
+    return [backend.reshape(factor, shape) for factor, shape in zip(factors, shapes)]
 
 
 def _as_tensor(
