@@ -44,12 +44,12 @@ def alternating_least_squares(problem: Problem, start: Start = Problem.random_st
     precision = float(problem.backend.eps(problem.tensor.dtype))
 
     def attempt(number: int) -> tuple[list[Any], float]:
-        return sweeps(problem, problem.random_start() if number else problem.first_start(start))
+        return sweeps(problem, problem.random_start() if number else problem.first_start(start))[:2]
 
     return best_of_starts(problem, attempt, problem.good_enough(EXACT * precision))
 
 
-def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float]:
+def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float, int]:
     """Refine factors by alternating least squares.
 
     Parameters
@@ -59,8 +59,8 @@ def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float]:
 
     Returns
     -------
-    (list of arrays, float)
-        Factors of at most the start's error, and their relative error.
+    (list of arrays, float, int)
+        Factors of at most the start's error, their relative error, and the number of sweeps.
 
     Notes
     -----
@@ -78,12 +78,14 @@ def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float]:
     good_enough = problem.good_enough(EXACT * float(backend.eps(tensor.dtype)))
     error = best = _squared_error(backend, network, factors, tensor)
     best_factors = list(factors)
-    for _ in range(problem.n_iter_max):
+    n_iter = 0
+    while n_iter < problem.n_iter_max:
         # An exact start, up to rounding, is not improved upon.
         if error <= good_enough**2 * squared:
             break
         previous = error
-        for number in (k for k, own in enumerate(network.factors) if _terms(network, own) <= MOST_TERMS):
+        n_iter += 1
+        for number in (k for k, own in enumerate(network.factors) if n_terms(network, own) <= MOST_TERMS):
             factors[number] = _best_factor(backend, network, factors, number, tensor, opened, RIDGE * error / squared)
         error = _squared_error(backend, network, factors, tensor)
         if error < best:
@@ -92,14 +94,15 @@ def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float]:
             break
         if not math.isfinite(error) or math.sqrt(previous) - math.sqrt(error) <= problem.tol * math.sqrt(squared):
             break
-    return best_factors, _relative(best, squared)
+    return best_factors, _relative(best, squared), n_iter
 
 
 def _relative(error: float, squared: float) -> float:
     return math.sqrt(error / squared) if squared else 0.0
 
 
-def _terms(network: Network, own: Indices) -> int:
+def n_terms(network: Network, own: Indices) -> int:
+    """Number of rank entries of a factor: the unknowns of one of its rows."""
     return math.prod(network.size[index] for index in own if index not in network.outputs)
 
 

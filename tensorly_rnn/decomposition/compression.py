@@ -117,7 +117,7 @@ def levelled(problem: Problem) -> tuple[Problem, Bases]:
         returned = expanded(problem, factors, back)
         return returned, relative_error(problem, returned)
 
-    return replace(problem, tensor=tensor, init="random", view=problem.seen_through(view)), back
+    return replace(problem, tensor=tensor, init="random", error=0.0, view=problem.seen_through(view)), back
 
 
 def _changed(tensor: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:

@@ -10,13 +10,23 @@ import numpy as np
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.decomposition._registry import Problem, Start
-from tensorly_rnn.decomposition.alternating_least_squares import RIDGE, alternating_least_squares, sweeps
+from tensorly_rnn.decomposition.alternating_least_squares import (
+    MOST_TERMS,
+    RIDGE,
+    alternating_least_squares,
+    n_terms,
+    sweeps,
+)
 from tensorly_rnn.decomposition.compression import compressed, expanded, kept_everything, levelled, on_host
-from tensorly_rnn.decomposition.levenberg_marquardt import NUMPY, levenberg_marquardt
+from tensorly_rnn.decomposition.curvature import NUMPY, matrix_free
+from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
 from tensorly_rnn.decomposition.starts import best_of_starts
+from tensorly_rnn.network import Network
 
-# Up to so many unknowns and entries the second-order method is worth its cubic cost.
+# Up to so many unknowns a step is a dense solve, of cubic cost; up to so many entries work goes on on the host.
 MOST_UNKNOWNS, MOST_ENTRIES = 1000, 1_000_000
+# Up to so many unknowns, and operations a reconstruction, conjugate gradients follow alternating least squares.
+MOST_ITERATIVE, MOST_FLOPS = 30_000, 50_000_000
 # A fit is exact at so many times the rounding unit.
 EXACT = 100
 
@@ -32,7 +42,9 @@ def fit(problem: Problem, start: Start) -> list[Any]:
        without the ridge that holds cancelling terms back.
     3. *Expand* to the modes' sizes, and *refine* there if the projection lost anything.
 
-    Where the small problem has too many unknowns, alternating least squares takes the place of step 2.
+    Where the small problem has too many unknowns for dense solves, a start goes through alternating least squares first, as
+    far as these get, then through Levenberg-Marquardt with matrix-free products; where it has too many entries, through the
+    former alone, on the tensor's own device.
 
     Parameters
     ----------
@@ -46,7 +58,7 @@ def fit(problem: Problem, start: Start) -> list[Any]:
         Factors in the tensor form, on the problem's backend.
     """
     small, bases = compressed(problem)
-    if problem.method == "als" or not _is_small(small):
+    if problem.method == "als" or math.prod(small.tensor.shape) > MOST_ENTRIES:
         solved = alternating_least_squares(small, start)
     else:
         solved = _second_order(small, start)
@@ -56,13 +68,8 @@ def fit(problem: Problem, start: Start) -> list[Any]:
     return _refined(problem, factors)
 
 
-def _is_small(problem: Problem) -> bool:
-    network = problem.format.make_tensor_network(problem.modes, problem.rank)
-    return network.n_param <= MOST_UNKNOWNS and math.prod(network.out_modes) <= MOST_ENTRIES
-
-
 def _second_order(problem: Problem, start: Start) -> list[Any]:
-    """Solve on the host in double precision: the problem is small, and a step is a dense linear solve."""
+    """Solve on the host in double precision."""
     good_enough = problem.good_enough(EXACT * float(problem.backend.eps(problem.tensor.dtype)))
     host = on_host(problem, NUMPY)
     level = cache(lambda: levelled(host))
@@ -70,29 +77,46 @@ def _second_order(problem: Problem, start: Start) -> list[Any]:
     def attempt(number: int) -> tuple[list[Any], float]:
         ridge = 0.0 if number % 2 else RIDGE
         if number == 0 and host.init != "random":
-            return _marquardt(host, host.first_start(start), host.n_iter_max, good_enough, ridge)[:2]
+            return _solved(host, host.first_start(start), host.n_iter_max, good_enough, ridge)[:2]
         even, back = level()
-        first, _, steps = _marquardt(even, even.random_start(), host.n_iter_max // 2, EXACT * np.finfo(float).eps, ridge)
-        return _marquardt(host, expanded(host, first, back), host.n_iter_max - steps, good_enough, ridge)[:2]
+        first, _, steps = _solved(even, even.random_start(), host.n_iter_max // 2, EXACT * np.finfo(float).eps, ridge)
+        return _solved(host, expanded(host, first, back), host.n_iter_max - steps, good_enough, ridge)[:2]
 
     return _to_backend(problem, best_of_starts(host, attempt, good_enough))
 
 
-def _marquardt(
+def _solved(
     problem: Problem, factors: Sequence[Any], n_iter_max: int, good_enough: float, ridge: float
 ) -> tuple[list[Any], float, int]:
+    """Factors, relative error and number of iterations of one start, on the host."""
     network = problem.network_of(factors)
     tensor = problem.tensor.reshape(network.out_modes)
     tell = problem.tell if problem.progress.watched else None
-    return levenberg_marquardt(network, factors, tensor, n_iter_max, good_enough, ridge, tell)
+    if network.n_param <= MOST_UNKNOWNS:
+        return levenberg_marquardt(network, factors, tensor, n_iter_max, good_enough, ridge, tell)
+    swept, error, n_iter = sweeps(replace(problem, n_iter_max=(n_iter_max + 1) // 2), factors)
+    if error <= good_enough or problem.progress.stopped or not _is_iterative(network):
+        return swept, error, n_iter
+    found, error, more = levenberg_marquardt(
+        network, swept, tensor, n_iter_max - n_iter, good_enough, ridge, tell, matrix_free, patience=(10, 1e-3)
+    )
+    return found, error, n_iter + more
+
+
+def _is_iterative(network: Network) -> bool:
+    return (
+        network.n_param <= MOST_ITERATIVE
+        and network.tensor_plan().flops <= MOST_FLOPS
+        and max(n_terms(network, own) for own in network.factors) <= MOST_TERMS
+    )
 
 
 def _refined(problem: Problem, factors: list[Any]) -> list[Any]:
     problem.progress.begin("refinement of the uncompressed fit")
-    if problem.method == "als" or not _is_small(problem):
+    if problem.method == "als" or math.prod(problem.tensor.shape) > MOST_ENTRIES:
         return sweeps(problem, factors)[0]
     host = on_host(replace(problem, init=factors), NUMPY)
-    refined, _, _ = _marquardt(host, host.init, host.n_iter_max, host.good_enough(0.0), RIDGE)
+    refined, _, _ = _solved(host, host.init, host.n_iter_max, host.good_enough(0.0), RIDGE)
     return _to_backend(problem, refined)
 
 
