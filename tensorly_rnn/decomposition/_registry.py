@@ -38,6 +38,8 @@ class Problem:
     method: str = "auto"
     #: Error allowed, as a Frobenius norm; 0 where only the rank counts.
     error: float = 0.0
+    #: Whether no rank was given besides the error: it bounds nothing then.
+    rank_is_free: bool = False
     #: First start: "svd" for the algorithm's own, "random", or factors in the tensor form.
     init: str | Sequence[Any] = "svd"
     progress: Progress = field(default_factory=Progress)

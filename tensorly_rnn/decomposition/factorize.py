@@ -123,6 +123,7 @@ def factorize(
         n_starts=n_starts,
         method=method,
         error=share_of_error * float(backend.norm(tensor)) if share_of_error else 0.0,
+        rank_is_free=rank is None,
         init=init if isinstance(init, str) else _merged(backend, cls, modes, asked, init),
         progress=Progress(callback, verbose),
     )

@@ -98,7 +98,7 @@ def _solved(
     if error <= good_enough or problem.progress.stopped or not _is_iterative(network):
         return swept, error, n_iter
     found, error, more = levenberg_marquardt(
-        network, swept, tensor, n_iter_max - n_iter, good_enough, ridge, tell, matrix_free, patience=(10, 1e-3)
+        network, swept, tensor, n_iter_max - n_iter, good_enough, ridge, tell, matrix_free, patience=((10, 1e-3),)
     )
     return found, error, n_iter + more
 

@@ -9,8 +9,8 @@ from tensorly_rnn.contraction import execute
 from tensorly_rnn.decomposition.curvature import NUMPY, Curvature, dense, gradient
 from tensorly_rnn.network import Network
 
-#: Steps over which a fit must gain at least so much, relative, to be worth going on.
-Patience = tuple[int, float]
+#: Numbers of steps over which a fit must gain at least a share of its error to be worth going on.
+Patience = tuple[tuple[int, float], ...]
 
 
 def levenberg_marquardt(
@@ -22,7 +22,7 @@ def levenberg_marquardt(
     ridge: float = 0.0,
     tell: Callable[[list[np.ndarray], float], bool] | None = None,
     curvature: Curvature = dense,
-    patience: Patience = (50, 0.05),
+    patience: Patience = ((5, 1e-7), (50, 0.05)),
 ) -> tuple[list[np.ndarray], float, int]:
     r"""Minimize ``||T - f(factors)||_F`` over all factors of a network.
 
@@ -51,8 +51,8 @@ def levenberg_marquardt(
 
     curvature : callable
         Diagonal of ``J^T J`` and the solver of a step: `curvature.dense` or `curvature.matrix_free`.
-    patience : (int, float)
-        Stops early when so many steps have gained less than this share of the error.
+    patience : tuple of (int, float)
+        Stops early when so many steps have gained less than that share of the error.
 
     Returns
     -------
@@ -80,10 +80,9 @@ def levenberg_marquardt(
     if history[0] <= tol:
         return list(factors), history[0], 0
     damping, growth = 1e-1, 2.0
-    steps, least_gain = patience
     ends = np.cumsum([factor.size for factor in current])
     while history[-1] > tol and len(history) <= n_iter_max and damping < 1e12:
-        if len(history) > steps and history[-1] > (1 - least_gain) * history[-1 - steps]:
+        if any(len(history) > steps and history[-1] > (1 - gain) * history[-1 - steps] for steps, gain in patience):
             break
         diagonal, solve = curvature(network, current)
         point = np.concatenate([one.reshape(-1) for one in current])
@@ -99,9 +98,9 @@ def levenberg_marquardt(
             error = float(np.linalg.norm(moved_residual))
             predicted = float(step @ (downhill + damping * scale * step))
             moved_objective = error**2 + penalty * float((point + step) @ (point + step))
-            gain = (objective - moved_objective) / predicted if predicted > 0 else 0.0
+            ratio = (objective - moved_objective) / predicted if predicted > 0 else 0.0
             if math.isfinite(error) and moved_objective < objective:
-                damping = max(damping * max(1 / 10, 1 - (2 * gain - 1) ** 3), 1e-14)
+                damping = max(damping * max(1 / 10, 1 - (2 * ratio - 1) ** 3), 1e-14)
                 growth = 2.0
                 current, residual = moved, moved_residual
                 history.append(error)
