@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tensorly_rnn.contraction import run_steps
+from tensorly_rnn.contraction import Plan, run_steps
 from tensorly_rnn.network import Network
 
 
@@ -41,8 +41,14 @@ def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy
     """
     plan = network.apply_plan(math.prod(x.shape[:-1]))
     results = run_steps(plan, backend, [x, *factors])
+    dx, *of = pull_back(backend, plan, results, dy)
+    return of, dx
+
+
+def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:
+    """Gradients of the operands of a plan, given its `run_steps` and the gradient of its output: ``J^T d_output``."""
     of: list[Any] = [None] * len(results)
-    of[-1] = plan.last_view.undo(backend, dy, tuple(results[-1].shape))
+    of[-1] = plan.last_view.undo(backend, d_output, tuple(results[-1].shape))
     for number, step in reversed(list(enumerate(plan.steps))):
         d_result = backend.reshape(of[plan.n_operands + number], step.shape)
         left = step.left_view.apply(backend, results[step.left])
@@ -51,7 +57,17 @@ def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy
         d_right = backend.matmul(_transposed(backend, left), d_result)
         of[step.left] = step.left_view.undo(backend, d_left, tuple(results[step.left].shape))
         of[step.right] = step.right_view.undo(backend, d_right, tuple(results[step.right].shape))
-    return of[1 : plan.n_operands], of[0]
+    return of[: plan.n_operands]
+
+
+def push_forward(backend: Any, plan: Plan, results: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """Change of a plan's output for changes of all its operands, to first order, given its `run_steps`: ``J tangents``."""
+    moved = list(tangents)
+    for step in plan.steps:
+        left, d_left = (step.left_view.apply(backend, one[step.left]) for one in (results, moved))
+        right, d_right = (step.right_view.apply(backend, one[step.right]) for one in (results, moved))
+        moved.append(backend.matmul(d_left, right) + backend.matmul(left, d_right))
+    return plan.last_view.apply(backend, moved[-1])
 
 
 def _transposed(backend: Any, array: Any) -> Any:

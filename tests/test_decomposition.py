@@ -387,6 +387,3 @@ def test_errors_that_cannot_be_asked_for_are_refused():
     for eps in (0, 1, -0.1, "small", True, float("nan")):
         with pytest.raises(ValueError, match="eps must be a relative error; expected a number between 0 and 1, got"):
             tlr.factorize(dense, "tt", SHAPE, eps=eps)
-    for name in ("bt", "tr"):
-        with pytest.raises(ValueError, match=r"eps must be asked of a format .* expected one of \('ht', 'tt'\), got '"):
-            tlr.factorize(dense, name, SHAPE, eps=0.1)

@@ -13,7 +13,8 @@ from tensorly_rnn.decomposition import fit
 from tensorly_rnn.decomposition._block_term import residual_tucker
 from tensorly_rnn.decomposition._registry import Problem
 from tensorly_rnn.decomposition._tensor_ring import ring_svd
-from tensorly_rnn.decomposition.levenberg_marquardt import NUMPY, gram_matrix, levenberg_marquardt
+from tensorly_rnn.decomposition.curvature import NUMPY, gram_matrix
+from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
 from tests.cases import CASES
 from tests.strategies import SHAPES
 

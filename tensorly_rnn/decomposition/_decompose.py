@@ -18,9 +18,11 @@ from tensorly_rnn._backend import (
     same_backend,
 )
 from tensorly_rnn._checks import one_of, plain, positive_int
-from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
+from tensorly_rnn.decomposition._registry import ALGORITHMS, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
-from tensorly_rnn.decomposition.budget import HEADROOM, within_budget
+from tensorly_rnn.decomposition.budget import within_budget
+from tensorly_rnn.decomposition.compression import relative_error
+from tensorly_rnn.decomposition.progress import Progress
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import TensorizedShape, pad_matrix, validate_shape, validate_tensorized_shape
@@ -69,7 +71,7 @@ def decompose(
     network = cls.make_network(modes, asked)
     stack = network.size[cls.stack_index] if cls.stack_index else 1
     true_shape = validate_shape(function, shape, network.shape, stack)
-    start = _start(function, settings.init, matrix, cls, modes, asked)
+    start = _start(function, settings.init, matrix, cls, modes, asked, budget is None)
     working = at_least_single(backend, detached(matrix))
     # Far from 1 the squares of the entries would leave the range of the numbers.
     scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
@@ -83,7 +85,7 @@ def decompose(
         return cls([as_dtype(backend, factor, matrix.dtype) for factor in reshaped], shape=true_shape)
 
     def report(factors: list[Any], error: float) -> bool:
-        return bool(settings.callback and settings.callback(wrap(finished(factors)), error))
+        return settings.callback is not None and settings.callback(wrap(finished(factors)), error) is True
 
     problem = Problem(
         backend=backend,
@@ -92,15 +94,18 @@ def decompose(
         rank=asked,
         generator=as_generator(function, settings.random_state),
         init=start,
+        progress=Progress(report if settings.callback else None, bool(settings.verbose)),
+        rank_is_free=rank is None and budget is None,
         error=eps * frobenius_norm(backend, tensor) if eps else 0.0,
         **problem_settings,
     )
-    algorithm = ALGORITHMS.get(format, alternating_least_squares)
-    if budget is not None and format in DIRECT:
-        ample = cls.rank_within(function, modes, HEADROOM * budget[0], budget[1], **options)
-        found = within_budget(problem, algorithm, budget[0], ample)
+    if budget is None:
+        found = ALGORITHMS.get(format, alternating_least_squares)(problem)
     else:
-        found = algorithm(problem)
+        found = within_budget(problem, budget[0], options)
+    if problem.progress.watched and not problem.progress.told:
+        # A direct algorithm has no iterations: its end is the one thing to tell.
+        problem.tell(found, relative_error(problem, found))
     rank_found = problem.rank_of(found)
     if rank_found != asked and settings.eps is None and budget is None:
         warnings.warn(
@@ -203,23 +208,26 @@ def _check_eps(function: str, eps: Any, format: str) -> float:
 
 
 def _start(
-    function: str, init: Any, matrix: Any, cls: type[FactorizedMatrix], modes: TensorizedShape, rank: Any
+    function: str, init: Any, matrix: Any, cls: type[FactorizedMatrix], modes: TensorizedShape, rank: Any, has_rank: bool
 ) -> str | list[Any]:
     """The user's own start in the tensor form, of the matrix's dtype, or the name of a start."""
     if isinstance(init, str):
         return one_of(function, "init", init, ("svd", "random"))
+    if not has_rank:
+        raise ValueError(f"{function}: init must come with its rank; expected rank=, got a budget. Give init.rank.")
     if isinstance(init, FactorizedTensor):
         init = init.as_matrix()
     if not isinstance(init, FactorizedMatrix):
         init = cls(init)
-    same_backend(function, {"matrix": matrix, "init": init.factors[0]})
-    if not isinstance(init, cls) or init.tensorized_shape != modes or init.rank != rank:
+    backend = same_backend(function, {"matrix": matrix, "init": init.factors[0]})
+    if type(init) is not cls or init.tensorized_shape != modes or init.rank != rank:
         raise ValueError(
             f"{function}: init must have the format, modes and rank asked for; expected {cls.name!r} of {modes} and rank "
             f"{plain(rank)}, got {init.name!r} of {init.tensorized_shape} and rank {plain(init.rank)}."
         )
-    network = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank)
-    return [init.backend.reshape(detached(factor), shape) for factor, shape in zip(init.factors, network.factor_shapes)]
+    shapes = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank).factor_shapes
+    dtype = at_least_single(backend, matrix[:1]).dtype
+    return [as_dtype(backend, backend.reshape(detached(one), shape), dtype) for one, shape in zip(init.factors, shapes)]
 
 
 def _as_tensor(

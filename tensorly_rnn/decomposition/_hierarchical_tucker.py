@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 from tensorly_rnn._svd import left_basis
-from tensorly_rnn.decomposition._registry import Problem, decomposes
+from tensorly_rnn.decomposition._registry import Problem, decomposes, truncates
 from tensorly_rnn.formats._tree import Node
 from tensorly_rnn.formats.ht import HTMatrix
 
 
-@decomposes("ht", keeps_error=True, direct=True, methods=("leaves_to_root", "root_to_leaves"))
+@truncates("ht")
+@decomposes("ht", keeps_error=True, methods=("leaves_to_root", "root_to_leaves"))
 def hierarchical_svd(problem: Problem) -> list[Any]:
     r"""Find a basis for every node of the tree, and the transfer tensors between them.
 

@@ -2,15 +2,22 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tensorly_rnn._backend import new_array
+from tensorly_rnn.decomposition.progress import Progress
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import unit_factors
 from tensorly_rnn.network import Network
+
+View = Callable[[list[Any], float], tuple[list[Any], float]]
+
+
+def _as_it_is(factors: list[Any], error: float) -> tuple[list[Any], float]:
+    return factors, error
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,13 @@ class Problem:
     method: str = "auto"
     #: Error allowed, as a Frobenius norm; 0 where only the rank counts.
     error: float = 0.0
+    #: Whether no rank was given besides the error: it bounds nothing then.
+    rank_is_free: bool = False
     #: First start: "svd" for the algorithm's own, "random", or factors in the tensor form.
     init: str | Sequence[Any] = "svd"
+    progress: Progress = field(default_factory=Progress)
+    #: Factors and relative error of this problem in terms of the one the user knows; see `seen_through`.
+    view: View = _as_it_is
 
     @property
     def stack(self) -> int:
@@ -55,6 +67,25 @@ class Problem:
             size.update(zip(indices, (int(n) for n in factor.shape)))
         return self.format.rank_from_sizes(size, len(self.modes))
 
+    def good_enough(self, exact: float) -> float:
+        """Relative error below which a fit need not go on: the one allowed, or `exact` where that is more."""
+        norm = float(self.backend.norm(self.tensor))
+        return max(exact, self.error / norm) if norm else exact
+
+    def tell(self, factors: Sequence[Any], error: float) -> bool:
+        """Tell the user of one iteration, in the terms of the problem that was given; return whether to stop."""
+        return self.progress.watched and self.progress.tell(*self.view(list(factors), error))
+
+    def seen_through(self, view: View) -> View:
+        """View of a problem derived from this one, `view` leading from its factors and error to this one's."""
+        return lambda factors, error: self.view(*view(factors, error))
+
+    def first_start(self, start: "Start") -> list[Any]:
+        """Factors to start from first: `start`'s, random ones, or the user's own."""
+        if isinstance(self.init, str):
+            return self.random_start() if self.init == "random" else start(self)
+        return list(self.init)
+
     def random_start(self) -> list[Any]:
         """Factors of the rank asked for, drawn at random, whose reconstruction has about the norm of the tensor."""
         network = self.format.make_tensor_network(self.modes, self.rank)
@@ -64,18 +95,17 @@ class Problem:
 
 
 Algorithm = Callable[[Problem], list[Any]]
+Start = Callable[[Problem], list[Any]]
 ALGORITHMS: dict[str, Algorithm] = {}
 #: Names of the methods that an algorithm offers besides ``'auto'``.
 METHODS: dict[str, tuple[str, ...]] = {}
 #: Formats whose algorithm keeps an error asked for.
 WITH_ERROR: list[str] = []
-#: Formats whose algorithm truncates once instead of iterating.
-DIRECT: list[str] = []
+#: For some formats, an algorithm that truncates once instead of iterating; its factors form a tree.
+DIRECT: dict[str, Algorithm] = {}
 
 
-def decomposes(
-    name: str, keeps_error: bool = False, direct: bool = False, methods: tuple[str, ...] = ()
-) -> Callable[[Algorithm], Algorithm]:
+def decomposes(name: str, keeps_error: bool = False, methods: tuple[str, ...] = ()) -> Callable[[Algorithm], Algorithm]:
     """Make a function the algorithm of the format of that name, and say what it can do."""
 
     def register(algorithm: Algorithm) -> Algorithm:
@@ -83,8 +113,16 @@ def decomposes(
         METHODS[name] = methods
         if keeps_error:
             WITH_ERROR.append(name)
-        if direct:
-            DIRECT.append(name)
+        return algorithm
+
+    return register
+
+
+def truncates(name: str) -> Callable[[Algorithm], Algorithm]:
+    """Make a function the direct algorithm of the format of that name."""
+
+    def register(algorithm: Algorithm) -> Algorithm:
+        DIRECT[name] = algorithm
         return algorithm
 
     return register

@@ -6,12 +6,13 @@ from typing import Any
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn._svd import truncated_svd
-from tensorly_rnn.decomposition._registry import Problem, decomposes
+from tensorly_rnn.decomposition._registry import Problem, decomposes, truncates
 from tensorly_rnn.decomposition._tensor_train import split_chain
 from tensorly_rnn.decomposition.fit import fit
+from tensorly_rnn.decomposition.rank_search import least_rank
 
 
-@decomposes("tr", methods=("als",))
+@decomposes("tr", keeps_error=True, methods=("als",))
 def tensor_ring(problem: Problem) -> list[Any]:
     r"""Fit all cores of the ring together.
 
@@ -20,7 +21,7 @@ def tensor_ring(problem: Problem) -> list[Any]:
     Parameters
     ----------
     problem : Problem
-        Tensor of shape (p_1, ..., p_d) and ranks around the ring, first and last the same.
+        Tensor of shape (p_1, ..., p_d) and ranks around the ring, first and last the same; with an error, upper bounds.
 
     Returns
     -------
@@ -28,12 +29,30 @@ def tensor_ring(problem: Problem) -> list[Any]:
         Of the ranks asked for, but none above the largest rank of a chain that holds any tensor; in a ring of end rank 1,
         which is a chain, none above what its cut allows.
 
+    Notes
+    -----
+    With an error the search chooses the ranks, the split of the first rank between the two bonds of the first core
+    included. The chain, a ring of end rank 1, is its upper end: a bound of 1 on the ends asks for one.
+
     References
     ----------
     .. [1] Zhao et al., Tensor ring decomposition, arXiv:1606.05535, 2016, algorithms 1 and 2.
     """
+    return least_rank(problem, fitted_ring, chain) if problem.error else fitted_ring(problem)
+
+
+def fitted_ring(problem: Problem) -> list[Any]:
+    """Fit a ring of the problem's ranks."""
     most = max(problem.format.full_rank((problem.modes, (1,) * len(problem.modes))))
     return fit(replace(problem, rank=tuple(min(rank, most) for rank in problem.rank)), ring_svd)
+
+
+@truncates("tr")
+def chain(problem: Problem) -> list[Any]:
+    """Return the ring of end rank 1 that keeps the error by successive singular value decompositions."""
+    bounds = (math.prod(problem.modes),) * (len(problem.modes) - 1) if problem.rank_is_free else problem.rank[1:-1]
+    tail = problem.error / math.sqrt(max(1, len(problem.modes) - 1))
+    return split_chain(problem.backend, problem.backend.reshape(problem.tensor, (1, *problem.modes, 1)), bounds, tail)
 
 
 def ring_svd(problem: Problem) -> list[Any]:

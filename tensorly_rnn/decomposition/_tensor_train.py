@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 from tensorly_rnn._svd import truncated_svd
-from tensorly_rnn.decomposition._registry import Problem, decomposes
+from tensorly_rnn.decomposition._registry import Problem, decomposes, truncates
 
 
-@decomposes("tt", keeps_error=True, direct=True)
+@truncates("tt")
+@decomposes("tt", keeps_error=True)
 def tensor_train_svd(problem: Problem) -> list[Any]:
     r"""Split off one mode after the other (TT-SVD).
 

@@ -8,18 +8,21 @@ import numpy as np
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.contraction import Indices, execute, plan
-from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.decomposition._registry import Problem, Start
+from tensorly_rnn.decomposition.starts import best_of_starts
 from tensorly_rnn.network import Network
 
 # Terms that grow while they cancel one another fit no better in the end; a ridge in proportion to the squared error keeps
 # them from it and fades where the fit succeeds (De Lathauwer and Nion 2008 describe the degeneracy).
 RIDGE = 1e-3
+# Multiple of the rounding unit below which nothing is left to fit: the squares of the residual lose half the digits.
+EXACT = 1000
 # Most unknowns of one row of a factor: their Gram matrix is decomposed.
 MOST_TERMS = 2000
 
 
-def alternating_least_squares(problem: Problem, start: Sequence[Any] | None = None) -> list[Any]:
-    r"""Refine factors by solving for one after the other, the others fixed.
+def alternating_least_squares(problem: Problem, start: Start = Problem.random_start) -> list[Any]:
+    r"""Solve for one factor after the other, the others fixed, over and over.
 
     Every factor occurs once, so the fit is linear in each: with ``E`` the network without the factor, ``O`` the factor's
     open indices and ``B`` its rank indices, the best factor solves
@@ -29,46 +32,77 @@ def alternating_least_squares(problem: Problem, start: Sequence[Any] | None = No
     Parameters
     ----------
     problem : Problem
-    start : sequence of arrays, optional
-        Factors to start from; drawn at random by default.
+        Its `n_starts` counts: the first start is `problem.init`, all others are random.
+    start : callable
+        Makes the start named "svd"; a random one by default.
 
     Returns
     -------
     list of arrays
-        Of at most the start's error.
+        The best of all starts, each of at most its start's error.
+    """
+    precision = float(problem.backend.eps(problem.tensor.dtype))
+
+    def attempt(number: int) -> tuple[list[Any], float]:
+        return sweeps(problem, problem.random_start() if number else problem.first_start(start))[:2]
+
+    return best_of_starts(problem, attempt, problem.good_enough(EXACT * precision))
+
+
+def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float, int]:
+    """Refine factors by alternating least squares.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : sequence of arrays
+
+    Returns
+    -------
+    (list of arrays, float, int)
+        Factors of at most the start's error, their relative error, and the number of sweeps.
 
     Notes
     -----
     A sweep contracts the tensor once a factor; the normal equations are solved by a truncated eigendecomposition, so a
     deficient rank does no harm. A factor with more than `MOST_TERMS` rank entries (the core of a block term of high rank)
     stays as the start made it: its equations would not fit in memory. Stops after `problem.n_iter_max` sweeps, when the
-    relative error changes by less than `problem.tol`, or when nothing is left to fit.
+    relative error changes by less than `problem.tol`, when nothing is left to fit, or when the user says so.
     """
     backend = problem.backend
-    factors = list(problem.random_start() if start is None else start)
+    factors = list(start)
     network = problem.network_of(factors)
     opened = network.outputs
     tensor = backend.reshape(problem.tensor, network.out_modes)
     squared = float(backend.sum(tensor**2))
-    precision = float(backend.eps(tensor.dtype))
+    good_enough = problem.good_enough(EXACT * float(backend.eps(tensor.dtype)))
     error = best = _squared_error(backend, network, factors, tensor)
     best_factors = list(factors)
-    for _ in range(problem.n_iter_max):
+    n_iter = 0
+    while n_iter < problem.n_iter_max:
         # An exact start, up to rounding, is not improved upon.
-        if error <= (1000 * precision) ** 2 * squared:
+        if error <= good_enough**2 * squared:
             break
         previous = error
-        for number in (k for k, own in enumerate(network.factors) if _terms(network, own) <= MOST_TERMS):
+        n_iter += 1
+        for number in (k for k, own in enumerate(network.factors) if n_terms(network, own) <= MOST_TERMS):
             factors[number] = _best_factor(backend, network, factors, number, tensor, opened, RIDGE * error / squared)
         error = _squared_error(backend, network, factors, tensor)
         if error < best:
             best, best_factors = error, list(factors)
+        if problem.tell(factors, _relative(error, squared)):
+            break
         if not math.isfinite(error) or math.sqrt(previous) - math.sqrt(error) <= problem.tol * math.sqrt(squared):
             break
-    return best_factors
+    return best_factors, _relative(best, squared), n_iter
 
 
-def _terms(network: Network, own: Indices) -> int:
+def _relative(error: float, squared: float) -> float:
+    return math.sqrt(error / squared) if squared else 0.0
+
+
+def n_terms(network: Network, own: Indices) -> int:
+    """Number of rank entries of a factor: the unknowns of one of its rows."""
     return math.prod(network.size[index] for index in own if index not in network.outputs)
 
 

@@ -1,26 +1,34 @@
 """Fit a network to a tensor: compress, solve the small problem from several starts, expand, refine."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from tensorly_rnn._backend import new_array
-from tensorly_rnn._svd import left_basis
-from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.decomposition.alternating_least_squares import RIDGE, alternating_least_squares
+from tensorly_rnn.decomposition._registry import Problem, Start
+from tensorly_rnn.decomposition.alternating_least_squares import (
+    MOST_TERMS,
+    RIDGE,
+    alternating_least_squares,
+    n_terms,
+    sweeps,
+)
+from tensorly_rnn.decomposition.compression import compressed, expanded, kept_everything, levelled, on_host
+from tensorly_rnn.decomposition.curvature import NUMPY, matrix_free
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
+from tensorly_rnn.decomposition.starts import best_of_starts
 from tensorly_rnn.network import Network
 
-# Up to so many unknowns and entries the second-order method is worth its cubic cost.
+# Up to so many unknowns a step is a dense solve, of cubic cost; up to so many entries work goes on on the host.
 MOST_UNKNOWNS, MOST_ENTRIES = 1000, 1_000_000
-# Below this relative error only a weak term can be missing: every second start then keeps the others.
-NEARLY_FITTED = 2e-3
-
-Start = Callable[[Problem], list[Any]]
+# Up to so many unknowns, and operations a reconstruction, conjugate gradients follow alternating least squares.
+MOST_ITERATIVE, MOST_FLOPS = 30_000, 50_000_000
+# A fit is exact at so many times the rounding unit.
+EXACT = 100
 
 
 def fit(problem: Problem, start: Start) -> list[Any]:
@@ -29,17 +37,20 @@ def fit(problem: Problem, start: Start) -> list[Any]:
     1. *Compress*: no mode of the result has a multilinear rank above the product of its factor's rank sizes, so the tensor
        is projected to its leading singular subspaces of that size, mode by mode.
     2. *Solve* the small problem by Levenberg-Marquardt, `problem.n_starts` times at most, or until the fit is exact: from
-       `start`, then from random factors or, where little is left to fit, from the best fit with one term redrawn. Every
-       second start goes without the ridge that holds cancelling terms back.
+       `problem.init`, then from random factors. A random start first solves the *levelled* problem, in bases in which
+       no direction of a mode is weaker than another, and goes on from there in the given ones. Every second start goes
+       without the ridge that holds cancelling terms back.
     3. *Expand* to the modes' sizes, and *refine* there if the projection lost anything.
 
-    Where the small problem has too many unknowns, alternating least squares takes the place of step 2.
+    Where the small problem has too many unknowns for dense solves, a start goes through alternating least squares first, as
+    far as these get, then through Levenberg-Marquardt with matrix-free products; where it has too many entries, through the
+    former alone, on the tensor's own device.
 
     Parameters
     ----------
     problem : Problem
     start : callable
-        Makes the first start for a problem.
+        Makes the start named "svd" for a problem.
 
     Returns
     -------
@@ -47,113 +58,67 @@ def fit(problem: Problem, start: Start) -> list[Any]:
         Factors in the tensor form, on the problem's backend.
     """
     small, bases = compressed(problem)
-    if problem.method == "als" or not _is_small(small):
-        solved = alternating_least_squares(small, start(small))
+    if problem.method == "als" or math.prod(small.tensor.shape) > MOST_ENTRIES:
+        solved = alternating_least_squares(small, start)
     else:
-        solved = _best_of_starts(small, start)
+        solved = _second_order(small, start)
     factors = expanded(problem, solved, bases)
-    if not bases or _kept_everything(problem, small):
+    if not bases or kept_everything(problem, small) or problem.progress.stopped:
         return factors
     return _refined(problem, factors)
 
 
-def compressed(problem: Problem) -> tuple[Problem, dict[int, Any]]:
-    """Project every mode whose size exceeds what its factor can span; return the small problem and the bases by mode."""
-    network = problem.format.make_tensor_network(problem.modes, problem.rank)
-    backend, tensor, bases = problem.backend, problem.tensor, {}
-    for mode in range(len(problem.modes)):
-        own = next(indices for indices in network.factors if f"j{mode + 1}" in indices)
-        span = math.prod(network.size[index] for index in own if index not in network.outputs)
-        if span < tensor.shape[mode + 1]:
-            bases[mode], tensor = left_basis(backend, tensor, mode + 1, span)
-    return replace(problem, tensor=tensor), bases
+def _second_order(problem: Problem, start: Start) -> list[Any]:
+    """Solve on the host in double precision."""
+    good_enough = problem.good_enough(EXACT * float(problem.backend.eps(problem.tensor.dtype)))
+    host = on_host(problem, NUMPY)
+    level = cache(lambda: levelled(host))
+
+    def attempt(number: int) -> tuple[list[Any], float]:
+        ridge = 0.0 if number % 2 else RIDGE
+        if number == 0 and host.init != "random":
+            return _solved(host, host.first_start(start), host.n_iter_max, good_enough, ridge)[:2]
+        even, back = level()
+        first, _, steps = _solved(even, even.random_start(), host.n_iter_max // 2, EXACT * np.finfo(float).eps, ridge)
+        return _solved(host, expanded(host, first, back), host.n_iter_max - steps, good_enough, ridge)[:2]
+
+    return _to_backend(problem, best_of_starts(host, attempt, good_enough))
 
 
-def expanded(problem: Problem, factors: Sequence[Any], bases: dict[int, Any]) -> list[Any]:
-    """Bring factors of the compressed problem back to the modes' sizes."""
-    backend = problem.backend
-    grown = list(factors)
-    indices = problem.format.tensor_indices(len(problem.modes))
-    for mode, basis in bases.items():
-        number = next(k for k, own in enumerate(indices) if f"j{mode + 1}" in own)
-        axis = indices[number].index(f"j{mode + 1}")
-        product = backend.tensordot(grown[number], basis, axes=([axis], [1]))
-        order = list(range(len(indices[number]) - 1))
-        order.insert(axis, len(order))
-        grown[number] = backend.transpose(product, tuple(order))
-    return grown
+def _solved(
+    problem: Problem, factors: Sequence[Any], n_iter_max: int, good_enough: float, ridge: float
+) -> tuple[list[Any], float, int]:
+    """Factors, relative error and number of iterations of one start, on the host."""
+    network = problem.network_of(factors)
+    tensor = problem.tensor.reshape(network.out_modes)
+    tell = problem.tell if problem.progress.watched else None
+    if network.n_param <= MOST_UNKNOWNS:
+        return levenberg_marquardt(network, factors, tensor, n_iter_max, good_enough, ridge, tell)
+    swept, error, n_iter = sweeps(replace(problem, n_iter_max=(n_iter_max + 1) // 2), factors)
+    if error <= good_enough or problem.progress.stopped or not _is_iterative(network):
+        return swept, error, n_iter
+    found, error, more = levenberg_marquardt(
+        network, swept, tensor, n_iter_max - n_iter, good_enough, ridge, tell, matrix_free, patience=((10, 1e-3),)
+    )
+    return found, error, n_iter + more
 
 
-def _is_small(problem: Problem) -> bool:
-    network = problem.format.make_tensor_network(problem.modes, problem.rank)
-    return network.n_param <= MOST_UNKNOWNS and math.prod(network.out_modes) <= MOST_ENTRIES
-
-
-def _kept_everything(problem: Problem, small: Problem) -> bool:
-    whole, kept = (float(problem.backend.norm(one.tensor)) for one in (problem, small))
-    return whole - kept <= 1e-14 * whole
-
-
-def _best_of_starts(problem: Problem, start: Start) -> list[Any]:
-    """Solve on the host in double precision: the problem is small, and a step is a dense linear solve."""
-    precision = float(problem.backend.eps(problem.tensor.dtype))
-    tensor = _to_host(problem, problem.tensor)
-    best: list[np.ndarray] = []
-    least = math.inf
-    for number in range(problem.n_starts):
-        first = [_to_host(problem, factor) for factor in (problem.random_start() if number else start(problem))]
-        same_shapes = number and all(one.shape == other.shape for one, other in zip(first, best))
-        if number % 2 and least < NEARLY_FITTED and same_shapes:
-            first = _with_one_term_redrawn(problem, best, first, least)
-        network = problem.network_of(first)
-        found, error, _ = levenberg_marquardt(
-            network,
-            first,
-            tensor.reshape(network.out_modes),
-            problem.n_iter_max,
-            100 * precision,
-            ridge=0.0 if number % 2 else RIDGE,
-        )
-        if error < least:
-            best, least = found, error
-        if error <= 100 * precision:
-            break
-    return [new_array(problem.backend, factor, problem.tensor) for factor in best]
-
-
-def _term_index(network: Network) -> str:
-    """The rank index that most factors share: its positions are the blocks of BT, the components of CP, a bond of TR."""
-    shared = Counter(index for own in network.factors for index in own if index not in network.outputs)
-    return max(shared, key=lambda one: (shared[one], network.size[one]))
-
-
-def _with_one_term_redrawn(
-    problem: Problem, best: list[np.ndarray], drawn: list[np.ndarray], error: float
-) -> list[np.ndarray]:
-    """Replace one term of the best fit by random numbers of the size of what it leaves over.
-
-    A local minimum is mostly a fit with all terms right but one.
-    """
-    network = problem.network_of(best)
-    index = _term_index(network)
-    position = int(problem.generator.random() * network.size[index])
-    changed = [factor.copy() for factor in best]
-    for own, factor, other in zip(network.factors, changed, drawn):
-        if index in own:
-            chosen = tuple(position if one == index else slice(None) for one in own)
-            factor[chosen] = other[chosen] * error ** (1 / len(best))
-    return changed
+def _is_iterative(network: Network) -> bool:
+    return (
+        network.n_param <= MOST_ITERATIVE
+        and network.tensor_plan().flops <= MOST_FLOPS
+        and max(n_terms(network, own) for own in network.factors) <= MOST_TERMS
+    )
 
 
 def _refined(problem: Problem, factors: list[Any]) -> list[Any]:
-    if problem.method == "als" or not _is_small(problem):
-        return alternating_least_squares(problem, factors)
-    network = problem.network_of(factors)
-    tensor = _to_host(problem, problem.tensor).reshape(network.out_modes)
-    on_host = [_to_host(problem, one) for one in factors]
-    refined, _, _ = levenberg_marquardt(network, on_host, tensor, problem.n_iter_max, 0.0, RIDGE)
-    return [new_array(problem.backend, factor, problem.tensor) for factor in refined]
+    problem.progress.begin("refinement of the uncompressed fit")
+    if problem.method == "als" or math.prod(problem.tensor.shape) > MOST_ENTRIES:
+        return sweeps(problem, factors)[0]
+    host = on_host(replace(problem, init=factors), NUMPY)
+    refined, _, _ = _solved(host, host.init, host.n_iter_max, host.good_enough(0.0), RIDGE)
+    return _to_backend(problem, refined)
 
 
-def _to_host(problem: Problem, array: Any) -> np.ndarray:
-    return np.array(problem.backend.to_numpy(array), dtype=np.float64)
+def _to_backend(problem: Problem, factors: Sequence[Any]) -> list[Any]:
+    return [new_array(problem.backend, factor, problem.tensor) for factor in factors]

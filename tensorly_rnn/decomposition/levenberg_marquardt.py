@@ -1,23 +1,28 @@
 """Levenberg-Marquardt on any network: all factors at once, second order near a solution."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from tensorly.backend import BackendManager
 
-from tensorly_rnn.contraction import Indices, execute, plan
+from tensorly_rnn.contraction import execute
+from tensorly_rnn.decomposition.curvature import NUMPY, Curvature, dense, gradient
 from tensorly_rnn.network import Network
 
-NUMPY = BackendManager.load_backend("numpy")
-
-# Sweeps over which a fit must gain at least PROGRESS, relative, to be worth going on.
-PATIENCE, PROGRESS = 50, 0.05
+#: Numbers of steps over which a fit must gain at least a share of its error to be worth going on.
+Patience = tuple[tuple[int, float], ...]
 
 
 def levenberg_marquardt(
-    network: Network, factors: Sequence[np.ndarray], tensor: np.ndarray, n_iter_max: int, tol: float, ridge: float = 0.0
+    network: Network,
+    factors: Sequence[np.ndarray],
+    tensor: np.ndarray,
+    n_iter_max: int,
+    tol: float,
+    ridge: float = 0.0,
+    tell: Callable[[list[np.ndarray], float], bool] | None = None,
+    curvature: Curvature = dense,
+    patience: Patience = ((5, 1e-7), (50, 0.05)),
 ) -> tuple[list[np.ndarray], float, int]:
     r"""Minimize ``||T - f(factors)||_F`` over all factors of a network.
 
@@ -25,8 +30,7 @@ def levenberg_marquardt(
 
     ``(J^T J + damping * diag(J^T J)) step = J^T (T - f)``
 
-    and the damping follows the ratio of the gain found to the gain predicted [1]_. J is never formed: block (p, q) of
-    ``J^T J`` is the network contracted with itself, factor p left out of the one copy and factor q out of the other.
+    and the damping follows the ratio of the gain found to the gain predicted [1]_. J is never formed.
 
     Parameters
     ----------
@@ -42,6 +46,13 @@ def levenberg_marquardt(
     ridge : float
         Weight of a penalty on the factors' size, relative to the mean of ``diag(J^T J)`` and to the fourth power of the
         relative error: terms that grow while they cancel one another are held back, and an exact fit is not disturbed.
+    tell : callable, optional
+        Called with the factors and their relative error after every step; returns whether to stop.
+
+    curvature : callable
+        Diagonal of ``J^T J`` and the solver of a step: `curvature.dense` or `curvature.matrix_free`.
+    patience : tuple of (int, float)
+        Stops early when so many steps have gained less than that share of the error.
 
     Returns
     -------
@@ -50,9 +61,8 @@ def levenberg_marquardt(
 
     Notes
     -----
-    A step costs ``O(n_param^3)`` and the contractions; the tensor itself is met only in the residual. Scaling each unknown
-    by its own diagonal entry makes the steps independent of how the blocks and factors are scaled. Stops early when
-    `PATIENCE` steps have gained less than `PROGRESS`.
+    The tensor itself is met only in the residual. Scaling each unknown by its own diagonal entry makes the steps independent
+    of how the blocks and factors are scaled.
 
     References
     ----------
@@ -72,27 +82,25 @@ def levenberg_marquardt(
     damping, growth = 1e-1, 2.0
     ends = np.cumsum([factor.size for factor in current])
     while history[-1] > tol and len(history) <= n_iter_max and damping < 1e12:
-        if len(history) > PATIENCE and history[-1] > (1 - PROGRESS) * history[-1 - PATIENCE]:
+        if any(len(history) > steps and history[-1] > (1 - gain) * history[-1 - steps] for steps, gain in patience):
             break
-        gram = gram_matrix(network, current)
+        diagonal, solve = curvature(network, current)
         point = np.concatenate([one.reshape(-1) for one in current])
         # The penalty, times ||factors||^2, fades with the fourth power of the error.
-        penalty = ridge * history[-1] ** 4 * float(np.mean(np.diag(gram)))
-        gram += penalty * np.eye(len(gram))
-        gradient = _gradient(network, current, residual) - penalty * point
+        penalty = ridge * history[-1] ** 4 * float(np.mean(diagonal))
+        downhill = gradient(network, current, residual) - penalty * point
         objective = history[-1] ** 2 + penalty * float(point @ point)
-        scale = np.diag(gram).copy()
-        scale[scale < 1e-12 * scale.max()] = 1e-12 * scale.max()
+        scale = np.maximum(diagonal + penalty, 1e-12 * diagonal.max())
         while damping < 1e12:
-            step = _solve(gram, damping * scale, gradient)
+            step = solve(penalty + damping * scale, downhill)
             moved = [one + part.reshape(one.shape) for one, part in zip(current, np.split(step, ends[:-1]))]
             moved_residual = target - execute(network.tensor_plan(), NUMPY, moved)
             error = float(np.linalg.norm(moved_residual))
-            predicted = float(step @ (gradient + damping * scale * step))
+            predicted = float(step @ (downhill + damping * scale * step))
             moved_objective = error**2 + penalty * float((point + step) @ (point + step))
-            gain = (objective - moved_objective) / predicted if predicted > 0 else 0.0
+            ratio = (objective - moved_objective) / predicted if predicted > 0 else 0.0
             if math.isfinite(error) and moved_objective < objective:
-                damping = max(damping * max(1 / 10, 1 - (2 * gain - 1) ** 3), 1e-14)
+                damping = max(damping * max(1 / 10, 1 - (2 * ratio - 1) ** 3), 1e-14)
                 growth = 2.0
                 current, residual = moved, moved_residual
                 history.append(error)
@@ -101,86 +109,9 @@ def levenberg_marquardt(
             growth *= 2.0
         else:
             break
+        if tell is not None and tell(_rescaled(current, norm), history[-1]):
+            break
     return _rescaled(current, norm), history[-1], len(history) - 1
-
-
-def _solve(gram: np.ndarray, shift: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve with the shifted Gram matrix; where rounding leaves it indefinite, no step is taken."""
-    try:
-        return cho_solve(cho_factor(gram + np.diag(shift)), right)
-    except LinAlgError:
-        return np.zeros_like(right)
-
-
-def gram_matrix(network: Network, factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Return ``J^T J`` for the Jacobian J of the reconstruction in all entries of all factors, in the factors' order."""
-    count = len(factors)
-    rows: list[list[np.ndarray]] = [[np.empty(0)] * count for _ in range(count)]
-    for p in range(count):
-        for q in range(p, count):
-            block = _diagonal_block(network, factors, p) if p == q else _block(network, factors, p, q)
-            rows[p][q], rows[q][p] = block, block.T
-    return np.block(rows)
-
-
-def _block(network: Network, factors: Sequence[np.ndarray], p: int, q: int) -> np.ndarray:
-    """One copy lacks factor p, whose open indices the other copy still holds, and the other way round."""
-    open_indices = set(network.outputs)
-    first = [k for k in range(len(factors)) if k != p]
-    second = [k for k in range(len(factors)) if k != q]
-    operands = (
-        *(network.factors[k] for k in first),
-        *(_primed(network.factors[k], open_indices) for k in second),
-    )
-    output = (*network.factors[p], *_primed(network.factors[q], open_indices))
-    arrays = [factors[k] for k in (*first, *second)]
-    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, arrays)
-    return found.reshape(factors[p].size, factors[q].size)
-
-
-def _diagonal_block(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
-    """Both copies lack factor p: its open indices meet only themselves, its rank indices the rest of the network."""
-    own, open_indices = network.factors[p], set(network.outputs)
-    # By position: in a ring of one core an index stands twice in it.
-    bond_axes = [axis for axis, index in enumerate(own) if index not in open_indices]
-    free_axes = [axis for axis, index in enumerate(own) if index in open_indices]
-    bonds, free = (tuple(own[axis] for axis in axes) for axes in (bond_axes, free_axes))
-    others = [k for k in range(len(factors)) if k != p]
-    arrays = [factors[k] for k in others]
-    operands = (
-        *(network.factors[k] for k in others),
-        *(_primed(network.factors[k], open_indices) for k in others),
-    )
-    sizes = [network.size[index] for index in (*bonds, *free)]
-    terms, rows = (math.prod(network.size[index] for index in part) for part in (bonds, free))
-    if others:
-        output = (*bonds, *_primed(bonds, open_indices))
-        inner = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, [*arrays, *arrays])
-    else:
-        inner = np.ones(1)
-    block = np.kron(inner.reshape(terms, terms), np.eye(rows)).reshape(*sizes, *sizes)
-    order = [(*bond_axes, *free_axes).index(axis) for axis in range(len(own))]
-    block = block.transpose(*order, *(len(own) + axis for axis in order))
-    return block.reshape(factors[p].size, factors[p].size)
-
-
-def _gradient(network: Network, factors: Sequence[np.ndarray], residual: np.ndarray) -> np.ndarray:
-    """``J^T residual``: for each factor the residual contracted with the network without it."""
-    parts = []
-    for p, own in enumerate(network.factors):
-        others = [k for k in range(len(factors)) if k != p]
-        operands = (network.outputs, *(network.factors[k] for k in others))
-        arrays = [residual, *(factors[k] for k in others)]
-        parts.append(execute(plan(operands, own, network.sizes), NUMPY, arrays).reshape(-1))
-    return np.concatenate(parts)
-
-
-def _primed(indices: Indices, shared: set[str]) -> Indices:
-    return tuple(index if index in shared else f"{index}'" for index in indices)
-
-
-def _doubled_sizes(network: Network, shared: set[str]) -> tuple[tuple[str, int], ...]:
-    return (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in shared))
 
 
 def _rescaled(factors: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:

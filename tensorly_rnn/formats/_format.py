@@ -23,6 +23,8 @@ class Format(ABC):
     gate_modes: ClassVar[tuple[str, ...]] = ("first", "last")
     #: Index that stacks several matrices, rows stack-major; only where a format has one.
     stack_index: ClassVar[str | None] = None
+    #: Options of `uniform_rank` that make different kinds of even ranks, for budgets to choose from.
+    families: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     #: Keywords that a rank takes besides; ``root_rank`` is the size of the stack where there is one.
     options: ClassVar[tuple[str, ...]] = ()
 
@@ -129,24 +131,32 @@ class Format(ABC):
 
     @classmethod
     def rank_within(cls, function: str, tensorized_shape: TensorizedShape, budget: int, typed: str, **options: Any) -> Rank:
-        """Return the largest uniform rank of at most `budget` parameters; `function` and `typed` are for the error.
+        """Return `rank_at_most`; `function` and `typed`, the budget as it was asked for, are for the error.
 
         Raises
         ------
         ValueError
             If rank 1 takes more.
         """
+        found = cls.rank_at_most(tensorized_shape, budget, **options)
+        if found is None:
+            smallest = cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options))
+            share = smallest.n_param / math.prod(smallest.shape)
+            raise ValueError(
+                f"{function}: {typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
+                f"parameters (a share of {share:.3g}), got {budget}. Ask for more, or choose other modes."
+            )
+        return found
+
+    @classmethod
+    def rank_at_most(cls, tensorized_shape: TensorizedShape, budget: int, **options: Any) -> Rank | None:
+        """Return the largest uniform rank of at most `budget` parameters; None where rank 1 takes more."""
 
         def n_param(rank: int) -> int:
             return cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, rank, **options)).n_param
 
-        smallest = cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options))
-        if smallest.n_param > budget:
-            dense = math.prod(smallest.shape)
-            raise ValueError(
-                f"{function}: {typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
-                f"parameters (a share of {smallest.n_param / dense:.3g}), got {budget}. Ask for more, or choose other modes."
-            )
+        if n_param(1) > budget:
+            return None
         low, high = 1, 2
         while n_param(high) <= budget and n_param(high) > n_param(low):
             low, high = high, 2 * high

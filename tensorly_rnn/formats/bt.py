@@ -54,6 +54,7 @@ class BTMatrix(FactorizedMatrix):
     """
 
     name = "bt"
+    families = tuple({"n_blocks": n} for n in (1, 2, 3, 4))
 
     @staticmethod
     def order_of(n_factors: int) -> int | None:

@@ -1,0 +1,135 @@
+"""A fit made small and easy before it is solved: fewer entries, and no direction of a mode weaker than another."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn._backend import new_array
+from tensorly_rnn._svd import left_basis
+from tensorly_rnn.contraction import execute
+from tensorly_rnn.decomposition._registry import Problem
+
+# How far down a mode's weak directions are levelled, as a share of the strongest one's energy; sweeps over the modes.
+LEVEL_FLOOR, LEVEL_SWEEPS = 1e-8, 5
+
+Bases = dict[int, Any]
+
+
+def compressed(problem: Problem) -> tuple[Problem, Bases]:
+    """Project every mode whose size exceeds what its factor can span; return the small problem and the bases by mode.
+
+    The user's own factors are projected along; nothing of their fit is lost where it was exact.
+    """
+    network = problem.format.make_tensor_network(problem.modes, problem.rank)
+    backend, tensor, bases = problem.backend, problem.tensor, {}
+    for mode in range(len(problem.modes)):
+        own = next(indices for indices in network.factors if f"j{mode + 1}" in indices)
+        span = math.prod(network.size[index] for index in own if index not in network.outputs)
+        if span < tensor.shape[mode + 1]:
+            bases[mode], tensor = left_basis(backend, tensor, mode + 1, span)
+    return _in_bases(problem, tensor, bases), bases
+
+
+def _in_bases(problem: Problem, tensor: Any, bases: Bases) -> Problem:
+    backend = problem.backend
+    init = problem.init
+    if not isinstance(init, str):
+        init = expanded(problem, init, {mode: backend.transpose(basis, (1, 0)) for mode, basis in bases.items()})
+    whole, kept = (float(backend.norm(one)) for one in (problem.tensor, tensor))
+    lost = max(whole**2 - kept**2, 0.0)
+
+    def view(factors: list[Any], error: float) -> tuple[list[Any], float]:
+        # The bases are orthonormal: what the projection lost and what the fit leaves over are orthogonal.
+        total = math.sqrt(lost + (error * kept) ** 2) / whole if whole else 0.0
+        return expanded(problem, factors, bases), total
+
+    allowed = math.sqrt(max(problem.error**2 - lost, 0.0))
+    return replace(problem, tensor=tensor, init=init, error=allowed, view=problem.seen_through(view))
+
+
+def expanded(problem: Problem, factors: Sequence[Any], bases: Bases) -> list[Any]:
+    """Multiply the open axis of each mode in `bases` by its matrix, shape (size after, size before)."""
+    backend = problem.backend
+    grown = list(factors)
+    indices = problem.format.tensor_indices(len(problem.modes))
+    for mode, basis in bases.items():
+        number = next(k for k, own in enumerate(indices) if f"j{mode + 1}" in own)
+        axis = indices[number].index(f"j{mode + 1}")
+        product = backend.tensordot(grown[number], basis, axes=([axis], [1]))
+        order = list(range(len(indices[number]) - 1))
+        order.insert(axis, len(order))
+        grown[number] = backend.transpose(product, tuple(order))
+    return grown
+
+
+def kept_everything(problem: Problem, small: Problem) -> bool:
+    """Whether a compression lost nothing but rounding."""
+    whole, kept = (float(problem.backend.norm(one.tensor)) for one in (problem, small))
+    return whole - kept <= 1e-14 * whole
+
+
+def on_host(problem: Problem, numpy_backend: Any) -> Problem:
+    """Return the problem in NumPy's double precision."""
+
+    def view(factors: list[Any], error: float) -> tuple[list[Any], float]:
+        return [new_array(problem.backend, factor, problem.tensor) for factor in factors], error
+
+    def moved(array: Any) -> np.ndarray:
+        return np.array(problem.backend.to_numpy(array), dtype=np.float64)
+
+    init = problem.init if isinstance(problem.init, str) else [moved(one) for one in problem.init]
+    return replace(problem, backend=numpy_backend, tensor=moved(problem.tensor), init=init, view=problem.seen_through(view))
+
+
+def levelled(problem: Problem) -> tuple[Problem, Bases]:
+    r"""Change the basis of every mode until all its directions carry about the same energy.
+
+    Mode after mode, `LEVEL_SWEEPS` times over, ``M_k = (S_(k) S_(k)^T + floor)^(-1/2)`` with S the tensor with all other
+    modes changed by their ``M``; the floor keeps rounding errors from being levelled too. A change of basis turns factors of
+    the one tensor into factors of the other, so an exact fit stays one; but blocks of very different sizes, and factors of
+    nearly parallel columns, become alike and far apart.
+
+    Parameters
+    ----------
+    problem : Problem
+        On the host, already compressed.
+
+    Returns
+    -------
+    (Problem, dict of arrays)
+        The levelled problem, and for each mode the matrix that leads its factors back.
+    """
+    changes = [np.eye(size) for size in problem.modes]
+    for _ in range(LEVEL_SWEEPS):
+        for mode in range(len(changes)):
+            rest = _changed(problem.tensor, {k: change for k, change in enumerate(changes) if k != mode})
+            unfolded = np.moveaxis(rest, mode + 1, 0).reshape(rest.shape[mode + 1], -1)
+            values, vectors = np.linalg.eigh(unfolded @ unfolded.T)
+            floor = LEVEL_FLOOR * values[-1] or 1.0  # 1 for a tensor of zeros
+            changes[mode] = (vectors / np.sqrt(np.maximum(values, 0.0) + floor)) @ vectors.T
+    tensor = _changed(problem.tensor, dict(enumerate(changes)))
+    back = {mode: np.linalg.inv(change) for mode, change in enumerate(changes)}
+
+    def view(factors: list[Any], error: float) -> tuple[list[Any], float]:
+        returned = expanded(problem, factors, back)
+        return returned, relative_error(problem, returned)
+
+    return replace(problem, tensor=tensor, init="random", error=0.0, view=problem.seen_through(view)), back
+
+
+def _changed(tensor: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:
+    for mode, change in changes.items():
+        tensor = np.moveaxis(np.tensordot(change, tensor, axes=([1], [mode + 1])), 0, mode + 1)
+    return tensor
+
+
+def relative_error(problem: Problem, factors: Sequence[Any]) -> float:
+    """``||T - f(factors)||_F / ||T||_F``; 0 for a tensor of zeros."""
+    network = problem.network_of(factors)
+    backend = problem.backend
+    rebuilt = backend.reshape(execute(network.tensor_plan(), backend, factors), tuple(problem.tensor.shape))
+    norm = float(backend.norm(problem.tensor))
+    return float(backend.norm(rebuilt - problem.tensor)) / norm if norm else 0.0

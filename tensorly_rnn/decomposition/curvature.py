@@ -1,0 +1,175 @@
+"""The curvature ``J^T J`` of a network's reconstruction in its factors: as a matrix, by blocks, or as a product."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.sparse.linalg import LinearOperator, cg
+from tensorly.backend import BackendManager
+
+from tensorly_rnn.contraction import Indices, execute, plan, run_steps
+from tensorly_rnn.gradients import pull_back, push_forward
+from tensorly_rnn.network import Network
+
+NUMPY = BackendManager.load_backend("numpy")
+
+# Conjugate gradients: residual they leave of the right side, and most products a step.
+FORCING, MOST_PRODUCTS = 1e-2, 50
+
+#: The step that solves ``(J^T J + diag(shift)) step = right``, given shift and right.
+Solve = Callable[[np.ndarray, np.ndarray], np.ndarray]
+#: Diagonal of ``J^T J``, and the solver, at a point.
+Curvature = Callable[[Network, Sequence[np.ndarray]], tuple[np.ndarray, Solve]]
+
+
+def dense(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.ndarray, Solve]:
+    """Curvature as a matrix: ``O(n_param^3)`` a step.
+
+    Block (p, q) of ``J^T J`` is the network contracted with itself, factor p left out of the one copy and factor q out of
+    the other.
+    """
+    gram = gram_matrix(network, factors)
+
+    def solve(shift: np.ndarray, right: np.ndarray) -> np.ndarray:
+        try:
+            return cho_solve(cho_factor(gram + np.diag(shift)), right)
+        except LinAlgError:
+            # Where rounding leaves it indefinite, no step is taken.
+            return np.zeros_like(right)
+
+    return np.diag(gram).copy(), solve
+
+
+def matrix_free(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.ndarray, Solve]:
+    """Curvature as a product ``v -> J^T (J v)``: conjugate gradients, preconditioned by the factors' own blocks.
+
+    ``J v`` sums the network with one factor after the other replaced by its part of v, ``J^T`` is its transpose; both run
+    over the plan of the reconstruction. The step may be left unfinished: begun at 0, every product lowers the model.
+
+    References
+    ----------
+    .. [1] Sorber, Van Barel, De Lathauwer, Optimization-based algorithms for tensor decompositions, SIAM J. Optim. 23(2),
+       2013, section 4.
+    """
+    contraction = network.tensor_plan()
+    results = run_steps(contraction, NUMPY, factors)
+    inner = [inner_gram(network, factors, p) for p in range(len(factors))]
+    layouts = [_layout(network, p) for p in range(len(factors))]
+    ends = np.cumsum([factor.size for factor in factors])[:-1]
+
+    def parts(vector: np.ndarray) -> list[np.ndarray]:
+        return [one.reshape(factor.shape) for one, factor in zip(np.split(vector, ends), factors)]
+
+    def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate([one.reshape(-1) for one in arrays])
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        return flat(pull_back(NUMPY, contraction, results, push_forward(NUMPY, contraction, results, parts(vector))))
+
+    def diagonal() -> np.ndarray:
+        blocks = []
+        for one, (order, shape) in zip(inner, layouts):
+            repeated = np.repeat(np.diag(one), math.prod(shape) // len(one))
+            blocks.append(repeated.reshape(shape).transpose(np.argsort(order)))
+        return flat(blocks)
+
+    def solve(shift: np.ndarray, right: np.ndarray) -> np.ndarray:
+        solvers = []
+        for one, part, (order, _) in zip(inner, parts(shift), layouts):
+            # The shift of an entry depends on its rank indices alone.
+            own = part.transpose(order).reshape(len(one), -1)[:, 0]
+            solvers.append(cho_factor(one + np.diag(own)))
+
+        def preconditioned(vector: np.ndarray) -> np.ndarray:
+            blocks = []
+            for solver, part, (order, shape) in zip(solvers, parts(vector), layouts):
+                solved = cho_solve(solver, part.transpose(order).reshape(len(solver[0]), -1))
+                blocks.append(solved.reshape(shape).transpose(np.argsort(order)))
+            return flat(blocks)
+
+        size = (len(right), len(right))
+        system = LinearOperator(size, lambda v: product(v.reshape(-1)) + shift * v.reshape(-1), dtype=float)
+        inverse = LinearOperator(size, lambda v: preconditioned(v.reshape(-1)), dtype=float)
+        return cg(system, right, rtol=FORCING, maxiter=MOST_PRODUCTS, M=inverse)[0]
+
+    return diagonal(), solve
+
+
+def _layout(network: Network, p: int) -> tuple[list[int], tuple[int, ...]]:
+    """Order of a factor's axes that puts its rank indices before its open ones, and its shape then.
+
+    By position: in a ring of one core an index stands twice in it.
+    """
+    own = network.factors[p]
+    order = sorted(range(len(own)), key=lambda axis: own[axis] in network.outputs)
+    return order, tuple(network.size[own[axis]] for axis in order)
+
+
+def gradient(network: Network, factors: Sequence[np.ndarray], residual: np.ndarray) -> np.ndarray:
+    """``J^T residual``: for each factor the residual contracted with the network without it."""
+    contraction = network.tensor_plan()
+    parts = pull_back(NUMPY, contraction, run_steps(contraction, NUMPY, factors), residual)
+    return np.concatenate([part.reshape(-1) for part in parts])
+
+
+def gram_matrix(network: Network, factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return ``J^T J`` for the Jacobian J of the reconstruction in all entries of all factors, in the factors' order."""
+    count = len(factors)
+    rows: list[list[np.ndarray]] = [[np.empty(0)] * count for _ in range(count)]
+    for p in range(count):
+        for q in range(p, count):
+            block = _diagonal_block(network, factors, p) if p == q else _block(network, factors, p, q)
+            rows[p][q], rows[q][p] = block, block.T
+    return np.block(rows)
+
+
+def _block(network: Network, factors: Sequence[np.ndarray], p: int, q: int) -> np.ndarray:
+    """One copy lacks factor p, whose open indices the other copy still holds, and the other way round."""
+    open_indices = set(network.outputs)
+    first = [k for k in range(len(factors)) if k != p]
+    second = [k for k in range(len(factors)) if k != q]
+    operands = (
+        *(network.factors[k] for k in first),
+        *(_primed(network.factors[k], open_indices) for k in second),
+    )
+    output = (*network.factors[p], *_primed(network.factors[q], open_indices))
+    arrays = [factors[k] for k in (*first, *second)]
+    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, arrays)
+    return found.reshape(factors[p].size, factors[q].size)
+
+
+def _diagonal_block(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
+    """Both copies lack factor p: its open indices meet only themselves, its rank indices the rest of the network."""
+    order, shape = _layout(network, p)
+    inner = inner_gram(network, factors, p)
+    block = np.kron(inner, np.eye(math.prod(shape) // len(inner))).reshape(*shape, *shape)
+    back = list(np.argsort(order))
+    block = block.transpose(*back, *(len(shape) + axis for axis in back))
+    return block.reshape(factors[p].size, factors[p].size)
+
+
+def inner_gram(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
+    """Gram matrix of the network without factor p over p's rank indices: its block is this times an identity."""
+    open_indices = set(network.outputs)
+    bonds = tuple(index for index in network.factors[p] if index not in open_indices)
+    others = [k for k in range(len(factors)) if k != p]
+    if not others:
+        return np.ones((1, 1))
+    arrays = [factors[k] for k in others]
+    operands = (
+        *(network.factors[k] for k in others),
+        *(_primed(network.factors[k], open_indices) for k in others),
+    )
+    output = (*bonds, *_primed(bonds, open_indices))
+    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, [*arrays, *arrays])
+    terms = math.prod(network.size[index] for index in bonds)
+    return found.reshape(terms, terms)
+
+
+def _primed(indices: Indices, shared: set[str]) -> Indices:
+    return tuple(index if index in shared else f"{index}'" for index in indices)
+
+
+def _doubled_sizes(network: Network, shared: set[str]) -> tuple[tuple[str, int], ...]:
+    return (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in shared))

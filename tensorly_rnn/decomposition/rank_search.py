@@ -1,0 +1,188 @@
+r"""The least ranks that keep an error, for formats that are fitted: what no fit can do without, tried from below.
+
+Any approximation within ``eps ||T||`` has, in every unfolding of the modes S against the others, at least the rank rho_S at
+which the singular values left over are as small as that. In a network that rank is at most the product of the indices cut
+between the modes S and the others, by the cheapest cut: for a ring ``r_k r_l >= rho`` for the segment between the
+bonds k and l, for N blocks ``N min(prod_S R, prod_rest R) >= rho``. Ranks that meet all of these are tried in order of
+their parameters.
+
+References
+----------
+.. [1] Mickelin, Karaman, On algorithms for and computing with the tensor ring decomposition, Numer. Linear Algebra Appl.
+   27(3), 2020: ranks of a ring by its error, and the choice of the split of its first rank.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn._svd import left_basis
+from tensorly_rnn.decomposition._registry import Algorithm, Problem
+from tensorly_rnn.decomposition.compression import on_host, relative_error
+from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fit import MOST_UNKNOWNS
+from tensorly_rnn.network import Network
+
+# Tries from below and starts of each; the most promising are tried again; steps of the bisection that follows.
+TRIES, STARTS, AGAIN, MORE_STARTS, HALVINGS = 24, 2, 6, 12, 5
+# The same where the fits are large.
+FEW_TRIES, FEW_HALVINGS = 2, 3
+# Most combinations of ranks that are looked at, and largest side of an unfolding whose singular values are.
+MOST_RANKS, MOST_SIDE = 200_000, 1500
+
+Sizes = dict[str, int]
+
+
+def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Problem], list[Any]]) -> list[Any]:
+    """Return factors of the least ranks found whose error is at most `problem.error`.
+
+    Parameters
+    ----------
+    problem : Problem
+        With an error; its rank is an upper bound unless `problem.rank_is_free`.
+    algorithm : callable
+        Fits a problem of given rank.
+    certain : callable
+        Makes factors that keep the error by construction, as far as the rank allows.
+
+    Returns
+    -------
+    list of arrays
+        Never of more parameters than `certain` needs, where that keeps the error. If the upper bound allows no fit within
+        the error, the best fit at that bound.
+    """
+    sure = certain(problem)
+    allowed = problem.error / float(problem.backend.norm(problem.tensor))
+    keeps = relative_error(problem, sure) <= allowed
+    order = len(problem.modes)
+    shape = problem.network_of(sure)
+    most = None if problem.rank_is_free else problem.format.rank_sizes(problem.rank)
+    if not keeps and most is not None:
+        sure = algorithm(replace(problem, error=0.0))
+        shape = problem.network_of(sure)
+    found: dict[Any, tuple[float, list[Any]]] = {}
+
+    def tried(sizes: Sizes, n_starts: int) -> float:
+        rank = problem.format.rank_from_sizes({**shape.size, **sizes}, order)
+        start = replace(problem, rank=rank, n_starts=max(n_starts, problem.n_starts), init="svd")
+        factors = algorithm(start)
+        error = relative_error(problem, factors)
+        if rank not in found or error < found[rank][0]:
+            found[rank] = error, factors
+        return error
+
+    candidates = possible_sizes(shape, unfolding_ranks(problem), most, shape.n_param - 1)
+    large = not candidates or shape.resized(candidates[0]).n_param > MOST_UNKNOWNS
+    tries = candidates[: FEW_TRIES if large else TRIES]
+    errors: list[float] = []
+    for sizes in tries:
+        errors.append(tried(sizes, 1 if large else STARTS))
+        if errors[-1] <= allowed or problem.progress.stopped:
+            break
+    if not large:
+        # A smaller one may have been missed by its few starts: that which came closest is the likeliest.
+        failed = [k for k, error in enumerate(errors) if error > allowed]
+        for number in sorted(sorted(failed, key=lambda k: errors[k])[:AGAIN]):
+            if problem.progress.stopped or tried(tries[number], MORE_STARTS) <= allowed:
+                break
+    if tries and all(error > allowed for error, _ in found.values()) and not problem.progress.stopped:
+        low, high = tries[0], {index: shape.size[index] for index in tries[0]}
+        _bisect(lambda sizes: tried(sizes, 1) <= allowed, low, high, FEW_HALVINGS if large else HALVINGS)
+    good = [factors for error, factors in found.values() if error <= allowed]
+    best = min((*good, sure), key=lambda factors: sum(math.prod(one.shape) for one in factors))
+    if best is sure or problem.progress.stopped:
+        return best
+    last = replace(problem, rank=problem.rank_of(best), init=best, n_starts=1, error=0.0)
+    return min((best, algorithm(last)), key=lambda factors: relative_error(problem, factors))
+
+
+def _bisect(fits: Callable[[Sizes], bool], low: Sizes, high: Sizes, halvings: int) -> None:
+    """Try ranks between `low`, which is too little, and `high`, which is enough, on the geometric path between them."""
+    least, most = 0.0, 1.0
+    for _ in range(halvings):
+        middle = (least + most) / 2
+        sizes = {index: round(low[index] ** (1 - middle) * high[index] ** middle) for index in low}
+        least, most = (least, middle) if fits(sizes) else (middle, most)
+
+
+def unfolding_ranks(problem: Problem) -> dict[tuple[int, ...], int]:
+    """Least rank that leaves at most `problem.error`, for the unfolding of every group of modes against the others."""
+    host = on_host(problem, NUMPY)
+    order = len(problem.modes)
+    tensor = host.tensor
+    for mode in range(order):
+        # What this leaves out is a thousandth of the error: the ranks found are those of a slightly greater error.
+        _, tensor = left_basis(NUMPY, tensor, mode + 1, tensor.shape[mode + 1], 1e-3 * problem.error / math.sqrt(order))
+    tensor = tensor.reshape(tensor.shape[1:])
+    ranks = {}
+    for size in range(1, order // 2 + 1):
+        for group in combinations(range(order), size):
+            rest = tuple(mode for mode in range(order) if mode not in group)
+            rows = math.prod(tensor.shape[mode] for mode in group)
+            if min(rows, tensor.size // rows) <= MOST_SIDE:
+                values = np.linalg.svd(tensor.transpose(*group, *rest).reshape(rows, -1), compute_uv=False)
+                left_over = np.sqrt(np.cumsum(values[::-1] ** 2))
+                ranks[group] = max(1, int(np.count_nonzero(left_over > (1 + 1e-3) * problem.error)))
+    return ranks
+
+
+def possible_sizes(network: Network, ranks: dict[tuple[int, ...], int], most: Sizes | None, n_param: int) -> list[Sizes]:
+    """Sizes of a network's rank indices that meet the bounds of `unfolding_ranks`, by their parameters, of at most `n_param`.
+
+    Where there are more than `MOST_RANKS` combinations, large sizes are thinned out.
+    """
+    bonds = sorted(index for index in network.size if index not in network.outputs)
+    caps = {index: _largest(network, index, bonds, n_param, (most or {}).get(index)) for index in bonds}
+    # Near together where all fit below a common bound, else thinly over the whole range.
+    bound = 1
+    while bound < max(caps.values()) and math.prod(min(cap, bound + 1) for cap in caps.values()) <= MOST_RANKS:
+        bound += 1
+    near = [np.arange(1, min(cap, bound) + 1) for cap in caps.values()]
+    thin = [np.unique(np.geomspace(1, cap, min(cap, bound)).round()).astype(int) for cap in caps.values()]
+    return _possible(network, ranks, n_param, bonds, near) or _possible(network, ranks, n_param, bonds, thin)
+
+
+def _possible(
+    network: Network, ranks: dict[tuple[int, ...], int], n_param: int, bonds: Sequence[str], axes: Sequence[np.ndarray]
+) -> list[Sizes]:
+    grid = dict(zip(bonds, (axis.reshape(-1) for axis in np.meshgrid(*axes, indexing="ij"))))
+    counts = sum(_product(own, grid, network) for own in network.factors)
+    possible = counts <= n_param
+    for group, rank in ranks.items():
+        possible &= np.minimum.reduce([_product(cut, grid, network) for cut in cuts(network, group)]) >= rank
+    chosen = np.flatnonzero(possible)
+    chosen = chosen[np.argsort(counts[chosen], kind="stable")]
+    return [{index: int(grid[index][one]) for index in bonds} for one in chosen[:TRIES]]
+
+
+def cuts(network: Network, group: Sequence[int]) -> list[tuple[str, ...]]:
+    """Rank indices cut between the factors that hold the modes of `group` and those that hold the others, every way."""
+    inside = {f"j{mode + 1}" for mode in group}
+    sides: list[tuple[bool, ...]] = [()]
+    for own in network.factors:
+        modes = [index for index in own if index in network.outputs]
+        choices = (modes[0] in inside,) if modes else (False, True)
+        sides = [(*side, choice) for side in sides for choice in choices]
+    bonds = [index for index in network.size if index not in network.outputs]
+    return [
+        tuple(index for index in bonds if len({here for here, own in zip(side, network.factors) if index in own}) == 2)
+        for side in sides
+    ]
+
+
+def _product(indices: Sequence[str], grid: dict[str, np.ndarray], network: Network) -> Any:
+    total: Any = 1
+    for index in indices:
+        total = total * (grid[index] if index in grid else network.size[index])
+    return total
+
+
+def _largest(network: Network, index: str, bonds: Sequence[str], n_param: int, most: int | None) -> int:
+    """Largest size of one index for which the network, all others 1, has at most `n_param` parameters."""
+    one, two = (network.resized({**dict.fromkeys(bonds, 1), index: size}).n_param for size in (1, 2))
+    largest = max(1, 1 + (n_param - one) // max(1, two - one))
+    return min(largest, most) if most is not None else largest
