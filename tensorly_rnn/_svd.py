@@ -111,13 +111,15 @@ def singular_values(backend: Any, matrix: Any) -> Any:
 def _needed_rank(backend: Any, array: Any, values: np.ndarray, rank: int, tail: float) -> int:
     """Least rank, 1 or more, that leaves singular values of root sum of squares at most `tail`; `rank` if that is less.
 
-    What rounding to the array's type adds to the error is taken off the tail.
+    What rounding to the array's type adds to the error is taken off the tail; of less than that nothing is cut.
     """
     if tail == 0.0 or values[0] == 0.0:
         return rank if tail == 0.0 else min(rank, 1)
     shares = values / values[0]
     rounding = _ROUNDING * float(backend.eps(array.dtype)) * np.linalg.norm(shares)
-    allowed = math.sqrt(max(0.0, (tail / values[0]) ** 2 - rounding**2))
+    if tail / values[0] <= rounding:
+        return rank
+    allowed = math.sqrt((tail / values[0]) ** 2 - rounding**2)
     left_over = np.sqrt(np.cumsum(shares[::-1] ** 2))
     return max(1, min(rank, int(np.count_nonzero(left_over > allowed))))
 

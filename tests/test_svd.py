@@ -112,6 +112,11 @@ def test_the_tail_is_kept_by_the_least_rank(backend, dtype):
     law()
 
 
+def test_a_tail_below_rounding_cuts_nothing():
+    dense = matrix_of(SPECTRA["deficient"](6), (40, 6), seed=2).astype(np.float32)
+    assert truncated_svd(of(dense), dense, 6, 1e-7 * np.linalg.norm(dense))[0].shape == (40, 6)
+
+
 @every_backend
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rank_bounds_what_the_tail_asks_for(backend, dtype):
