@@ -1,11 +1,12 @@
 """Alternating least squares on any network: a format without an algorithm of its own is decomposed by this."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorly_rnn import operations
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.contraction import Indices, execute, plan
 from tensorly_rnn.decomposition._registry import Problem, Start
@@ -19,6 +20,9 @@ RIDGE = 1e-3
 EXACT = 1000
 # Most unknowns of one row of a factor: their Gram matrix is decomposed.
 MOST_TERMS = 2000
+
+#: What is fitted: a network without inputs, and its factors.
+Target = tuple[Network, Sequence[Any]]
 
 
 def alternating_least_squares(problem: Problem, start: Start = Problem.random_start) -> list[Any]:
@@ -69,30 +73,56 @@ def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float, in
     stays as the start made it: its equations would not fit in memory. Stops after `problem.n_iter_max` sweeps, when the
     relative error changes by less than `problem.tol`, when nothing is left to fit, or when the user says so.
     """
-    backend = problem.backend
     factors = list(start)
     network = problem.network_of(factors)
     opened = network.outputs
-    tensor = backend.reshape(problem.tensor, network.out_modes)
-    squared = float(backend.sum(tensor**2))
-    good_enough = problem.good_enough(EXACT * float(backend.eps(tensor.dtype)))
-    error = best = _squared_error(backend, network, factors, tensor)
+    tensor = problem.backend.reshape(problem.tensor, network.out_modes)
+    dense = Network((opened,), opened, (), tuple((index, n) for index, n in network.sizes if index in opened))
+    good_enough = problem.good_enough(EXACT * float(problem.backend.eps(tensor.dtype)))
+    limits = Limits(problem.n_iter_max, problem.tol, good_enough)
+    return sweeps_towards(problem.backend, (dense, [tensor]), network, factors, limits, problem.tell)
+
+
+class Limits(NamedTuple):
+    """When sweeps stop: their number, the least gain of a sweep, the error that is good enough; errors are relative."""
+
+    n_iter_max: int
+    tol: float
+    good_enough: float
+
+
+def sweeps_towards(
+    backend: Any,
+    target: Target,
+    network: Network,
+    start: Sequence[Any],
+    limits: Limits,
+    tell: Callable[[list[Any], float], bool] = lambda factors, error: False,
+) -> tuple[list[Any], float, int]:
+    """Refine the factors of a network towards another network of the same open indices, as `sweeps` does.
+
+    A dense tensor is a network of one factor. Towards a network of more, nothing dense is made, and errors below the root
+    of machine precision cannot be told from 0.
+    """
+    factors = list(start)
+    squared = float(operations.squared_norm(backend, *target))
+    error = best = _squared_error(backend, network, factors, target, squared)
     best_factors = list(factors)
     n_iter = 0
-    while n_iter < problem.n_iter_max:
+    while n_iter < limits.n_iter_max:
         # An exact start, up to rounding, is not improved upon.
-        if error <= good_enough**2 * squared:
+        if error <= limits.good_enough**2 * squared:
             break
         previous = error
         n_iter += 1
         for number in (k for k, own in enumerate(network.factors) if n_terms(network, own) <= MOST_TERMS):
-            factors[number] = _best_factor(backend, network, factors, number, tensor, opened, RIDGE * error / squared)
-        error = _squared_error(backend, network, factors, tensor)
+            factors[number] = _best_factor(backend, network, factors, number, target, RIDGE * error / squared)
+        error = _squared_error(backend, network, factors, target, squared)
         if error < best:
             best, best_factors = error, list(factors)
-        if problem.tell(factors, _relative(error, squared)):
+        if tell(factors, _relative(error, squared)):
             break
-        if not math.isfinite(error) or math.sqrt(previous) - math.sqrt(error) <= problem.tol * math.sqrt(squared):
+        if not math.isfinite(error) or math.sqrt(previous) - math.sqrt(error) <= limits.tol * math.sqrt(squared):
             break
     return best_factors, _relative(best, squared), n_iter
 
@@ -106,21 +136,29 @@ def n_terms(network: Network, own: Indices) -> int:
     return math.prod(network.size[index] for index in own if index not in network.outputs)
 
 
-def _squared_error(backend: Any, network: Network, factors: Sequence[Any], tensor: Any) -> float:
-    difference = execute(network.tensor_plan(), backend, factors) - tensor
-    return float(backend.sum(difference**2))
+def _squared_error(backend: Any, network: Network, factors: Sequence[Any], target: Target, squared: float) -> float:
+    goal, goal_factors = target
+    if len(goal_factors) == 1:
+        difference = execute(network.tensor_plan(), backend, factors) - goal_factors[0]
+        return float(backend.sum(difference**2))
+    across = float(operations.inner(backend, network, factors, goal, goal_factors))
+    return max(0.0, squared - 2 * across + float(operations.squared_norm(backend, network, factors)))
 
 
-def _best_factor(
-    backend: Any, network: Network, factors: Sequence[Any], number: int, tensor: Any, opened: Indices, ridge: float
-) -> Any:
-    own = network.factors[number]
+def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number: int, target: Target, ridge: float) -> Any:
+    own, opened = network.factors[number], network.outputs
     free = tuple(index for index in own if index in opened)
     bonds = tuple(index for index in own if index not in opened)
     others = [k for k in range(len(factors)) if k != number]
     arrays = [factors[k] for k in others]
     indices = tuple(network.factors[k] for k in others)
-    right = execute(plan((opened, *indices), (*free, *bonds), network.sizes), backend, [tensor, *arrays])
+    goal, goal_factors = target
+    # The target's rank indices are its own.
+    renamed = {index: index if index in opened else f"{index}~" for index in goal.size}
+    goal_indices = tuple(tuple(renamed[index] for index in one) for one in goal.factors)
+    goal_sizes = {renamed[index]: n for index, n in goal.sizes}
+    joined = plan((*goal_indices, *indices), (*free, *bonds), tuple({**goal_sizes, **network.size}.items()))
+    right = execute(joined, backend, [*goal_factors, *arrays])
     rows, terms = math.prod(network.size[i] for i in free), math.prod(network.size[i] for i in bonds)
     right = backend.reshape(right, (rows, terms))
     if not others:

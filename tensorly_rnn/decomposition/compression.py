@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn._svd import left_basis
-from tensorly_rnn.contraction import execute
+from tensorly_rnn.contraction import Indices, execute
 from tensorly_rnn.decomposition._registry import Problem
 
 # How far down a mode's weak directions are levelled, as a share of the strongest one's energy; sweeps over the modes.
@@ -52,9 +52,12 @@ def _in_bases(problem: Problem, tensor: Any, bases: Bases) -> Problem:
 
 def expanded(problem: Problem, factors: Sequence[Any], bases: Bases) -> list[Any]:
     """Multiply the open axis of each mode in `bases` by its matrix, shape (size after, size before)."""
-    backend = problem.backend
+    return expanded_by(problem.backend, problem.format.tensor_indices(len(problem.modes)), factors, bases)
+
+
+def expanded_by(backend: Any, indices: Sequence[Indices], factors: Sequence[Any], bases: Bases) -> list[Any]:
+    """Do the same for factors with axes named by `indices`."""
     grown = list(factors)
-    indices = problem.format.tensor_indices(len(problem.modes))
     for mode, basis in bases.items():
         number = next(k for k, own in enumerate(indices) if f"j{mode + 1}" in own)
         axis = indices[number].index(f"j{mode + 1}")

@@ -1,0 +1,145 @@
+"""Rounding of formats with loops: their factors are fitted anew, at lower ranks, to what they stand for."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn import operations
+from tensorly_rnn._backend import at_least_single, detached
+from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
+from tensorly_rnn.decomposition.alternating_least_squares import Limits, alternating_least_squares, sweeps_towards
+from tensorly_rnn.decomposition.compression import expanded_by
+from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.formats._arithmetic import Arithmetic
+from tensorly_rnn.network import Network
+
+# Entries of the tensor in the bases of its own factors up to which it is made; starts, steps and least gain of a fit.
+MOST_ENTRIES, STARTS, STEPS, TOL = 2**22, 5, 300, 1e-9
+HALVINGS = 6
+
+
+def refit(factorized: Any, bounds: Mapping[str, int] | None, error: float) -> list[Any]:
+    r"""Return factors of lower ranks, fitted to those of a matrix or tensor.
+
+    No mode of what factors stand for has more dimensions than its factor's rank indices: in orthonormal bases of the
+    factors themselves the tensor is small, whatever the modes' sizes. It is made and decomposed there; where it would
+    have more than `MOST_ENTRIES` entries, alternating least squares fits network to network.
+
+    Parameters
+    ----------
+    factorized : factorized matrix or tensor
+    bounds : mapping of str to int, optional
+        The largest size of every rank index; none given leaves them to the error.
+    error : float
+        Frobenius norm of the difference that is allowed; 0 where only the bounds count.
+
+    Returns
+    -------
+    list of arrays
+        In the form of the given ones, and of no more parameters.
+    """
+    backend = factorized.backend
+    kind, modes = _tensor_form(factorized)
+    order = len(modes)
+    own_rank = kind.rank_from_sizes(factorized.network.size, order)
+    network = kind.make_tensor_network(modes, own_rank)
+    factors = [
+        backend.reshape(at_least_single(backend, detached(one)), shape)
+        for one, shape in zip(factorized.factors, network.factor_shapes)
+    ]
+    lowered = {index: min(n, (bounds or {}).get(index, n)) for index, n in network.sizes if index not in network.outputs}
+    rank = kind.rank_from_sizes({**network.size, **lowered}, order)
+    bases, reduced = in_own_bases(backend, network, factors)
+    small = kind.make_tensor_network(tuple(int(n) for n in _open_sizes(network, reduced)), own_rank)
+    if math.prod(small.out_modes) <= MOST_ENTRIES:
+        problem = Problem(
+            backend=backend,
+            tensor=backend.reshape(operations.to_tensor(backend, small, reduced), (1, *small.out_modes)),
+            format=kind,
+            rank=rank,
+            generator=np.random.default_rng(0),
+            n_iter_max=STEPS,
+            tol=TOL,
+            n_starts=STARTS,
+            error=error,
+            rank_is_free=bounds is None,
+        )
+        found = ALGORITHMS.get(kind.name, alternating_least_squares)(problem)
+    else:
+        found = _fitted(backend, small, reduced, lowered, error)
+    if sum(math.prod(one.shape) for one in found) > small.n_param:
+        found = reduced
+    grown = expanded_by(backend, kind.tensor_indices(order), found, bases)
+    return [backend.copy(one) for one in _of_form(factorized, kind, modes, grown)]
+
+
+def in_own_bases(backend: Any, network: Network, factors: Sequence[Any]) -> tuple[dict[int, Any], list[Any]]:
+    """Return orthonormal bases of the modes that are larger than what their factors span, and the factors in them."""
+    bases, reduced = {}, list(factors)
+    for number, own in enumerate(network.factors):
+        opened = [axis for axis, index in enumerate(own) if index in network.outputs and network.size[index] > 1]
+        if len(opened) != 1:
+            continue
+        axis = opened[0]
+        shape = tuple(reduced[number].shape)
+        rest = math.prod(shape) // shape[axis]
+        if shape[axis] <= rest:
+            continue
+        order = (axis, *(k for k in range(len(own)) if k != axis))
+        basis, triangle = backend.qr(backend.reshape(backend.transpose(reduced[number], order), (shape[axis], rest)))
+        folded = backend.reshape(triangle, (-1, *(shape[k] for k in order[1:])))
+        reduced[number] = backend.transpose(folded, tuple(order.index(k) for k in range(len(own))))
+        bases[int(own[axis][1:]) - 1] = basis
+    return bases, reduced
+
+
+def _open_sizes(network: Network, factors: Sequence[Any]) -> list[int]:
+    size = {index: n for own, one in zip(network.factors, factors) for index, n in zip(own, one.shape)}
+    return [size[index] for index in network.outputs]
+
+
+def _fitted(backend: Any, network: Network, factors: list[Any], sizes: dict[str, int], error: float) -> list[Any]:
+    """Fit network to network: at the given sizes, or at the least ones between 1 and these that keep the error."""
+    norm = math.sqrt(float(operations.squared_norm(backend, network, factors)))
+
+    def fit(chosen: dict[str, int]) -> tuple[list[Any], float]:
+        # The leading part of every bond is a start that is exact for a sum whose terms are alike.
+        smaller, start = operations.cut(network, factors, {index: slice(0, n) for index, n in chosen.items()})
+        limits = Limits(STEPS, TOL, error / norm if norm else 0.0)
+        found, relative, _ = sweeps_towards(backend, (network, factors), smaller, start, limits)
+        return found, relative * norm
+
+    if error == 0.0:
+        return fit(sizes)[0]
+    best, least, most = factors, 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (least + most) / 2
+        found, missed = fit({index: max(1, round(n**middle)) for index, n in sizes.items()})
+        if missed <= error:
+            best, most = found, middle
+        else:
+            least = middle
+    return best
+
+
+def _tensor_form(factorized: Any) -> tuple[type[FactorizedMatrix], tuple[int, ...]]:
+    """Format and modes of the tensor that a matrix or a tensor is."""
+    if isinstance(factorized, FactorizedMatrix):
+        return type(factorized), tuple(m * n for m, n in zip(*factorized.tensorized_shape))
+    return factorized.format, factorized.shape
+
+
+def _of_form(factorized: Any, kind: type[FactorizedMatrix], modes: tuple[int, ...], factors: list[Any]) -> list[Any]:
+    """Bring factors of the tensor form to the form of a matrix or tensor."""
+    indices = kind.tensor_indices(len(modes))
+    size = {index: int(n) for own, one in zip(indices, factors) for index, n in zip(own, one.shape)}
+    rank = kind.rank_from_sizes(size, len(modes))
+    if not isinstance(factorized, FactorizedMatrix):
+        return factors
+    shapes = kind.make_network(factorized.tensorized_shape, rank).factor_shapes
+    return [factorized.backend.reshape(one, shape) for one, shape in zip(factors, shapes)]
+
+
+Arithmetic.refit = staticmethod(refit)
