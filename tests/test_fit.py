@@ -1,5 +1,6 @@
 """The second-order fit: its Gram matrix, its recoveries, its starts."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -13,8 +14,10 @@ from tensorly_rnn.decomposition import fit
 from tensorly_rnn.decomposition._block_term import residual_tucker
 from tensorly_rnn.decomposition._registry import Problem
 from tensorly_rnn.decomposition._tensor_ring import ring_svd
-from tensorly_rnn.decomposition.curvature import NUMPY, gram_matrix
+from tensorly_rnn.decomposition.compression import expanded, levelled
+from tensorly_rnn.decomposition.curvature import NUMPY, dense, gram_matrix, matrix_free
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
+from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
 from tests.strategies import SHAPES
 
@@ -177,3 +180,185 @@ def test_wrong_settings_are_refused():
         tlr.factorize(dense, "bt", ((2, 3), (3, 2)), 1, method="newton")
     with pytest.raises(ValueError, match="n_starts must be a positive integer; expected at least 1, got 0"):
         tlr.factorize(dense, "bt", ((2, 3), (3, 2)), 1, n_starts=0)
+
+
+def planted_blocks(seed, n_blocks=2):
+    return tlr.BTMatrix.random(((10, 11, 12), (1, 1, 1)), (n_blocks, (2, 2, 2)), random_state=seed)
+
+
+@every_format
+@given(seed=st.integers(0, 1000), data=st.data())
+@settings(max_examples=10)
+def test_matrix_free_steps_are_the_dense_ones(case, seed, data):
+    network = tlr.get_format(case.name).make_tensor_network((4, 3, 5), data.draw(case.ranks(3)))
+    rng = np.random.default_rng(seed)
+    factors = [rng.normal(size=shape) for shape in network.factor_shapes]
+    right = rng.normal(size=network.n_param)
+    (expected, dense_solve), (diagonal, solve) = dense(network, factors), matrix_free(network, factors)
+    assert_allclose(diagonal, expected, rtol=1e-9)
+    shift = 0.3 * expected
+    step = dense_solve(shift, right)
+    # To what conjugate gradients leave over.
+    assert np.linalg.norm(solve(shift, right) - step) <= 0.1 * np.linalg.norm(step)
+
+
+@every_format
+def test_matrix_free_fits_converge_like_dense_ones(case):
+    network = tlr.get_format(case.name).make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
+    rng = np.random.default_rng(0)
+    solution = [rng.normal(size=one) for one in network.factor_shapes]
+    start = [one + 0.01 * rng.normal(size=one.shape) for one in solution]
+    _, error, steps = levenberg_marquardt(network, start, reconstruct(network, solution), 50, 1e-11, curvature=matrix_free)
+    assert error <= 1e-11
+    assert steps <= 20
+
+
+def test_fits_too_large_for_dense_steps_are_finished_without(monkeypatch):
+    f = planted_blocks(3)
+    dense = f.to_matrix()
+    monkeypatch.setattr(fit, "MOST_UNKNOWNS", 10)
+    assert tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, n_starts=5).relative_error(dense) < 1e-8
+    # What alternating least squares leave over is finished: alone, they stop far from the end.
+    settings = {"n_iter_max": 40, "tol": 1e-3}
+    finished = tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, **settings).relative_error(dense)
+    monkeypatch.setattr(fit, "MOST_ITERATIVE", 10)
+    assert finished < 1e-8 < 1e-4 < tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, **settings).relative_error(dense)
+
+
+@every_format
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=5)
+def test_levelled_bases_carry_the_same_energy_and_lead_back(case, seed):
+    rng = np.random.default_rng(seed)
+    one = problem(case.name, (4, 3, 5), case.pool[((2, 3, 1), (3, 1, 2))])
+    tensor = rng.normal(size=(one.stack, 4, 3, 5)) * np.array([1, 1e-1, 1e-2, 1e-3]).reshape(4, 1, 1)
+    one = dataclasses.replace(one, tensor=tensor)
+    even, back = levelled(one)
+    for axis in (1, 2, 3):
+        values = np.linalg.svd(np.moveaxis(even.tensor, axis, 0).reshape(even.tensor.shape[axis], -1), compute_uv=False)
+        assert values[0] < 1.5 * values[-1]
+    factors = even.random_start()
+    returned = expanded(one, factors, back)
+    reached = reconstruct(one.network_of(factors), factors).reshape(tensor.shape)
+    for axis in (1, 2, 3):
+        reached = np.moveaxis(np.tensordot(back[axis - 1], reached, axes=([1], [axis])), 0, axis)
+    assert_allclose(reconstruct(one.network_of(returned), returned).reshape(tensor.shape), reached, atol=1e-9)
+    assert even.view(factors, 0.5)[1] == pytest.approx(np.linalg.norm(reached - tensor) / np.linalg.norm(tensor))
+
+
+@pytest.mark.parametrize("method", ["auto", "als"])
+@pytest.mark.parametrize("name", ["bt", "tr"])
+@pytest.mark.parametrize("backend", BACKENDS[2:3], ids=str)
+def test_callback_gets_the_full_factors_and_their_error(method, name, backend):
+    dense = np.random.default_rng(3).normal(size=(30, 30))
+    rank = {"bt": (2, (2, 1, 2)), "tr": 2}[name]
+    heard = []
+
+    def callback(factors, error):
+        assert all(isinstance(one, backend.kind) for one in factors)
+        heard.append((error, [to_numpy(one) for one in factors]))
+
+    tlr.factorize(
+        backend.array(dense), name, ((2, 3, 5), (5, 2, 3)), rank, method=method, n_starts=3, n_iter_max=6, callback=callback
+    )
+    assert len(heard) > 6
+    network = tlr.get_format(name).make_tensor_network((10, 6, 15), tlr.get_format(name).validate_rank(((2, 3, 5), (5, 2, 3)), rank))
+    tensor = dense.reshape(2, 3, 5, 5, 2, 3).transpose(0, 3, 1, 4, 2, 5).reshape(10, 6, 15)
+    for error, factors in heard:
+        assert error == pytest.approx(np.linalg.norm(reconstruct(network, factors) - tensor) / np.linalg.norm(tensor))
+
+
+@pytest.mark.parametrize("method", ["auto", "als"])
+@pytest.mark.parametrize("eps", [None, 1e-3])
+def test_a_callback_stops_all_starts_and_the_best_so_far_is_returned(method, eps):
+    dense = np.random.default_rng(3).normal(size=(30, 30))
+    errors = []
+
+    def callback(_, error):
+        errors.append(error)
+        return len(errors) == 9
+
+    rank = None if eps else (2, 2)
+    found = tlr.factorize(
+        dense, "bt", ((2, 3, 5), (5, 2, 3)), rank, eps=eps, method=method, n_starts=50, n_iter_max=4, tol=0, callback=callback
+    )
+    assert len(errors) == 9
+    if eps is None:
+        assert found.relative_error(dense) <= min(errors) + 1e-12
+
+
+def test_a_callback_that_returns_something_else_stops_nothing():
+    heard = []
+    f = planted_blocks(0, 3)
+    tlr.factorize(f.to_matrix(), "bt", f.tensorized_shape, f.rank, n_iter_max=5, callback=lambda *_: heard.append(1) or 1)
+    assert len(heard) > 1
+
+
+@pytest.mark.parametrize("method", ["auto", "als"])
+def test_verbose_writes_one_line_an_iteration_to_standard_error(capsys, method):
+    heard = []
+    dense = np.random.default_rng(3).normal(size=(30, 30))
+    tlr.factorize(
+        dense, "bt", ((2, 3, 5), (5, 2, 3)), (2, 2), method=method, n_starts=2, n_iter_max=5, verbose=True, callback=lambda *_: heard.append(1)
+    )
+    written = capsys.readouterr()
+    lines = written.err.splitlines()
+    assert written.out == ""
+    assert sum(line.startswith("  iteration ") and "relative error" in line for line in lines) == len(heard)
+    assert [line for line in lines if line.startswith("start")] == ["start 1 of 2", "start 2 of 2"]
+    tlr.factorize(dense, "bt", ((2, 3, 5), (5, 2, 3)), 2, method=method)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("method", ["auto", "als"])
+@pytest.mark.parametrize("name", ["bt", "tr"])
+def test_an_exact_start_of_the_users_own_stays_exact(method, name):
+    f = {"bt": planted_blocks(1, 3), "tr": planted_ring(3)}[name]
+    dense, heard = f.to_matrix(), []
+    own = [factor.copy() for factor in f.factors]
+    found = tlr.factorize(dense, name, f.tensorized_shape, f.rank, init=f.factors, method=method, callback=lambda *_: heard.append(1))
+    assert found.relative_error(dense) < 1e-12
+    assert len(heard) <= 2
+    assert all((one == two).all() for one, two in zip(own, f.factors))
+
+
+def test_a_start_near_the_truth_finds_it_and_the_start_matters():
+    f = planted_blocks(1, 3)
+    dense, rng = f.to_matrix(), np.random.default_rng(0)
+    near = [factor + 1e-2 * rng.normal(size=factor.shape) for factor in f.factors]
+    assert tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, init=near).relative_error(dense) < 1e-8
+    errors = {
+        (init, seed): tlr.factorize(
+            dense, "bt", f.tensorized_shape, f.rank, init=init, n_iter_max=2, random_state=seed
+        ).relative_error(dense)
+        for init in ("svd", "random")
+        for seed in (0, 1)
+    }
+    assert errors["svd", 0] == errors["svd", 1]
+    assert len(set(errors.values())) == 3
+
+
+def test_random_starts_of_nothing_are_nothing():
+    found = tlr.factorize(np.zeros((12, 12)), "bt", ((2, 3, 2), (3, 2, 2)), 2, init="random")
+    assert (found.to_matrix() == 0).all()
+
+
+@pytest.mark.parametrize("family", ["correlated", "scaled"])
+def test_three_hard_blocks_are_recovered(family):
+    recovered = 0
+    for seed in range(9, 15):
+        rng = np.random.default_rng(seed)
+        core = rng.normal(size=(3, 2, 3, 2))
+        factors = [rng.normal(size=(3, size, 1, rank)) for size, rank in zip((10, 11, 12), (2, 3, 2))]
+        if family == "scaled":
+            core *= np.logspace(0, 3, 3).reshape(-1, 1, 1, 1)
+        else:
+            for k, (size, rank) in enumerate(zip((10, 11, 12), (2, 3, 2))):
+                mixing = np.linalg.cholesky(0.9 + 0.1 * np.eye(3 * rank)).T
+                together = np.linalg.qr(rng.normal(size=(size, 3 * rank)))[0] @ mixing
+                factors[k] = np.moveaxis(together.reshape(size, 1, 3, rank), 2, 0)
+        f = tlr.BTMatrix([core, *factors])
+        dense = f.to_matrix()
+        found = tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, n_starts=20, n_iter_max=200, random_state=seed)
+        recovered += found.relative_error(dense) < 1e-8
+    assert recovered == 6

@@ -17,7 +17,7 @@ from tensorly_rnn.decomposition.alternating_least_squares import (
     n_terms,
     sweeps,
 )
-from tensorly_rnn.decomposition.compression import compressed, expanded, kept_everything, levelled, on_host
+from tensorly_rnn.decomposition.compression import compressed, expanded, kept_everything, levelled, on_host, relative_error
 from tensorly_rnn.decomposition.curvature import NUMPY, matrix_free
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
 from tensorly_rnn.decomposition.starts import best_of_starts
@@ -80,7 +80,10 @@ def _second_order(problem: Problem, start: Start) -> list[Any]:
             return _solved(host, host.first_start(start), host.n_iter_max, good_enough, ridge)[:2]
         even, back = level()
         first, _, steps = _solved(even, even.random_start(), host.n_iter_max // 2, EXACT * np.finfo(float).eps, ridge)
-        return _solved(host, expanded(host, first, back), host.n_iter_max - steps, good_enough, ridge)[:2]
+        returned = expanded(host, first, back)
+        if host.progress.stopped:
+            return returned, relative_error(host, returned)
+        return _solved(host, returned, host.n_iter_max - steps, good_enough, ridge)[:2]
 
     return _to_backend(problem, best_of_starts(host, attempt, good_enough))
 

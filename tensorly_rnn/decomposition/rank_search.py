@@ -20,17 +20,22 @@ from typing import Any
 
 import numpy as np
 
+from tensorly_rnn._backend import new_array
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.decomposition._registry import Algorithm, Problem
 from tensorly_rnn.decomposition.compression import on_host, relative_error
 from tensorly_rnn.decomposition.curvature import NUMPY
-from tensorly_rnn.decomposition.fit import MOST_UNKNOWNS
+from tensorly_rnn.decomposition.fit import MOST_ENTRIES
 from tensorly_rnn.network import Network
 
-# Tries from below and starts of each; the most promising are tried again; steps of the bisection that follows.
-TRIES, STARTS, AGAIN, MORE_STARTS, HALVINGS = 24, 2, 6, 12, 5
-# The same where the fits are large.
-FEW_TRIES, FEW_HALVINGS = 2, 3
+# Tries from below and starts of each, how many of the most promising are tried again and with how many starts; steps of the
+# bisection that follows. A start that finds the fit mostly finds it within the iterations given to a try.
+TRIES, STARTS, AGAIN, MORE_STARTS, HALVINGS = 20, 3, 4, 10, 5
+MOST_ITERATIONS = 60
+# The same for fits of more unknowns than this.
+MANY_UNKNOWNS, FEW_TRIES, FEW_HALVINGS = 500, 2, 3
+# Fits that save no more than a tenth of the parameters are not looked for.
+WORTH = 0.9
 # Most combinations of ranks that are looked at, and largest side of an unfolding whose singular values are.
 MOST_RANKS, MOST_SIDE = 200_000, 1500
 
@@ -55,8 +60,12 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
         Never of more parameters than `certain` needs, where that keeps the error. If the upper bound allows no fit within
         the error, the best fit at that bound.
     """
+    if problem.backend is not NUMPY and math.prod(problem.tensor.shape) <= MOST_ENTRIES:
+        host = on_host(problem, NUMPY)
+        return [new_array(problem.backend, one, problem.tensor) for one in least_rank(host, algorithm, certain)]
     sure = certain(problem)
-    allowed = problem.error / float(problem.backend.norm(problem.tensor))
+    # Less than asked by what rounding may add.
+    allowed = (1 - 1e-12) * problem.error / float(problem.backend.norm(problem.tensor))
     keeps = relative_error(problem, sure) <= allowed
     order = len(problem.modes)
     shape = problem.network_of(sure)
@@ -68,15 +77,16 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
 
     def tried(sizes: Sizes, n_starts: int) -> float:
         rank = problem.format.rank_from_sizes({**shape.size, **sizes}, order)
-        start = replace(problem, rank=rank, n_starts=max(n_starts, problem.n_starts), init="svd")
+        start = replace(problem, rank=rank, n_starts=n_starts, n_iter_max=min(problem.n_iter_max, MOST_ITERATIONS), init="svd")
+        problem.progress.begin(f"rank {rank}")
         factors = algorithm(start)
         error = relative_error(problem, factors)
         if rank not in found or error < found[rank][0]:
             found[rank] = error, factors
         return error
 
-    candidates = possible_sizes(shape, unfolding_ranks(problem), most, shape.n_param - 1)
-    large = not candidates or shape.resized(candidates[0]).n_param > MOST_UNKNOWNS
+    candidates = possible_sizes(shape, unfolding_ranks(problem), most, int(WORTH * shape.n_param))
+    large = not candidates or shape.resized(candidates[0]).n_param > MANY_UNKNOWNS
     tries = candidates[: FEW_TRIES if large else TRIES]
     errors: list[float] = []
     for sizes in tries:

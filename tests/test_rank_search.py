@@ -1,0 +1,170 @@
+"""Ranks by the error asked for, where ranks are fitted: the bounds, the error kept, the upper bounds, the counts."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorly_rnn as tlr
+from tensorly_rnn.decomposition import rank_search
+from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.rank_search import cuts, possible_sizes, unfolding_ranks
+from tests.backends import BACKENDS
+from tests.cases import CASES
+from tests.test_fit import planted_ring, reconstruct
+
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+FITTED = ("bt", "tr")
+SHAPE = ((2, 3, 2), (3, 2, 2))
+
+
+def problem_of(tensor, name, rank, error):
+    return Problem(NUMPY, tensor[None], tlr.get_format(name), rank, np.random.default_rng(0), 100, 1e-6, error=error)
+
+
+def unfolded(tensor, group):
+    rest = tuple(mode for mode in range(tensor.ndim) if mode not in group)
+    return tensor.transpose(*group, *rest).reshape(math.prod(tensor.shape[mode] for mode in group), -1)
+
+
+@every_format
+@given(data=st.data(), seed=st.integers(0, 100))
+@settings(max_examples=15)
+def test_no_unfolding_has_a_rank_above_its_cheapest_cut(case, data, seed):
+    rank = data.draw(case.ranks(4))
+    if case.name == "ht":
+        rank = (1, *rank[1:])
+    network = tlr.get_format(case.name).make_tensor_network((4, 3, 5, 3), rank)
+    rng = np.random.default_rng(seed)
+    tensor = reconstruct(network, [rng.normal(size=shape) for shape in network.factor_shapes]).reshape(4, 3, 5, 3)
+    for size in (1, 2):
+        for group in itertools.combinations(range(4), size):
+            least = min(math.prod(network.size[index] for index in cut) for cut in cuts(network, group))
+            found = np.linalg.matrix_rank(unfolded(tensor, group))
+            assert found <= least
+            # Random factors reach the bound wherever the sizes of the unfolding, and of what is cut on the way, allow it.
+            if size == 1 and case.name != "ht":
+                assert found == min(least, tensor.shape[group[0]], tensor.size // tensor.shape[group[0]]) or case.name == "bt"
+
+
+def test_the_bounds_of_a_ring_are_products_of_two_bonds():
+    network = tlr.TRMatrix.make_tensor_network((2, 2, 2, 2), (3, 5, 7, 11, 3))
+    assert cuts(network, (1,)) == [("r1", "r2")]
+    assert cuts(network, (0, 1)) == [("r0", "r2")]
+    assert cuts(network, (0, 2)) == [("r0", "r1", "r2", "r3")]
+
+
+def test_the_bounds_of_blocks_have_the_core_on_either_side():
+    network = tlr.BTMatrix.make_tensor_network((2, 2, 2), (5, (2, 3, 7)))
+    assert {frozenset(cut) for cut in cuts(network, (1,))} == {frozenset(("n", "r2")), frozenset(("n", "r1", "r3"))}
+
+
+@given(seed=st.integers(0, 100), error=st.floats(1e-3, 0.9))
+def test_unfolding_ranks_are_those_of_the_singular_values(seed, error):
+    tensor = np.random.default_rng(seed).normal(size=(3, 4, 5))
+    allowed = error * np.linalg.norm(tensor)
+    for group, rank in unfolding_ranks(problem_of(tensor, "tr", (1, 1, 1, 1), allowed)).items():
+        values = np.linalg.svd(unfolded(tensor, group), compute_uv=False)
+        if rank > 1:
+            assert np.linalg.norm(values[rank - 1 :]) > allowed
+        assert np.linalg.norm(values[rank:]) <= 1.01 * allowed
+
+
+def test_possible_ranks_are_all_of_them_in_order():
+    network = tlr.TRMatrix.make_tensor_network((6, 5, 4), (1, 6, 4, 1))
+    ranks = {(0,): 5, (1,): 4, (2,): 4}
+    found = [tuple(one[f"r{k}"] for k in range(3)) for one in possible_sizes(network, ranks, None, 90)]
+
+    def count(r):
+        return 6 * r[0] * r[1] + 5 * r[1] * r[2] + 4 * r[2] * r[0]
+
+    expected = [
+        r
+        for r in itertools.product(range(1, 30), repeat=3)
+        if r[0] * r[1] >= 5 and r[1] * r[2] >= 4 and r[2] * r[0] >= 4 and count(r) <= 90
+    ]
+    assert expected and set(found) == set(expected)
+    assert [count(r) for r in found] == sorted(count(r) for r in expected)
+    assert possible_sizes(network, ranks, {"r0": 1, "r1": 9, "r2": 9}, 10**6)[0] == {"r0": 1, "r1": 5, "r2": 4}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_ring_asked_for_by_its_error_is_the_planted_one(seed):
+    ring = planted_ring(seed)
+    dense = ring.to_matrix()
+    found = tlr.factorize(dense, "tr", ring.tensorized_shape, eps=1e-6)
+    assert found.relative_error(dense) <= 1e-6
+    assert found.n_param <= 1.1 * ring.n_param
+
+
+@pytest.mark.parametrize("rank", [(2, (2, 2, 3)), (2, (3, 2, 2)), (3, (2, 2, 2))])
+def test_blocks_asked_for_by_their_error_are_the_planted_ones(rank):
+    f = tlr.BTMatrix.random(((4, 3, 5), (3, 5, 3)), rank, random_state=0)
+    dense = f.to_matrix()
+    noise = np.random.default_rng(1).normal(size=dense.shape)
+    noise *= 1e-3 * np.linalg.norm(dense) / np.linalg.norm(noise)
+    for matrix, eps in ((dense, 1e-6), (dense + noise, 1.05e-3)):
+        found = tlr.factorize(matrix, "bt", f.tensorized_shape, eps=eps)
+        assert found.relative_error(matrix) <= eps
+        assert found.n_param <= 1.1 * f.n_param
+
+
+@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_the_error_asked_for_is_kept(monkeypatch, name, backend):
+    monkeypatch.setattr(rank_search, "TRIES", 3)
+    monkeypatch.setattr(rank_search, "AGAIN", 0)
+
+    @settings(max_examples=2 if backend.slow else 3)
+    @given(eps=st.sampled_from([0.3, 1e-2]) if backend.slow else st.floats(1e-8, 0.9), seed=st.integers(0, 100))
+    def law(eps, seed):
+        rng = np.random.default_rng(seed)
+        smooth = np.diag(0.5 ** np.arange(12))
+        dense = backend.array(rng.normal(size=(12, 12)) @ smooth @ rng.normal(size=(12, 12)))
+        f = tlr.factorize(dense, name, SHAPE, eps=eps, n_iter_max=60)
+        assert f.relative_error(dense) <= eps * (1 + 1e-10)
+        assert isinstance(f.factors[0], backend.kind)
+
+    law()
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_never_more_parameters_than_what_is_certain(monkeypatch, name):
+    monkeypatch.setattr(rank_search, "TRIES", 3)
+    monkeypatch.setattr(rank_search, "AGAIN", 0)
+    dense = np.random.default_rng(0).normal(size=(12, 12))
+    certain = {"tr": "tt", "bt": "bt"}[name]
+    for eps in (0.5, 1e-9):
+        found = tlr.factorize(dense, name, SHAPE, eps=eps)
+        if name == "tr" or eps < 1e-8:
+            assert found.n_param <= max(tlr.factorize(dense, "tt", SHAPE, eps=eps).n_param, tlr.n_param(certain, SHAPE, "full"))
+        assert found.relative_error(dense) <= eps
+
+
+def test_a_rank_given_besides_bounds_the_ranks_found():
+    ring = planted_ring(14)
+    dense = ring.to_matrix()
+    order = len(ring.rank) - 1
+    chain = tlr.factorize(dense, "tr", ring.tensorized_shape, (1, *(40,) * (order - 1), 1), eps=1e-6)
+    assert chain.rank[0] == 1
+    assert chain.relative_error(dense) <= 1e-6
+    # At the error's expense.
+    capped = tlr.factorize(dense, "tr", ring.tensorized_shape, 2, eps=1e-6)
+    assert max(capped.rank) <= 2
+    fitted = tlr.factorize(dense, "tr", ring.tensorized_shape, 2)
+    assert capped.relative_error(dense) <= 1.05 * fitted.relative_error(dense)
+
+
+def test_tensors_of_large_ranks_take_few_fits(monkeypatch):
+    calls = []
+    monkeypatch.setattr(rank_search, "MANY_UNKNOWNS", 10)
+    original = rank_search.relative_error
+    monkeypatch.setattr(rank_search, "relative_error", lambda *given: calls.append(1) or original(*given))
+    dense = np.random.default_rng(0).normal(size=(12, 12))
+    found = tlr.factorize(dense, "tr", SHAPE, eps=0.3, n_iter_max=20)
+    assert found.relative_error(dense) <= 0.3
+    assert len(calls) <= rank_search.FEW_TRIES + rank_search.FEW_HALVINGS + 3
