@@ -40,6 +40,8 @@ class Problem:
     error: float = 0.0
     #: Whether no rank was given besides the error: it bounds nothing then.
     rank_is_free: bool = False
+    #: Sizes of the modes that the parameters are counted with, where not those of the tensor.
+    counted_modes: tuple[int, ...] | None = None
     #: First start: "svd" for the algorithm's own, "random", or factors in the tensor form.
     init: str | Sequence[Any] = "svd"
     progress: Progress = field(default_factory=Progress)
@@ -66,6 +68,10 @@ class Problem:
         for indices, factor in zip(self.format.tensor_indices(len(self.modes)), factors):
             size.update(zip(indices, (int(n) for n in factor.shape)))
         return self.format.rank_from_sizes(size, len(self.modes))
+
+    def n_param(self, factors: Sequence[Any]) -> int:
+        """Parameters of factors in the tensor form, with modes of the sizes that count."""
+        return self.format.make_tensor_network(self.counted_modes or self.modes, self.rank_of(factors)).n_param
 
     def good_enough(self, exact: float) -> float:
         """Relative error below which a fit need not go on: the one allowed, or `exact` where that is more."""

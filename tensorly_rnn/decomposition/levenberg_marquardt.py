@@ -79,6 +79,8 @@ def levenberg_marquardt(
     history = [float(np.linalg.norm(residual))]
     if history[0] <= tol:
         return list(factors), history[0], 0
+    # The penalty may turn an iteration uphill.
+    best = current
     damping, growth = 1e-1, 2.0
     ends = np.cumsum([factor.size for factor in current])
     while history[-1] > tol and len(history) <= n_iter_max and damping < 1e12:
@@ -103,6 +105,7 @@ def levenberg_marquardt(
                 damping = max(damping * max(1 / 10, 1 - (2 * ratio - 1) ** 3), 1e-14)
                 growth = 2.0
                 current, residual = moved, moved_residual
+                best = moved if error < min(history) else best
                 history.append(error)
                 break
             damping *= growth
@@ -111,7 +114,7 @@ def levenberg_marquardt(
             break
         if tell is not None and tell(_rescaled(current, norm), history[-1]):
             break
-    return _rescaled(current, norm), history[-1], len(history) - 1
+    return _rescaled(best, norm), min(history), len(history) - 1
 
 
 def _rescaled(factors: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:

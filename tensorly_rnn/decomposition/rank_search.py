@@ -68,11 +68,11 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
     allowed = (1 - 1e-12) * problem.error / float(problem.backend.norm(problem.tensor))
     keeps = relative_error(problem, sure) <= allowed
     order = len(problem.modes)
-    shape = problem.network_of(sure)
+    shape = _counted(problem, sure)
     most = None if problem.rank_is_free else problem.format.rank_sizes(problem.rank)
     if not keeps and most is not None:
         sure = algorithm(replace(problem, error=0.0))
-        shape = problem.network_of(sure)
+        shape = _counted(problem, sure)
     found: dict[Any, tuple[float, list[Any]]] = {}
 
     def tried(sizes: Sizes, n_starts: int) -> float:
@@ -103,11 +103,16 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
         low, high = tries[0], {index: shape.size[index] for index in tries[0]}
         _bisect(lambda sizes: tried(sizes, 1) <= allowed, low, high, FEW_HALVINGS if large else HALVINGS)
     good = [factors for error, factors in found.values() if error <= allowed]
-    best = min((*good, sure), key=lambda factors: sum(math.prod(one.shape) for one in factors))
+    best = min((*good, sure), key=problem.n_param)
     if best is sure or problem.progress.stopped:
         return best
     last = replace(problem, rank=problem.rank_of(best), init=best, n_starts=1, error=0.0)
     return min((best, algorithm(last)), key=lambda factors: relative_error(problem, factors))
+
+
+def _counted(problem: Problem, factors: list[Any]) -> Network:
+    """Network of factors with modes of the sizes that count."""
+    return problem.format.make_tensor_network(problem.counted_modes or problem.modes, problem.rank_of(factors))
 
 
 def _bisect(fits: Callable[[Sizes], bool], low: Sizes, high: Sizes, halvings: int) -> None:

@@ -65,13 +65,14 @@ def refit(factorized: Any, bounds: Mapping[str, int] | None, error: float) -> li
             n_starts=STARTS,
             error=error,
             rank_is_free=bounds is None,
+            counted_modes=modes,
         )
         found = ALGORITHMS.get(kind.name, alternating_least_squares)(problem)
     else:
         found = _fitted(backend, small, reduced, lowered, error)
-    if sum(math.prod(one.shape) for one in found) > small.n_param:
-        found = reduced
     grown = expanded_by(backend, kind.tensor_indices(order), found, bases)
+    if sum(math.prod(one.shape) for one in grown) > network.n_param:
+        grown = factors
     return [backend.copy(one) for one in _of_form(factorized, kind, modes, grown)]
 
 
