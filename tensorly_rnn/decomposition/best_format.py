@@ -85,7 +85,7 @@ def best_format(
     eps: float | None = None,
     formats: Sequence[str] | None = None,
     n_starts: int = 1,
-    n_iter_max: int = 300,
+    n_iter_max: int = 100,
     random_state: RandomState = 0,
 ) -> FormatComparison:
     r"""Decompose a matrix in all formats and compare them.
@@ -124,10 +124,10 @@ def best_format(
     Examples
     --------
     >>> from tensorly_rnn import TRMatrix
-    >>> weight = TRMatrix.random(((4, 4, 4), (4, 4, 4)), 3, random_state=0).to_matrix()
-    >>> comparison = best_format(weight, ((4, 4, 4), (4, 4, 4)), n_param=432)
+    >>> weight = TRMatrix.random(((3, 3, 3), (3, 3, 3)), 2, random_state=0).to_matrix()
+    >>> comparison = best_format(weight, ((3, 3, 3), (3, 3, 3)), n_param=108)
     >>> comparison.best.name, comparison.best.rank
-    ('tr', (3, 3, 3, 3))
+    ('tr', (2, 2, 2, 2))
     """
     asked = {
         name: value

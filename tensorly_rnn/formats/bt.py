@@ -54,7 +54,7 @@ class BTMatrix(FactorizedMatrix):
     """
 
     name = "bt"
-    families = tuple({"n_blocks": n} for n in (1, 2, 3, 4))
+    families = tuple({"n_blocks": n} for n in (1, 2, 3))
 
     @staticmethod
     def order_of(n_factors: int) -> int | None:
