@@ -83,7 +83,7 @@ def singular_values(factorized: Any, ax: Any = None) -> Any:
         largest = on_host.max(initial=0.0) or 1.0
         ranks = np.arange(1, len(on_host) + 1)
         ax.plot(ranks, on_host / largest, marker=".", label=f"modes {', '.join(map(str, modes))}")
-    ax.set(yscale="log", xlabel="number", ylabel="singular value, relative")
+    ax.set(xscale="log", yscale="log", xlabel="number", ylabel="singular value, relative")
     ax.legend(fontsize="small")
     return ax
 

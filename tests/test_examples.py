@@ -18,8 +18,8 @@ COLUMNS = [
 SYSTEMS = {"dense LSTM", "TT-LSTM", "TR-LSTM", "BT-LSTM", "HT-LSTM", "FDHT-LSTM"}
 
 
-def run(*arguments):
-    command = [sys.executable, str(EXAMPLES / "indian_pines.py"), *map(str, arguments)]
+def run(*arguments, program="indian_pines.py"):
+    command = [sys.executable, str(EXAMPLES / program), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -167,3 +167,33 @@ def test_windows_are_the_neighbourhoods(hyperspectral):
     np.testing.assert_allclose(found[0].numpy(), inside, atol=1e-5)
     reflected = np.pad(standard[:9, :9], ((4, 0), (4, 0), (0, 0)), mode="reflect")[:9, :9]
     np.testing.assert_allclose(found[1].numpy(), reflected.transpose(2, 0, 1).reshape(10, 1620), atol=1e-5)
+
+
+def test_a_matrix_is_decomposed_in_all_formats(tmp_path):
+    done = run("--quick", "--output", tmp_path, program="decompose_matrix.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("data: real (AVIRIS Indian Pines, shipped with TensorLy); 1296 x 40")
+    assert "ht: " in done.stderr and "bt: " in done.stderr
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["format"] for row in rows} == {"tt", "tr", "bt", "ht"}
+    errors = [float(row["relative error"]) for row in rows]
+    assert errors == sorted(errors) and errors[-1] < 0.7
+    assert all(int(row["parameters"]) <= 1296 * 40 / 100 for row in rows)
+    for picture in ("formats.png", "cuts.png"):
+        assert np.ptp(matplotlib.image.imread(tmp_path / picture)) > 0.5
+
+
+def test_a_matrix_of_ones_own_is_decomposed(tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(36, 30)).astype(np.float32)
+    np.save(tmp_path / "weight.npy", matrix)
+    done = run("--data", tmp_path / "weight.npy", "--ratio", 4, "--output", tmp_path, program="decompose_matrix.py")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "text.npy").write_text("no array")
+    for arguments, message in (
+        (("--data", tmp_path / "text.npy"), "--data must be a readable .npy file"),
+        (("--ratio", "-1"), "expected a positive number, got '-1'"),
+    ):
+        failed = run(*arguments, program="decompose_matrix.py")
+        assert failed.returncode != 0
+        assert message in failed.stderr and "Traceback" not in failed.stderr
