@@ -23,6 +23,7 @@ import numpy as np
 from tensorly_rnn._backend import new_array
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.decomposition._registry import Algorithm, Problem
+from tensorly_rnn.decomposition.alternating_least_squares import n_terms
 from tensorly_rnn.decomposition.compression import on_host, relative_error
 from tensorly_rnn.decomposition.curvature import NUMPY
 from tensorly_rnn.decomposition.fit import MOST_ENTRIES
@@ -34,6 +35,8 @@ TRIES, ROUNDS, MOST_ITERATIONS, HALVINGS = 20, (3, 5, 5, 10, 10), 60, 5
 # The same where no unfolding's singular values break off, so that nothing says that a fit of few parameters exists, or where
 # fits have more unknowns than this.
 FEW_TRIES, ONE_ROUND, FEW_HALVINGS, MANY_UNKNOWNS = 2, (1,), 3, 500
+# A try is then one of alternating least squares, of so many sweeps, and none where a row of a factor has more unknowns.
+FEW_SWEEPS, TERMS_OF_A_TRY = 20, 400
 # Fits that save not even a tenth of the parameters are not looked for.
 WORTH = 1 / 1.1
 # Most combinations of ranks that are looked at, and largest side of an unfolding whose singular values are.
@@ -81,8 +84,13 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
     def fits(sizes: Sizes, n_starts: int, init: str = "svd") -> bool:
         rank = problem.format.rank_from_sizes({**shape.size, **sizes}, order)
         problem.progress.begin(f"rank {rank}")
-        n_iter_max = min(problem.n_iter_max, MOST_ITERATIONS)
-        factors = algorithm(replace(problem, rank=rank, n_starts=n_starts, n_iter_max=n_iter_max, init=init))
+        network = shape.resized(sizes)
+        method = problem.method if likely else "als"
+        if method == "als" and max(n_terms(network, own) for own in network.factors) > TERMS_OF_A_TRY:
+            return False
+        n_iter_max = min(problem.n_iter_max, MOST_ITERATIONS if likely else FEW_SWEEPS)
+        own = replace(problem, rank=rank, n_starts=n_starts, n_iter_max=n_iter_max, init=init, method=method)
+        factors = algorithm(own)
         if relative_error(problem, factors) > allowed:
             return False
         found.append(factors)
@@ -105,6 +113,8 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
         _bisect(lambda sizes: fits(sizes, 1), low[0], high, HALVINGS if likely else FEW_HALVINGS)
     best = min((*found, sure), key=lambda factors: sum(math.prod(one.shape) for one in factors))
     if best is sure or problem.progress.stopped:
+        return best
+    if not likely:
         return best
     last = replace(problem, rank=problem.rank_of(best), init=best, n_starts=1, error=0.0)
     return min((best, algorithm(last)), key=lambda factors: relative_error(problem, factors))
