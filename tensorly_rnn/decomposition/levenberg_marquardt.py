@@ -11,6 +11,9 @@ from tensorly_rnn.network import Network
 
 #: Numbers of steps over which a fit must gain at least a share of its error to be worth going on.
 Patience = tuple[tuple[int, float], ...]
+# A minimum is reached when so many steps in a row have lowered the penalized error by no more than this share each.
+# The error alone may rise meanwhile, as the penalty shrinks the factors.
+STILL_STEPS, STILL = 5, 1e-8
 
 
 def levenberg_marquardt(
@@ -22,7 +25,7 @@ def levenberg_marquardt(
     ridge: float = 0.0,
     tell: Callable[[list[np.ndarray], float], bool] | None = None,
     curvature: Curvature = dense,
-    patience: Patience = ((5, 1e-7), (50, 0.05)),
+    patience: Patience = ((50, 0.05),),
 ) -> tuple[list[np.ndarray], float, int]:
     r"""Minimize ``||T - f(factors)||_F`` over all factors of a network.
 
@@ -82,8 +85,9 @@ def levenberg_marquardt(
     # The penalty may turn an iteration uphill.
     best = current
     damping, growth = 1e-1, 2.0
+    still = 0
     ends = np.cumsum([factor.size for factor in current])
-    while history[-1] > tol and len(history) <= n_iter_max and damping < 1e12:
+    while history[-1] > tol and len(history) <= n_iter_max and damping < 1e12 and still < STILL_STEPS:
         if any(len(history) > steps and history[-1] > (1 - gain) * history[-1 - steps] for steps, gain in patience):
             break
         diagonal, solve = curvature(network, current)
@@ -104,6 +108,7 @@ def levenberg_marquardt(
             if math.isfinite(error) and moved_objective < objective:
                 damping = max(damping * max(1 / 10, 1 - (2 * ratio - 1) ** 3), 1e-14)
                 growth = 2.0
+                still = still + 1 if objective - moved_objective <= STILL * objective else 0
                 current, residual = moved, moved_residual
                 best = moved if error < min(history) else best
                 history.append(error)

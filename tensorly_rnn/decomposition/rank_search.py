@@ -23,19 +23,22 @@ import numpy as np
 from tensorly_rnn._backend import new_array
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.decomposition._registry import Algorithm, Problem
+from tensorly_rnn.decomposition.alternating_least_squares import n_terms
 from tensorly_rnn.decomposition.compression import on_host, relative_error
 from tensorly_rnn.decomposition.curvature import NUMPY
 from tensorly_rnn.decomposition.fit import MOST_ENTRIES
 from tensorly_rnn.network import Network
 
-# Tries from below and starts of each, how many of the most promising are tried again and with how many starts; steps of the
-# bisection that follows. A start that finds the fit mostly finds it within the iterations given to a try.
-TRIES, STARTS, AGAIN, MORE_STARTS, HALVINGS = 20, 3, 4, 10, 5
-MOST_ITERATIONS = 60
-# The same for fits of more unknowns than this.
-MANY_UNKNOWNS, FEW_TRIES, FEW_HALVINGS = 500, 2, 3
-# Fits that save no more than a tenth of the parameters are not looked for.
-WORTH = 0.9
+# Tries from below, and starts of each in one round after the other: a start that finds the fit, one in ten where it is hard,
+# mostly finds it within the iterations given here. Steps of the bisection that follows if none does.
+TRIES, ROUNDS, MOST_ITERATIONS, HALVINGS = 20, (3, 5, 5, 10, 10), 60, 5
+# The same where no unfolding's singular values break off, so that nothing says that a fit of few parameters exists, or where
+# fits have more unknowns than this.
+FEW_TRIES, ONE_ROUND, FEW_HALVINGS, MANY_UNKNOWNS = 2, (1,), 3, 500
+# A try is then one of alternating least squares, of so many sweeps, and none where a row of a factor has more unknowns.
+FEW_SWEEPS, TERMS_OF_A_TRY = 20, 400
+# Fits that save not even a tenth of the parameters are not looked for.
+WORTH = 1 / 1.1
 # Most combinations of ranks that are looked at, and largest side of an unfolding whose singular values are.
 MOST_RANKS, MOST_SIDE = 200_000, 1500
 
@@ -73,38 +76,45 @@ def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Proble
     if not keeps and most is not None:
         sure = algorithm(replace(problem, error=0.0))
         shape = _counted(problem, sure)
-    found: dict[Any, tuple[float, list[Any]]] = {}
+    found: list[list[Any]] = []
 
-    def tried(sizes: Sizes, n_starts: int) -> float:
+    def n_param(sizes: Sizes) -> int:
+        return shape.resized(sizes).n_param
+
+    def fits(sizes: Sizes, n_starts: int, init: str = "svd") -> bool:
         rank = problem.format.rank_from_sizes({**shape.size, **sizes}, order)
-        start = replace(problem, rank=rank, n_starts=n_starts, n_iter_max=min(problem.n_iter_max, MOST_ITERATIONS), init="svd")
         problem.progress.begin(f"rank {rank}")
-        factors = algorithm(start)
-        error = relative_error(problem, factors)
-        if rank not in found or error < found[rank][0]:
-            found[rank] = error, factors
-        return error
+        network = shape.resized(sizes)
+        method = problem.method if likely else "als"
+        if method == "als" and max(n_terms(network, own) for own in network.factors) > TERMS_OF_A_TRY:
+            return False
+        n_iter_max = min(problem.n_iter_max, MOST_ITERATIONS if likely else FEW_SWEEPS)
+        own = replace(problem, rank=rank, n_starts=n_starts, n_iter_max=n_iter_max, init=init, method=method)
+        factors = algorithm(own)
+        if relative_error(problem, factors) > allowed:
+            return False
+        found.append(factors)
+        return True
 
-    candidates = possible_sizes(shape, unfolding_ranks(problem), most, int(WORTH * shape.n_param))
-    large = not candidates or shape.resized(candidates[0]).n_param > MANY_UNKNOWNS
-    tries = candidates[: FEW_TRIES if large else TRIES]
-    errors: list[float] = []
-    for sizes in tries:
-        errors.append(tried(sizes, 1 if large else STARTS))
-        if errors[-1] <= allowed or problem.progress.stopped:
-            break
-    if not large:
-        # A smaller one may have been missed by its few starts: that which came closest is the likeliest.
-        failed = [k for k, error in enumerate(errors) if error > allowed]
-        for number in sorted(sorted(failed, key=lambda k: errors[k])[:AGAIN]):
-            if problem.progress.stopped or tried(tries[number], MORE_STARTS) <= allowed:
+    ranks, break_off = unfolding_ranks(problem)
+    tries = possible_sizes(shape, ranks, most, int(WORTH * shape.n_param))
+    likely = break_off and bool(tries) and n_param(tries[0]) <= MANY_UNKNOWNS
+    low, left = tries[:1], tries if likely else tries[:FEW_TRIES]
+    for number, n_starts in enumerate(ROUNDS if likely else ONE_ROUND):
+        for sizes in left:
+            if problem.progress.stopped:
                 break
-    if tries and all(error > allowed for error, _ in found.values()) and not problem.progress.stopped:
-        low, high = tries[0], {index: shape.size[index] for index in tries[0]}
-        _bisect(lambda sizes: tried(sizes, 1) <= allowed, low, high, FEW_HALVINGS if large else HALVINGS)
-    good = [factors for error, factors in found.values() if error <= allowed]
-    best = min((*good, sure), key=problem.n_param)
+            if fits(sizes, n_starts, "random" if number else "svd"):
+                # Smaller ones may have been missed by their few starts.
+                left = [one for one in left if n_param(one) <= WORTH * n_param(sizes)]
+                break
+    if low and not found and not problem.progress.stopped:
+        high = {index: shape.size[index] for index in low[0]}
+        _bisect(lambda sizes: fits(sizes, 1), low[0], high, HALVINGS if likely else FEW_HALVINGS)
+    best = min((*found, sure), key=problem.n_param)
     if best is sure or problem.progress.stopped:
+        return best
+    if not likely:
         return best
     last = replace(problem, rank=problem.rank_of(best), init=best, n_starts=1, error=0.0)
     return min((best, algorithm(last)), key=lambda factors: relative_error(problem, factors))
@@ -124,8 +134,12 @@ def _bisect(fits: Callable[[Sizes], bool], low: Sizes, high: Sizes, halvings: in
         least, most = (least, middle) if fits(sizes) else (middle, most)
 
 
-def unfolding_ranks(problem: Problem) -> dict[tuple[int, ...], int]:
-    """Least rank that leaves at most `problem.error`, for the unfolding of every group of modes against the others."""
+def unfolding_ranks(problem: Problem) -> tuple[dict[tuple[int, ...], int], bool]:
+    """Least rank that leaves at most `problem.error`, for the unfolding of every group of modes against the others.
+
+    And whether the singular values break off there: wherever some may be left over, the last one needed is more than the
+    error allowed.
+    """
     host = on_host(problem, NUMPY)
     order = len(problem.modes)
     tensor = host.tensor
@@ -134,6 +148,7 @@ def unfolding_ranks(problem: Problem) -> dict[tuple[int, ...], int]:
         _, tensor = left_basis(NUMPY, tensor, mode + 1, tensor.shape[mode + 1], 1e-3 * problem.error / math.sqrt(order))
     tensor = tensor.reshape(tensor.shape[1:])
     ranks = {}
+    break_off = []
     for size in range(1, order // 2 + 1):
         for group in combinations(range(order), size):
             rest = tuple(mode for mode in range(order) if mode not in group)
@@ -141,8 +156,11 @@ def unfolding_ranks(problem: Problem) -> dict[tuple[int, ...], int]:
             if min(rows, tensor.size // rows) <= MOST_SIDE:
                 values = np.linalg.svd(tensor.transpose(*group, *rest).reshape(rows, -1), compute_uv=False)
                 left_over = np.sqrt(np.cumsum(values[::-1] ** 2))
-                ranks[group] = max(1, int(np.count_nonzero(left_over > (1 + 1e-3) * problem.error)))
-    return ranks
+                rank = max(1, int(np.count_nonzero(left_over > (1 + 1e-3) * problem.error)))
+                ranks[group] = rank
+                if rank < min(math.prod(problem.modes[mode] for mode in side) for side in (group, rest)):
+                    break_off.append(bool(values[rank - 1] > problem.error))
+    return ranks, bool(break_off) and all(break_off)
 
 
 def possible_sizes(network: Network, ranks: dict[tuple[int, ...], int], most: Sizes | None, n_param: int) -> list[Sizes]:
