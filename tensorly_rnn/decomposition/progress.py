@@ -24,12 +24,9 @@ class Progress:
     callback: Callback | None = None
     verbose: bool = False
     stopped: bool = field(default=False, init=False)
+    #: Whether there has been an iteration.
+    told: bool = field(default=False, init=False)
     _iteration: int = field(default=0, init=False)
-
-    @property
-    def told(self) -> bool:
-        """Whether there has been an iteration."""
-        return self._iteration > 0
 
     @property
     def watched(self) -> bool:
@@ -45,6 +42,7 @@ class Progress:
     def tell(self, factors: list[Any], error: float) -> bool:
         """Tell of one iteration; return whether to stop."""
         self._iteration += 1
+        self.told = True
         if self.verbose:
             _write(f"  iteration {self._iteration}: relative error {error:.6e}")
         if self.callback is not None and self.callback(factors, error) is True:
