@@ -340,3 +340,79 @@ def test_one_mode_is_itself_or_refused(function, kind, rank):
 @every_decomposition
 def test_nothing_decomposes_into_nothing(function, kind, rank):
     assert (reconstructed(function(np.zeros((2, 3)), 1)) == 0).all()
+
+
+@every_form
+@every_backend
+def test_tensors_add_and_round_like_matrices(form, backend):
+    shape = (2, 3, 5)
+    a, b = (form.random(shape, 2, random_state=seed) for seed in (0, 1))
+    f, g = (form([backend.array(one) for one in t.factors]) for t in (a, b))
+    dense_a, dense_b = a.to_tensor(), b.to_tensor()
+    assert_allclose(to_numpy((2 * f - g).to_tensor()), 2 * dense_a - dense_b, atol=1e-12)
+    assert float(f.norm()) == pytest.approx(np.linalg.norm(dense_a))
+    assert float(f.inner(g)) == pytest.approx(np.sum(dense_a * dense_b))
+    rounded = (f + f).round(eps=1e-6)
+    assert type(rounded) is form and rounded.n_param <= f.n_param
+    assert_allclose(to_numpy(rounded.to_tensor()), 2 * dense_a, atol=1e-5)
+
+
+def test_tensors_of_two_forms_have_an_inner_product_but_no_sum():
+    block, tree = tlr.random_bt((2, 3, 5), (2, 2), random_state=0), tlr.random_ht((2, 3, 5), 2, random_state=1)
+    assert float(block.inner(tree)) == pytest.approx(np.sum(block.to_tensor() * tree.to_tensor()))
+    with pytest.raises(TypeError, match="the other operand must be of the same format; expected BTTensor, got HTTensor"):
+        block + tree
+    with pytest.raises(ValueError, match=r"other must have the shape of f; expected \(2, 3, 5\), got \(3, 2, 5\)"):
+        block.inner(tlr.random_ht((3, 2, 5), 2, random_state=1))
+    with pytest.raises(TypeError, match="other must be a factorized tensor; got HTMatrix"):
+        tree.inner(tree.as_matrix())
+
+
+def test_a_tree_keeps_its_tree_and_tells_its_singular_values():
+    tree = ((0, 2), 1)
+    t = tlr.random_ht((4, 3, 5), 2, tree=tree, random_state=0)
+    rounded = (t + t).round(eps=1e-10)
+    assert rounded.tree == tree and rounded.rank == t.rank
+    values = t.singular_values()
+    assert set(values) == {(0, 2), (1,), (0,), (2,)}
+    dense = t.to_tensor()
+    for modes, found in values.items():
+        rest = [mode for mode in range(3) if mode not in modes]
+        unfolded = dense.transpose(*modes, *rest).reshape(int(np.prod([dense.shape[mode] for mode in modes])), -1)
+        assert_allclose(found, np.linalg.svd(unfolded, compute_uv=False)[: len(found)], atol=1e-12)
+
+
+@every_decomposition
+def test_direct_algorithms_tell_once_and_fits_tell_of_every_step(function, kind, rank, capsys):
+    tensor = np.random.default_rng(0).normal(size=(6, 7, 8))
+    heard = []
+    found = function(tensor, rank, n_iter_max=5, callback=lambda *both: heard.append(both), verbose=True)
+    direct = function in (tensor_train, hierarchical_tucker)
+    assert len(heard) == 1 if direct else 1 < len(heard) <= 10
+    assert type(heard[-1][0]) is type(found) or not isinstance(found, FORMS)
+    last, error = heard[-1]
+    measured_error = np.linalg.norm(reconstructed(last) - tensor) / np.linalg.norm(tensor)
+    assert error == pytest.approx(measured_error)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("relative error") == len(heard)
+
+
+def test_a_start_of_ones_own():
+    planted = tlr.random_bt((6, 7, 8), (2, 2), random_state=0)
+    tensor = planted.to_tensor()
+    near = tlr.BTTensor([one + 1e-3 * np.random.default_rng(1).normal(size=one.shape) for one in planted.factors])
+    for init in (near, near.factors, near.as_matrix()):
+        given_init = init if not isinstance(init, list) else near.as_matrix().factors
+        found = block_term(tensor, (2, 2), init=given_init, n_iter_max=8)
+        assert found.relative_error(tensor) < 1e-9
+    with pytest.raises(ValueError, match=r"init must have the format, modes and rank asked for; .* got 'bt' of .* and rank \(2, \(2, 2, 2\)\)"):
+        block_term(tensor, (2, 3), init=near)
+    with pytest.raises(ValueError, match="init must have the format, modes and rank asked for; expected 'bt' .* got 'ht'"):
+        block_term(tensor, (2, 2), init=tlr.random_ht((6, 7, 8), 2, random_state=0))
+    with pytest.raises(ValueError, match=r"init must be known; expected one of \('svd', 'random'\), got 'ones'"):
+        block_term(tensor, (2, 2), init="ones")
+    with pytest.raises(ValueError, match="init must come with its rank; expected rank=, got a budget"):
+        block_term(tensor, n_param=100, init=near)
+    with pytest.raises(TypeError, match="init must be of the same backend as matrix|must be of the same backend"):
+        block_term(tensor, (2, 2), init=[torch.tensor(one) for one in near.as_matrix().factors])
