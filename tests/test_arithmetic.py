@@ -364,3 +364,11 @@ def test_networks_that_do_not_agree_are_refused():
 def test_unequal_sides_have_no_transpose_in_the_format():
     network = Network((("j1", "i1", "i2"),), ("j1",), ("i1", "i2"), (("i1", 3), ("i2", 2), ("j1", 2)))
     assert arithmetic.transposed(None, network, [np.ones((2, 3, 2))]) is None
+
+
+def test_sum_takes_a_list():
+    terms = [tlr.TTMatrix.random(((2, 3), (3, 5)), 2, random_state=seed) for seed in range(3)]
+    assert_allclose(sum(terms).to_matrix(), sum(term.to_matrix() for term in terms), atol=1e-12)
+    assert sum(terms[:1]).factors[0] is not terms[0].factors[0]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        1 + terms[0]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import tensorly_rnn as tlr
 from tensorly_rnn import plot
-from tensorly_rnn.decomposition import hierarchical_tucker, tensor_train
+from tensorly_rnn.decomposition import _decompose, hierarchical_tucker, tensor_train
 from tests.cases import CASES
 
 SHAPE = ((2, 3, 5), (5, 2, 3))
@@ -159,3 +159,17 @@ def test_plots_return_axes_and_show_nothing():
     np.testing.assert_allclose(drawn["modes 0"], (values / values[0])[: len(drawn["modes 0"])], atol=1e-10)
     with pytest.raises(ValueError, match="must have no loops"):
         plot.singular_values(tlr.TRMatrix.random(SHAPE, 2, random_state=0))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["tt", "ht"])
+def test_an_error_asked_for_is_spent(monkeypatch, name, dtype):
+    shape = ((4, 4, 4), (4, 4, 4))
+    dense = np.random.default_rng(0).normal(size=(64, 64)) @ np.diag(0.8 ** np.arange(64))
+    for eps in (0.5, 0.2):
+        found = tlr.factorize(dense.astype(dtype), name, shape, eps=eps)
+        assert 0.85 * eps < found.relative_error(dense.astype(dtype)) <= eps
+        with monkeypatch.context() as patch:
+            patch.setattr(_decompose, "spend_error", lambda problem, factors: factors)
+            evenly = tlr.factorize(dense.astype(dtype), name, shape, eps=eps)
+        assert found.n_param < evenly.n_param

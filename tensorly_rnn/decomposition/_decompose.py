@@ -18,9 +18,9 @@ from tensorly_rnn._backend import (
     same_backend,
 )
 from tensorly_rnn._checks import one_of, plain, positive_int
-from tensorly_rnn.decomposition._registry import ALGORITHMS, METHODS, WITH_ERROR, Problem
+from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
-from tensorly_rnn.decomposition.budget import within_budget
+from tensorly_rnn.decomposition.budget import spend_error, within_budget
 from tensorly_rnn.decomposition.compression import relative_error
 from tensorly_rnn.decomposition.progress import Progress
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
@@ -100,7 +100,10 @@ def decompose(
         **problem_settings,
     )
     if budget is None:
-        found = ALGORITHMS.get(format, alternating_least_squares)(problem)
+        algorithm = ALGORITHMS.get(format, alternating_least_squares)
+        found = algorithm(problem)
+        if eps and DIRECT.get(format) is algorithm:
+            found = spend_error(problem, found)
     else:
         found = within_budget(problem, budget[0], options)
     if problem.progress.watched and not problem.progress.told:

@@ -1,16 +1,20 @@
 """Ranks for a number of parameters: the bonds share it by what they lose, not evenly."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from tensorly_rnn import arithmetic, tree_network
+from tensorly_rnn._backend import frobenius_norm
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, Algorithm, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.decomposition.compression import relative_error
 
 # Halvings of the interval of errors; what is rounded down to the budget had so many times the parameters.
 HALVINGS, HEADROOM = 30, 4
+# Least relative error worth the measuring, and how often it is tried.
+RESOLVED, ATTEMPTS = 1e-6, 3
 
 
 def within_budget(problem: Problem, budget: int, options: dict[str, Any]) -> list[Any]:
@@ -55,14 +59,13 @@ def truncated_within(problem: Problem, direct: Algorithm, budget: int, options: 
 
     Notes
     -----
-    Three decompositions. Truncations are orthogonal projections, so that ``||T - f||^2 = ||T||^2 - ||f||^2``: the larger norm
-    is the better fit.
+    Three decompositions.
     """
     ample = problem.format.rank_at_most(_column(problem), HEADROOM * budget, **options)
     rounded = _rounded(problem, direct(replace(problem, rank=ample)), budget)
     uneven = direct(replace(problem, rank=problem.rank_of(rounded)))
     even = direct(problem)
-    return max((even, uneven, rounded), key=lambda factors: _norm(problem, factors))
+    return min((even, uneven, rounded), key=lambda factors: relative_error(problem, factors))
 
 
 def _rounded(problem: Problem, factors: Sequence[Any], budget: int) -> list[Any]:
@@ -79,6 +82,61 @@ def _rounded(problem: Problem, factors: Sequence[Any], budget: int) -> list[Any]
             low = error
         else:
             best, high = found, error
+    return best
+
+
+def spend_error(problem: Problem, factors: Sequence[Any]) -> list[Any]:
+    r"""Round factors that a direct algorithm made within an error by what that error leaves over.
+
+    An error divided evenly over the cuts is not used up: ranks are whole numbers. The largest even share of what is left
+    is bisected.
+
+    Parameters
+    ----------
+    problem : Problem
+        With an error.
+    factors : sequence of arrays
+        Of a tree.
+
+    Returns
+    -------
+    list of arrays
+        Within the error if the given ones are, and of no more parameters.
+
+    Notes
+    -----
+    The squared errors of the decomposition and of the rounding nearly add up, for neither sees the other's directions. The
+    error of the result is measured, and less is left to it where that is too much.
+    """
+    whole = frobenius_norm(problem.backend, problem.tensor)
+    missed = relative_error(problem, factors) * whole
+    left = problem.error**2 - missed**2
+    rounding = 1000 * float(problem.backend.eps(problem.tensor.dtype))
+    for _ in range(ATTEMPTS if whole else 0):
+        if left <= 0.0 or problem.error <= RESOLVED * whole:
+            break
+        found = _rounded_by(problem, factors, left)
+        over = (relative_error(problem, found) * whole) ** 2 - (1 - rounding) * problem.error**2
+        if over <= 0.0:
+            return found
+        left -= 2 * over
+    return list(factors)
+
+
+def _rounded_by(problem: Problem, factors: Sequence[Any], left: float) -> list[Any]:
+    """Round by the largest even share of an error that leaves no more than a squared difference."""
+    backend, network = problem.backend, problem.network_of(factors)
+    kept = _norm(problem, factors)
+    best = list(factors)
+    low, high = 0.0, math.sqrt(left * len(network.factors))
+    for _ in range(HALVINGS // 2):
+        error = (low + high) / 2
+        found = tree_network.rounded(backend, network, factors, error=error)
+        # Rounding projects: what it discards is what the norm loses.
+        if kept**2 - _norm(problem, found) ** 2 <= left:
+            best, low = found, error
+        else:
+            high = error
     return best
 
 

@@ -216,8 +216,11 @@ class Arithmetic:
             )
         return self._with(arithmetic.direct_sum(self.backend, self.network, self.factors, other.network, other.factors))
 
-    # Arrays alone come here, to be refused with a cure.
-    __radd__ = __rsub__ = __add__
+    def __radd__(self, other: Any) -> Self:
+        """Return ``0 + f``, with which `sum` begins; arrays come here too, to be refused with a cure."""
+        return self * 1.0 if isinstance(other, int) and other == 0 else self.__add__(other)
+
+    __rsub__ = __add__
 
     def __neg__(self) -> Self:
         """Return ``-1 * f``."""
