@@ -1,7 +1,8 @@
 """Checks that several rooms share: each returns the value in its plain form or says what was wrong with it."""
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -57,3 +58,13 @@ def plain(values: Any) -> Any:
 
 def _then(cure: str) -> str:
     return f" {cure}" if cure else ""
+
+
+@contextmanager
+def spoken_by(function: str) -> Iterator[None]:
+    """Let errors from within name the function that the user called."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        _, colon, rest = str(error).partition(": ")
+        raise type(error)(f"{function}: {rest}" if colon else str(error)) from None

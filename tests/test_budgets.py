@@ -173,3 +173,13 @@ def test_an_error_asked_for_is_spent(monkeypatch, name, dtype):
             patch.setattr(_decompose, "spend_error", lambda problem, factors: factors)
             evenly = tlr.factorize(dense.astype(dtype), name, shape, eps=eps)
         assert found.n_param < evenly.n_param
+
+
+def test_a_large_tensor_is_met_in_parts(monkeypatch):
+    dense = np.random.default_rng(0).normal(size=(64, 64)) @ np.diag(0.8 ** np.arange(64))
+    whole = tlr.factorize(dense, "tt", ((4, 4, 4), (4, 4, 4)), eps=0.2)
+    monkeypatch.setattr(compression, "PIECE", 100)
+    heard = []
+    parts = tlr.factorize(dense, "tt", ((4, 4, 4), (4, 4, 4)), eps=0.2, callback=lambda _, error: heard.append(error))
+    assert parts.rank == whole.rank
+    assert heard == [pytest.approx(parts.relative_error(dense))]

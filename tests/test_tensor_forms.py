@@ -416,3 +416,18 @@ def test_a_start_of_ones_own():
         block_term(tensor, n_param=100, init=near)
     with pytest.raises(TypeError, match="init must be of the same backend as matrix|must be of the same backend"):
         block_term(tensor, (2, 2), init=[torch.tensor(one) for one in near.as_matrix().factors])
+
+
+def test_errors_name_the_function_that_was_called():
+    with pytest.raises(ValueError, match=r"^validate_bt_rank: rank\[0\] must be a positive integer; expected at least 1, got 0"):
+        tlr.validate_bt_rank((3, 4), (0, 2))
+    with pytest.raises(ValueError, match=r"^validate_ht_rank: rank must be \(leaf, node\)"):
+        tlr.validate_ht_rank((3, 4, 5), (1, 2, 3))
+    with pytest.raises(ValueError, match=r"^block_term: rank must be known; expected 'full', 'same' or numbers, got 'all'"):
+        block_term(np.ones((3, 4)), "all")
+    with pytest.raises(ValueError, match=r"^tensor_train: rank must begin and end with 1"):
+        tensor_train(np.ones((3, 4)), (2, 2, 1))
+    with pytest.raises(ValueError, match=r"^hierarchical_tucker: tree must be binary"):
+        hierarchical_tucker(np.ones((3, 4, 5)), 2, tree=(0, 1, 2))
+    with pytest.raises(TypeError, match=r"^factorize: tree must be an option of the format 'tt'; expected none"):
+        tlr.factorize(np.ones((6, 6)), "tt", ((2, 3), (3, 2)), 2, tree=(0, 1))

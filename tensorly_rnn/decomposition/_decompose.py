@@ -17,7 +17,7 @@ from tensorly_rnn._backend import (
     largest_magnitude,
     same_backend,
 )
-from tensorly_rnn._checks import one_of, plain, positive_int
+from tensorly_rnn._checks import one_of, plain, positive_int, spoken_by
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.decomposition.budget import spend_error, within_budget
@@ -61,7 +61,8 @@ def decompose(
 ) -> Any:
     """Decompose a matrix for the public function of that name; `wrap` makes what it returns and what a callback gets."""
     backend, largest = _check_matrix(function, argument, matrix)
-    cls, options = get_format(format, function).variant(options)
+    with spoken_by(function):
+        cls, options = get_format(format, function).variant(options)
     modes = validate_tensorized_shape(function, tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
     budget = _budget(function, math.prod(shape), rank, settings)
@@ -153,7 +154,8 @@ def _rank(
     if budget is not None:
         return cls.rank_within(function, modes, *budget, **options)
     default = "same" if settings.eps is None else "full"
-    return cls.validate_rank(modes, default if rank is None else rank, **options)
+    with spoken_by(function):
+        return cls.validate_rank(modes, default if rank is None else rank, **options)
 
 
 def _check_settings(function: str, format: str, settings: Settings) -> dict[str, Any]:

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn._backend import new_array
+from tensorly_rnn._backend import frobenius_norm, new_array
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.contraction import Indices, execute
 from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.operations import cut
 
 # How far down a mode's weak directions are levelled, as a share of the strongest one's energy; sweeps over the modes.
 LEVEL_FLOOR, LEVEL_SWEEPS = 1e-8, 5
+
+# Entries of a tensor that is met at once.
+PIECE = 2**22
 
 Bases = dict[int, Any]
 
@@ -130,9 +134,17 @@ def _changed(tensor: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:
 
 
 def relative_error(problem: Problem, factors: Sequence[Any]) -> float:
-    """``||T - f(factors)||_F / ||T||_F``; 0 for a tensor of zeros."""
-    network = problem.network_of(factors)
-    backend = problem.backend
-    rebuilt = backend.reshape(execute(network.tensor_plan(), backend, factors), tuple(problem.tensor.shape))
-    norm = float(backend.norm(problem.tensor))
-    return float(backend.norm(rebuilt - problem.tensor)) / norm if norm else 0.0
+    """``||T - f(factors)||_F / ||T||_F``; 0 for a tensor of zeros. A large tensor is met a part of its largest mode at a time."""
+    network, backend = problem.network_of(factors), problem.backend
+    tensor = backend.reshape(problem.tensor, network.out_modes)
+    axis = max(range(len(network.out_modes)), key=network.out_modes.__getitem__)
+    size = network.out_modes[axis]
+    step = size if math.prod(network.out_modes) <= PIECE else max(1, size // 16)
+    difference = norm = 0.0
+    for start in range(0, size, step):
+        piece = slice(start, min(start + step, size))
+        part, pieces = cut(network, factors, {network.outputs[axis]: piece})
+        given = tensor[(slice(None),) * axis + (piece,)]
+        difference += frobenius_norm(backend, given - execute(part.tensor_plan(), backend, pieces)) ** 2
+        norm += frobenius_norm(backend, given) ** 2
+    return math.sqrt(difference / norm) if norm else 0.0

@@ -7,7 +7,7 @@ from tensorly.cp_tensor import CPTensor
 from tensorly.tucker_tensor import TuckerTensor
 
 from tensorly_rnn._backend import context, same_backend
-from tensorly_rnn._checks import positive_ints
+from tensorly_rnn._checks import positive_ints, spoken_by
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._tensor import FactorizedTensor
 from tensorly_rnn.formats.bt import BTMatrix, BTRank
@@ -243,7 +243,8 @@ def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
     (2, (1, 1, 1))
     """
     modes = positive_ints("validate_bt_rank", "tensor_shape", tensor_shape)
-    return BTMatrix.validate_rank((modes, (1,) * len(modes)), rank)
+    with spoken_by("validate_bt_rank"):
+        return BTMatrix.validate_rank((modes, (1,) * len(modes)), rank)
 
 
 def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:

@@ -6,7 +6,7 @@ from typing import Any, Self
 from tensorly.tt_tensor import TTTensor
 
 from tensorly_rnn._backend import context, same_backend
-from tensorly_rnn._checks import positive_ints
+from tensorly_rnn._checks import positive_ints, spoken_by
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._tensor import FactorizedTensor
@@ -198,7 +198,8 @@ def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree
     (1, 4, 3, 4, 4)
     """
     modes = positive_ints("validate_ht_rank", "tensor_shape", tensor_shape)
-    return HTMatrix.validate_rank((modes, (1,) * len(modes)), rank, tree=tree)
+    with spoken_by("validate_ht_rank"):
+        return HTMatrix.validate_rank((modes, (1,) * len(modes)), rank, tree=tree)
 
 
 def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> int:
