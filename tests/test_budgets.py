@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import tensorly_rnn as tlr
 from tensorly_rnn import plot
-from tensorly_rnn.decomposition import _decompose, hierarchical_tucker, tensor_train
+from tensorly_rnn.decomposition import _decompose, compression, hierarchical_tucker, tensor_train
 from tests.cases import CASES
 
 SHAPE = ((2, 3, 5), (5, 2, 3))

@@ -134,7 +134,7 @@ def _changed(tensor: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:
 
 
 def relative_error(problem: Problem, factors: Sequence[Any]) -> float:
-    """``||T - f(factors)||_F / ||T||_F``; 0 for a tensor of zeros. A large tensor is met a part of its largest mode at a time."""
+    """``||T - f(factors)||_F / ||T||_F``; 0 for a tensor of zeros. A large tensor is met in parts of its largest mode."""
     network, backend = problem.network_of(factors), problem.backend
     tensor = backend.reshape(problem.tensor, network.out_modes)
     axis = max(range(len(network.out_modes)), key=network.out_modes.__getitem__)
