@@ -115,9 +115,17 @@ def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[A
 
 
 def _norm_value(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
+    # With every factor near 1 no square leaves the range of the numbers.
+    sizes = [backend.max(backend.abs(factor)) for factor in factors]
+    sizes = [backend.where(size > 0, size, new_array(backend, 1.0, size)) for size in sizes]
+    scaled = [factor / size for factor, size in zip(factors, sizes)]
     if tree_network.is_tree(network):
-        return backend.norm(tree_network.orthogonalized(backend, network, factors)[0])
-    return backend.sqrt(backend.abs(operations.squared_norm(backend, network, factors)))
+        value = backend.norm(tree_network.orthogonalized(backend, network, scaled)[0])
+    else:
+        value = backend.sqrt(backend.abs(operations.squared_norm(backend, network, scaled)))
+    for size in sizes:
+        value = value * size
+    return value
 
 
 def _bonds(network: Network) -> tuple[str, ...]:

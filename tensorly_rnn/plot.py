@@ -40,12 +40,15 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     for name, curve in curves.items():
         # Nothing is left at full rank: a logarithm has no place for it.
         points = np.array([point for point in curve if point[1] > 1e-15]).reshape(-1, 2)
+        if not len(points):
+            continue
         style = {"linestyle": "--", "color": "0.5"} if name == "svd" else {"marker": "."}
         ax.plot(points[:, 0], points[:, 1], label=name, **style)
     for parameters, error in marked:
+        if error <= 1e-15:
+            continue
         ax.plot([parameters], [error], marker="o", markerfacecolor="none", color="black", markersize=9)
-    ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel="relative error")
-    ax.legend()
+    ax.set(xlabel="parameters", ylabel="relative error", **_logarithmic(ax))
     return ax
 
 
@@ -83,9 +86,16 @@ def singular_values(factorized: Any, ax: Any = None) -> Any:
         largest = on_host.max(initial=0.0) or 1.0
         ranks = np.arange(1, len(on_host) + 1)
         ax.plot(ranks, on_host / largest, marker=".", label=f"modes {', '.join(map(str, modes))}")
-    ax.set(xscale="log", yscale="log", xlabel="number", ylabel="singular value, relative")
-    ax.legend(fontsize="small")
+    ax.set(xlabel="number", ylabel="singular value, relative", **_logarithmic(ax))
     return ax
+
+
+def _logarithmic(ax: Any) -> dict[str, str]:
+    """Settings of logarithmic axes, with a legend, where anything is drawn."""
+    if not ax.lines:
+        return {}
+    ax.legend(fontsize="small")
+    return {"xscale": "log", "yscale": "log"}
 
 
 def _axes(ax: Any) -> Any:

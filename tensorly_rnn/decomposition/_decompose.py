@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
@@ -23,7 +25,7 @@ from tensorly_rnn.decomposition.alternating_least_squares import alternating_lea
 from tensorly_rnn.decomposition.budget import spend_error, within_budget
 from tensorly_rnn.decomposition.compression import relative_error
 from tensorly_rnn.decomposition.progress import Progress
-from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
+from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import TensorizedShape, pad_matrix, validate_shape, validate_tensorized_shape
 
@@ -58,24 +60,29 @@ def decompose(
     settings: Settings,
     options: dict[str, Any],
     wrap: Callable[[FactorizedMatrix], Any] = lambda found: found,
+    stacklevel: int = 3,
 ) -> Any:
     """Decompose a matrix for the public function of that name; `wrap` makes what it returns and what a callback gets."""
     backend, largest = _check_matrix(function, argument, matrix)
-    with spoken_by(function):
-        cls, options = get_format(format, function).variant(options)
     modes = validate_tensorized_shape(function, tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
+    with spoken_by(function):
+        cls, options = get_format(format, function).variant(options, len(modes[0]))
+        cls.check_options(function, options)
     budget = _budget(function, math.prod(shape), rank, settings)
-    asked = _rank(function, cls, modes, rank, budget, settings, options)
-    eps = _check_eps(function, settings.eps, format)
+    eps = _check_eps(function, settings.eps, format) if largest else 0.0
+    if settings.eps is not None and not largest:
+        # Nothing needs no rank.
+        rank = cls.uniform_rank(modes, 1, **options)
+    asked = _rank(function, cls, modes, math.prod(shape), rank, budget, settings, options)
     problem_settings = _check_settings(function, format, settings)
     network = cls.make_network(modes, asked)
     stack = network.size[cls.stack_index] if cls.stack_index else 1
     true_shape = validate_shape(function, shape, network.shape, stack)
-    start = _start(function, settings.init, matrix, cls, modes, asked, budget is None)
     working = at_least_single(backend, detached(matrix))
     # Far from 1 the squares of the entries would leave the range of the numbers.
     scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
+    start = _start(function, settings.init, matrix, cls, modes, asked, budget is None, scale)
     tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
 
     def finished(factors: list[Any]) -> FactorizedMatrix:
@@ -83,10 +90,13 @@ def decompose(
         shapes = cls.make_network(modes, found_rank).factor_shapes
         share = scale ** (1 / len(factors))
         reshaped = [backend.reshape(factor * share, one) for factor, one in zip(factors, shapes)]
-        return cls([as_dtype(backend, factor, matrix.dtype) for factor in reshaped], shape=true_shape)
+        if reshaped[0].dtype != matrix.dtype:
+            # The norm of all may be more than one of them can hold in half precision.
+            reshaped = [as_dtype(backend, factor, matrix.dtype) for factor in _evened(backend, reshaped)]
+        return cls(reshaped, shape=true_shape)
 
     def report(factors: list[Any], error: float) -> bool:
-        return settings.callback is not None and settings.callback(wrap(finished(factors)), error) is True
+        return settings.callback is not None and _is_true(settings.callback(wrap(finished(factors)), error))
 
     problem = Problem(
         backend=backend,
@@ -116,7 +126,7 @@ def decompose(
             f"{function}: rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, "
             f"got {plain(rank_found)}.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     return wrap(finished(found))
 
@@ -137,7 +147,7 @@ def _budget(function: str, entries: int, rank: Any, settings: Settings) -> tuple
         return most, f"n_param={most}"
     if settings.compression_ratio is not None:
         ratio = _number(function, "compression_ratio", settings.compression_ratio, "a positive number", least=0.0)
-        return math.floor(entries / ratio), f"compression_ratio={ratio:g}"
+        return math.floor(min(entries / ratio, 1e18)), f"compression_ratio={ratio:g}"
     return None
 
 
@@ -145,6 +155,7 @@ def _rank(
     function: str,
     cls: type[FactorizedMatrix],
     modes: TensorizedShape,
+    entries: int,
     rank: Any,
     budget: tuple[int, str] | None,
     settings: Settings,
@@ -155,11 +166,23 @@ def _rank(
         return cls.rank_within(function, modes, *budget, **options)
     default = "same" if settings.eps is None else "full"
     with spoken_by(function):
+        share, more = cls.rank_share(default if rank is None else rank)
+        share = 1.0 if share == "same" else share
+        if isinstance(share, (float, np.floating)) and math.isfinite(share) and share > 0:
+            # Of the entries that there are: padding is no parameter that anyone had.
+            return cls.rank_within(
+                function, modes, math.floor(share * entries), f"rank={plain(rank) or 'same'}", **more, **options
+            )
         return cls.validate_rank(modes, default if rank is None else rank, **options)
 
 
 def _check_settings(function: str, format: str, settings: Settings) -> dict[str, Any]:
     """Return the settings that an algorithm takes as they are."""
+    if settings.callback is not None and not callable(settings.callback):
+        raise TypeError(
+            f"{function}: callback must be callable; expected a function of what was found and its error, "
+            f"got {settings.callback!r} of type {type(settings.callback).__name__}."
+        )
     return {
         "method": one_of(function, "method", settings.method, ("auto", *METHODS.get(format, ("als",)))),
         "n_starts": positive_int(function, "n_starts", settings.n_starts),
@@ -179,11 +202,19 @@ def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float
     """Return the backend of a matrix and its largest magnitude."""
     backend = backend_of(function, argument, matrix)
     shape = tuple(matrix.shape)
+    odd = isinstance(matrix, (np.ma.MaskedArray, np.matrix)) or any(
+        getattr(matrix, name, False) for name in ("is_meta", "is_sparse")
+    )
+    if odd:
+        raise TypeError(
+            f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got "
+            f"{type(matrix).__name__}. Fill in what is masked or make it dense first."
+        )
     if len(shape) != 2:
         raise ValueError(f"{function}: {argument} must have two axes; expected (rows, columns), got shape {shape}.")
     if 0 in shape:
         raise ValueError(f"{function}: {argument} must not be empty; expected at least one row and column, got shape {shape}.")
-    if not is_real_float(matrix):
+    if not is_real_float(matrix) or any(name in str(matrix.dtype) for name in ("float8", "float96", "float128")):
         raise TypeError(
             f"{function}: {argument} must be real floating point; expected a float dtype, got {matrix.dtype}. "
             f"Convert it first, for example with {argument}.astype(float)."
@@ -213,26 +244,58 @@ def _check_eps(function: str, eps: Any, format: str) -> float:
 
 
 def _start(
-    function: str, init: Any, matrix: Any, cls: type[FactorizedMatrix], modes: TensorizedShape, rank: Any, has_rank: bool
+    function: str,
+    init: Any,
+    matrix: Any,
+    cls: type[FactorizedMatrix],
+    modes: TensorizedShape,
+    rank: Any,
+    has_rank: bool,
+    scale: float,
 ) -> str | list[Any]:
-    """The user's own start in the tensor form, of the matrix's dtype, or the name of a start."""
+    """The user's own start in the tensor form, of the working dtype and scale, or the name of a start."""
     if isinstance(init, str):
         return one_of(function, "init", init, ("svd", "random"))
     if not has_rank:
         raise ValueError(f"{function}: init must come with its rank; expected rank=, got a budget. Give init.rank.")
-    if isinstance(init, FactorizedTensor):
-        init = init.as_matrix()
-    if not isinstance(init, FactorizedMatrix):
-        init = cls(init)
-    backend = same_backend(function, {"matrix": matrix, "init": init.factors[0]})
-    if type(init) is not cls or init.tensorized_shape != modes or init.rank != rank:
-        raise ValueError(
-            f"{function}: init must have the format, modes and rank asked for; expected {cls.name!r} of {modes} and rank "
-            f"{plain(rank)}, got {init.name!r} of {init.tensorized_shape} and rank {plain(init.rank)}."
+    given = getattr(init, "factors", init)
+    if not isinstance(given, (list, tuple)) or not given:
+        raise TypeError(
+            f"{function}: init must be 'svd', 'random' or factors; expected a factorized matrix or tensor, or a list of "
+            f"arrays, got {init!r} of type {type(init).__name__}."
         )
-    shapes = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank).factor_shapes
+    backend = same_backend(function, {"matrix": matrix, **{f"init[{k}]": one for k, one in enumerate(given)}})
+    network = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank)
+    accepted = (network.factor_shapes, cls.make_network(modes, rank).factor_shapes)
+    shapes = tuple(tuple(int(n) for n in one.shape) for one in given)
+    if shapes not in accepted:
+        raise ValueError(
+            f"{function}: init must have the format, modes and rank asked for; expected {cls.name!r} factors of shapes "
+            f"{accepted[1]} for rank {plain(rank)}, got {shapes}."
+        )
+    if not all(math.isfinite(largest_magnitude(backend, detached(one))) for one in given):
+        raise ValueError(f"{function}: init must be finite; expected numbers, got NaN or infinity.")
     dtype = at_least_single(backend, matrix[:1]).dtype
-    return [as_dtype(backend, backend.reshape(detached(one), shape), dtype) for one, shape in zip(init.factors, shapes)]
+    share = scale ** (-1 / len(given))
+    return [
+        as_dtype(backend, backend.reshape(detached(one), shape), dtype) * share
+        for one, shape in zip(given, network.factor_shapes)
+    ]
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether a callback said True: a bool of Python, or one of NumPy's or another backend's."""
+    without_axes = getattr(answer, "shape", None) == () and "bool" in str(getattr(answer, "dtype", ""))
+    return answer is True or (without_axes and bool(answer))
+
+
+def _evened(backend: Any, factors: list[Any]) -> list[Any]:
+    """Scale factors to one largest magnitude, the reconstruction unchanged."""
+    sizes = [largest_magnitude(backend, factor) for factor in factors]
+    if not all(sizes):
+        return [factor * 0.0 for factor in factors]
+    mean = math.exp(sum(math.log(size) for size in sizes) / len(sizes))
+    return [factor * (mean / size) for factor, size in zip(factors, sizes)]
 
 
 def _as_tensor(

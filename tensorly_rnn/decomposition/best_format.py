@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorly_rnn import plot
 from tensorly_rnn._backend import at_least_single, backend_of, detached
+from tensorly_rnn._checks import spoken_by
 from tensorly_rnn._svd import singular_values
 from tensorly_rnn.decomposition.factorize import factorize
 from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
@@ -142,6 +143,10 @@ def best_format(
         raise ValueError(
             f"best_format: n_param, compression_ratio or eps must be given, and one of them only; got {asked or 'none'}."
         )
+    if formats is not None and (isinstance(formats, str) or not isinstance(formats, Sequence) or not formats):
+        raise TypeError(
+            f"best_format: formats must be a list of names; expected some of {available_formats()}, got {formats!r}."
+        )
     names = available_formats() if formats is None else tuple(formats)
     for name in names:
         get_format(name, "best_format", "formats")
@@ -174,11 +179,14 @@ def best_format(
         seconds = time.perf_counter() - started
         return Result(name, found.rank, found.n_param, found.relative_error(matrix), seconds, found)
 
-    table = {name: [result(name, level) for level in LEVELS] for name in names}
+    with spoken_by("best_format"):
+        # What was asked comes first: if there is something wrong with it, it is said once and as it was typed.
+        exact = {name: result(name, 1.0) for name in names}
+    table = {name: [exact[name] if level == 1.0 else result(name, level) for level in LEVELS] for name in names}
     curves = {name: sorted((one.n_param, one.error) for one in row if one.n_param) for name, row in table.items()}
     baseline = _baseline(backend, matrix)
     curves[SVD] = baseline
-    results = [row[LEVELS.index(1.0)] for row in table.values()]
+    results = list(exact.values())
     if all(one.found is None for one in results):
         raise ValueError(f"best_format: {word} must be met by a format; got {word}={value}: {results[0].note}")
     results.append(_svd_result(baseline, word, value, shape))
@@ -199,7 +207,8 @@ def _leveled(word: str, value: Any, level: float) -> dict[str, Any]:
 def _baseline(backend: Any, matrix: Any) -> list[tuple[int, float]]:
     """Parameters and relative error of the truncated singular value decomposition, for every rank."""
     found = singular_values(backend, at_least_single(backend, detached(matrix)))
-    squares = np.asarray(backend.to_numpy(found), dtype=float) ** 2
+    values = np.asarray(backend.to_numpy(found), dtype=float)
+    squares = (values / (values[0] or 1.0)) ** 2
     left_over = np.append(np.cumsum(squares[::-1])[::-1], 0.0)[1:]
     total = float(squares.sum()) or 1.0
     return [((k + 1) * sum(matrix.shape), math.sqrt(one / total)) for k, one in enumerate(left_over)]

@@ -57,6 +57,14 @@ def fit(problem: Problem, start: Start) -> list[Any]:
     list of arrays
         Factors in the tensor form, on the problem's backend.
     """
+    found = _fitted(problem, start)
+    if isinstance(problem.init, str):
+        return found
+    # The penalty and the compression may leave the user's own start a little worse than it was.
+    return min((found, list(problem.init)), key=lambda factors: relative_error(problem, factors))
+
+
+def _fitted(problem: Problem, start: Start) -> list[Any]:
     small, bases = compressed(problem)
     if problem.method == "als" or math.prod(small.tensor.shape) > MOST_ENTRIES:
         solved = alternating_least_squares(small, start)

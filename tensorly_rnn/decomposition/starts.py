@@ -17,7 +17,7 @@ def best_of_starts(problem: Problem, attempt: Attempt, good_enough: float) -> li
     for number in range(problem.n_starts):
         problem.progress.begin(f"start {number + 1} of {problem.n_starts}")
         found, error = attempt(number)
-        if error < least or not best:
+        if error < least or not best or math.isnan(least):
             best, least = found, error
         if least <= good_enough or problem.progress.stopped:
             break

@@ -136,7 +136,7 @@ def tensor_train(tensor: Any, rank: Any = None, **settings: Any) -> TTTensor:
     >>> tensor_train(1 / (1.0 + np.indices((6, 7, 8, 9)).sum(0)), eps=1e-3).rank
     (1, 4, 4, 4, 1)
     """
-    return TTTensor(_decomposed("tensor_train", "tt", tensor, rank, settings, _cores))
+    return _decomposed("tensor_train", "tt", tensor, rank, settings, lambda found: TTTensor(_cores(found)))
 
 
 def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
@@ -182,18 +182,13 @@ def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
     """
     if len(getattr(tensor, "shape", ())) == 1:
         raise ValueError(f"tensor_ring: tensor must have two modes or more; got shape {tuple(tensor.shape)}.")
-    return TRTensor(_decomposed("tensor_ring", "tr", tensor, rank, settings, _cores))
+    return _decomposed("tensor_ring", "tr", tensor, rank, settings, lambda found: TRTensor(_cores(found)))
 
 
 def _decomposed(
     function: str, format: str, tensor: Any, rank: Any, settings: dict[str, Any], wrap: Any, **options: Any
 ) -> Any:
-    unknown = sorted(set(settings) - set(Settings.__dataclass_fields__))
-    if unknown:
-        raise TypeError(
-            f"{function}: {unknown[0]} must be a setting; expected one of {tuple(Settings.__dataclass_fields__)}, "
-            f"got {unknown[0]}={settings[unknown[0]]!r}."
-        )
+    _check_names(function, settings, ())
     backend = backend_of(function, "tensor", tensor)
     shape = tuple(int(n) for n in tensor.shape)
     if not shape or 0 in shape:
@@ -202,7 +197,14 @@ def _decomposed(
         )
     column = backend.reshape(tensor, (-1, 1))
     modes = (shape, (1,) * len(shape))
-    return decompose(function, "tensor", column, format, modes, rank, Settings(**settings), options, wrap)
+    return decompose(function, "tensor", column, format, modes, rank, Settings(**settings), options, wrap, stacklevel=4)
+
+
+def _check_names(function: str, settings: dict[str, Any], options: tuple[str, ...]) -> None:
+    known = (*Settings.__dataclass_fields__, *options)
+    for name, value in settings.items():
+        if name not in known:
+            raise TypeError(f"{function}: {name} must be a setting; expected one of {known}, got {name}={value!r}.")
 
 
 def _cores(matrix: FactorizedMatrix) -> list[Any]:
@@ -227,8 +229,10 @@ class Decomposition:
     """
 
     _function: ClassVar[Any]
+    _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, rank: Any = None, **settings: Any) -> None:
+        _check_names(type(self).__name__, settings, self._options)
         self.rank = rank
         self.settings = settings
 
@@ -266,6 +270,7 @@ class HierarchicalTucker(Decomposition):
     """
 
     _function = staticmethod(hierarchical_tucker)
+    _options = ("tree",)
 
 
 class TensorTrain(Decomposition):

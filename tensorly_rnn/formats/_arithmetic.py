@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from tensorly_rnn import arithmetic, operations, tree_network
-from tensorly_rnn._backend import as_dtype, at_least_single, backend_name, detached, same_backend
+from tensorly_rnn._backend import as_dtype, at_least_single, backend_name, detached, largest_magnitude, same_backend
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
 
@@ -152,22 +152,26 @@ class Arithmetic:
             raise ValueError(f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
         bounds = None if rank is None else self._bounds(rank)
         backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
+        # With every factor near 1 no square leaves the range of the numbers.
+        sizes = [largest_magnitude(backend, factor) or 1.0 for factor in factors]
+        if not all(map(math.isfinite, sizes)):
+            raise ValueError(f"{function}: f must have finite factors; expected numbers, got NaN or infinity.")
+        share = math.exp(sum(map(math.log, sizes)) / len(sizes))
+        factors = [factor / size for factor, size in zip(factors, sizes)]
         norm = float(arithmetic.norm(backend, tuple(self._parts(factors))))
-        if not math.isfinite(norm):
-            raise ValueError(f"{function}: f must have finite factors and a finite norm; got a norm of {norm}.")
         error = 0.0 if eps is None else float(eps) * norm
         if norm == 0.0:
             bounds = dict.fromkeys(self.network.size, 1)
         if tree_network.is_tree(self.network):
             rounded = tree_network.rounded(backend, self.network, factors, bounds, error)
         elif self.refit is not None:
-            rounded = type(self).refit(self, bounds, error)  # type: ignore[misc]
+            rounded = type(self).refit(self._with(factors), bounds, error)  # type: ignore[misc]
         else:
             raise ValueError(
                 f"{function}: f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "
                 "Factorize f.to_matrix() anew."
             )
-        return self._with([as_dtype(backend, factor, self.dtype) for factor in rounded])
+        return self._with([as_dtype(backend, factor * share, self.dtype) for factor in rounded])
 
     def singular_values(self) -> dict[tuple[int, ...], Any]:
         r"""Return the singular values of the matricization that each bond cuts, without forming it.
@@ -211,8 +215,8 @@ class Arithmetic:
         self._check_term("__add__", "the other operand", other)
         if type(other) is not type(self):
             raise TypeError(
-                f"{type(self).__name__}.__add__: the other operand must be of the same format; expected "
-                f"{type(self).__name__}, got {type(other).__name__}. Factorize one of them in the other's format."
+                f"{type(self).__name__}.__add__: the other operand must be of the same format; expected {_named(self)}, "
+                f"got {_named(other)}. Factorize one of them in the other's format."
             )
         return self._with(arithmetic.direct_sum(self.backend, self.network, self.factors, other.network, other.factors))
 
@@ -290,3 +294,8 @@ class Arithmetic:
         for name, mine in self._space().items():
             if theirs[name] != mine:
                 raise ValueError(f"{function}: {argument} must have the {name} of f; expected {mine}, got {theirs[name]}.")
+
+
+def _named(factorized: Any) -> str:
+    tree = getattr(factorized, "tree", None)
+    return type(factorized).__name__ + (f" on the tree {tree}" if tree else "")

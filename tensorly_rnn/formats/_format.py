@@ -64,8 +64,18 @@ class Format(ABC):
         """Return the rank with all entries equal to `rank`, or to what is useful where that is less."""
 
     @classmethod
-    def variant(cls, options: dict[str, Any]) -> tuple[type[Self], dict[str, Any]]:
-        """Return the class that some of the options choose (the tree of HT), and the other options."""
+    def check_options(cls, function: str, options: dict[str, Any]) -> None:
+        """Raise a TypeError for an option that the format does not have."""
+        for option, value in options.items():
+            if option not in cls.options:
+                raise TypeError(
+                    f"{function}: {option} must be an option of the format {cls.name!r}; "
+                    f"expected {cls.options or 'none'}, got {option}={value!r}."
+                )
+
+    @classmethod
+    def variant(cls, options: dict[str, Any], order: int) -> tuple[type[Self], dict[str, Any]]:
+        """Return the class that some of the options choose for that many modes (the tree of HT), and the other options."""
         return cls, options
 
     @classmethod
@@ -99,13 +109,8 @@ class Format(ABC):
         """
         tensorized_shape = validate_tensorized_shape(f"{cls.__name__}.validate_rank", tensorized_shape)
         function = f"{cls.__name__}.validate_rank"
-        for option in options:
-            if option not in cls.options:
-                raise TypeError(
-                    f"{function}: {option} must be an option of the format {cls.name!r}; "
-                    f"expected {cls.options or 'none'}, got {option}={options[option]!r}."
-                )
-        chosen, options = cls.variant(options)
+        cls.check_options(function, options)
+        chosen, options = cls.variant(options, len(tensorized_shape[0]))
         if chosen is not cls:
             return chosen.validate_rank(tensorized_shape, rank, **options)
         if isinstance(rank, str):

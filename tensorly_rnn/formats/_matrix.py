@@ -262,8 +262,8 @@ class FactorizedMatrix(Factorized, Format):
             If an argument is of the wrong form.
         """
         function = f"{cls.__name__}.random"
-        cls, options = cls.variant(options)
         tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
+        cls, options = cls.variant(options, len(tensorized_shape[0]))
         if isinstance(std, bool) or not isinstance(std, numbers.Real) or not (math.isfinite(std) and std >= 0):
             raise ValueError(f"{function}: std must be a finite number of at least 0; got {std!r}.")
         backend = backend_of(function, "like", np.empty(0) if like is None else like)

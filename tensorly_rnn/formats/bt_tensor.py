@@ -66,7 +66,13 @@ class BTTensor(FactorizedTensor):
             raise TypeError(
                 "BTTensor.from_blocks: blocks must be a sequence of Tucker tensors; expected a list of one or more."
             )
-        listed = [(core, *factors) for core, factors in blocks]
+        try:
+            listed = [(core, *factors) for core, factors in blocks]
+        except (TypeError, ValueError):
+            raise TypeError(
+                "BTTensor.from_blocks: blocks must be Tucker tensors; expected TuckerTensor or (core, factors), got "
+                f"{[type(block).__name__ for block in blocks]}."
+            ) from None
         backend = same_backend("BTTensor.from_blocks", {f"blocks[{n}]": block[0] for n, block in enumerate(listed)})
         expected = [tuple(one.shape) for one in listed[0]]
         for n, block in enumerate(listed):
@@ -115,9 +121,18 @@ class BTTensor(FactorizedTensor):
     @classmethod
     def from_cp(cls, cp: Any) -> Self:
         """Return a CP tensor, or pair (weights, factors), as blocks of core rank 1; weights may be None."""
-        weights, factors = cp
+        try:
+            weights, factors = cp
+            n_blocks = int(factors[0].shape[1])
+            same = all(tuple(one.shape[1:]) == (n_blocks,) for one in factors)
+        except (TypeError, ValueError, IndexError, AttributeError):
+            same = False
+        if not same:
+            raise TypeError(
+                "BTTensor.from_cp: cp must be a CP tensor; expected CPTensor or (weights, factors) with factors of equally "
+                f"many columns, got {type(cp).__name__}."
+            )
         backend = same_backend("BTTensor.from_cp", {f"factors[{k}]": factor for k, factor in enumerate(factors)})
-        n_blocks = int(factors[0].shape[1])
         if weights is None:
             weights = backend.ones(n_blocks, **context(backend, factors[0]))
         blocks = [backend.reshape(backend.transpose(one, (1, 0)), (n_blocks, one.shape[0], 1)) for one in factors]

@@ -83,5 +83,5 @@ def cost(format: str, tensorized_shape: Any, rank: Any = "same", batch: int = 1,
 def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
     cls = get_format(format, function)
     modes = validate_tensorized_shape(function, tensorized_shape)
-    cls, options = cls.variant(options)
+    cls, options = cls.variant(options, len(modes[0]))
     return cls.make_network(modes, cls.validate_rank(modes, rank, **options))

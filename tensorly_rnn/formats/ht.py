@@ -69,7 +69,9 @@ class HTMatrix(FactorizedMatrix):
 
     def __new__(cls, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> Self:
         """Make an object of the class on the tree."""
-        return super().__new__(cls if tree is None else cls.on_tree(tree))
+        # A tree of another number of leaves is found out with the factors.
+        order = (len(factors) + 1) // 2 if isinstance(factors, Sequence) else None
+        return super().__new__(cls if tree is None else cls.on_tree(tree, order))
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> None:
         super().__init__(factors, shape)
@@ -78,16 +80,31 @@ class HTMatrix(FactorizedMatrix):
         return HTMatrix, (self.factors, self._shape, self.tree)
 
     @classmethod
-    def on_tree(cls, tree: Tree) -> type[Self]:
-        """Return the class of hierarchical Tucker matrices on a tree; HTMatrix itself where that is balanced."""
-        return _on_tree(validate_tree(cls.__name__, tree))  # type: ignore[return-value]
+    def on_tree(cls, tree: Tree, order: int | None = None) -> type[Self]:
+        """Return the class of hierarchical Tucker matrices on a tree; HTMatrix itself where that is balanced.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no binary tree, or its leaves are not `order` modes.
+        """
+        plain_tree = validate_tree(cls.__name__, tree)
+        leaves = (len(tree_nodes(plain_tree)) + 1) // 2
+        if order is not None and leaves != order:
+            raise ValueError(
+                f"{cls.__name__}: tree must have one leaf a mode; expected {order} leaves, got {plain_tree} with {leaves}."
+            )
+        return _on_tree(plain_tree)  # type: ignore[return-value]
 
     @classmethod
-    def variant(cls, options: dict[str, Any]) -> tuple[type[Self], dict[str, Any]]:
+    def variant(cls, options: dict[str, Any], order: int) -> tuple[type[Self], dict[str, Any]]:
         """Take the tree out of the options."""
         others = {name: value for name, value in options.items() if name != "tree"}
         tree = options.get("tree")
-        return (cls if tree is None else cls.on_tree(tree)), others
+        return (cls if tree is None else cls.on_tree(tree, order)), others
+
+    def _description(self) -> str:
+        return super()._description() + (f", tree={self.tree}" if self.tree else "")
 
     @classmethod
     def nodes(cls, order: int) -> tuple[Node, ...]:

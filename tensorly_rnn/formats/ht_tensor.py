@@ -49,7 +49,9 @@ class HTTensor(FactorizedTensor):
     def __init__(self, factors: Sequence[Any], tree: Tree | None = None) -> None:
         if tree is None:
             tree = getattr(factors, "tree", None)
-        self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree)
+        listed = getattr(factors, "factors", factors)
+        order = (len(listed) + 1) // 2 if isinstance(listed, Sequence) else None
+        self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree, order)
         super().__init__(factors)
         if self.factors[0].shape[0] != 1:
             raise ValueError(
@@ -64,6 +66,9 @@ class HTTensor(FactorizedTensor):
 
     def _with(self, factors: Sequence[Any]) -> Self:
         return type(self)(factors, self.tree)
+
+    def _description(self) -> str:
+        return f"shape={self.shape}" + (f", tree={self.tree}" if self.tree else "")
 
     @classmethod
     def _of_format(cls, format: type[FactorizedMatrix], factors: Sequence[Any]) -> Self:
@@ -117,7 +122,12 @@ class HTTensor(FactorizedTensor):
         TypeError, ValueError
             If the cores are not those of a tensor train.
         """
-        cores = list(getattr(tt_tensor, "factors", tt_tensor))
+        listed = getattr(tt_tensor, "factors", tt_tensor)
+        if not isinstance(listed, (list, tuple)) or not listed:
+            raise TypeError(
+                f"HTTensor.from_tt: tt_tensor must be a tensor train; expected TTTensor or a list of cores, got {tt_tensor!r}."
+            )
+        cores = list(listed)
         backend = same_backend("HTTensor.from_tt", {f"factors[{k}]": core for k, core in enumerate(cores)})
         for k, core in enumerate(cores):
             before = cores[k - 1].shape[-1] if k else 1
@@ -211,7 +221,7 @@ def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | Non
     192
     """
     modes = positive_ints("ht_n_param", "tensor_shape", tensor_shape)
-    kind, _ = HTMatrix.variant({"tree": tree})
+    kind, _ = HTMatrix.variant({"tree": tree}, len(modes))
     return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
 
 
