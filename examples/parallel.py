@@ -30,6 +30,8 @@ def run_jobs(
     list
     """
     workers = min(len(jobs), os.cpu_count() or 1) if device.type == "cpu" else 1
+    # NumPy's products of the workers, which read this when they start, share the cores badly too.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
     with (
         context.Manager() as manager,
