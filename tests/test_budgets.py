@@ -183,3 +183,11 @@ def test_a_large_tensor_is_met_in_parts(monkeypatch):
     parts = tlr.factorize(dense, "tt", ((4, 4, 4), (4, 4, 4)), eps=0.2, callback=lambda _, error: heard.append(error))
     assert parts.rank == whole.rank
     assert heard == [pytest.approx(parts.relative_error(dense))]
+
+
+@pytest.mark.parametrize(("seed", "eps"), [(66, 0.3011017495149593), (3, 0.4), (12, 0.25)])
+def test_what_is_rounded_away_is_measured_and_not_only_reckoned(seed, eps):
+    # On this stack the squares of the two errors add up to more than their sum.
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=(90, 30)) @ np.diag(0.5 ** np.arange(30)) @ rng.normal(size=(30, 30))
+    assert tlr.factorize(dense, "ht", SHAPE, eps=eps, root_rank=3).relative_error(dense) <= eps
