@@ -118,6 +118,8 @@ def test_an_error_of_nothing_needs_no_rank(case):
     f = tlr.factorize(0 * W, case.name, MODES, eps=0.1)
     assert f.n_param == tlr.n_param(case.name, MODES, 1 if case.name != "bt" else (1, 1))
     assert (f.to_matrix() == 0).all()
+    with pytest.raises(ValueError, match="eps must be a relative error; expected a number between 0 and 1, got 2.0"):
+        tlr.factorize(0 * W, case.name, MODES, eps=2.0)
 
 
 @every_format

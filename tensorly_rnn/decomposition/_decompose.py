@@ -70,8 +70,8 @@ def decompose(
         cls, options = get_format(format, function).variant(options, len(modes[0]))
         cls.check_options(function, options)
     budget = _budget(function, math.prod(shape), rank, settings)
-    eps = _check_eps(function, settings.eps, format) if largest else 0.0
-    if settings.eps is not None and not largest:
+    eps = _check_eps(function, settings.eps, format)
+    if eps and not largest:
         # Nothing needs no rank.
         rank = cls.uniform_rank(modes, 1, **options)
     asked = _rank(function, cls, modes, math.prod(shape), rank, budget, settings, options)
@@ -107,13 +107,14 @@ def decompose(
         init=start,
         progress=Progress(report if settings.callback else None, bool(settings.verbose)),
         rank_is_free=rank is None and budget is None,
+        # Of nothing this is 0: only the rank counts.
         error=eps * frobenius_norm(backend, tensor) if eps else 0.0,
         **problem_settings,
     )
     if budget is None:
         algorithm = ALGORITHMS.get(format, alternating_least_squares)
         found = algorithm(problem)
-        if eps and DIRECT.get(format) is algorithm:
+        if problem.error and DIRECT.get(format) is algorithm:
             found = spend_error(problem, found)
     else:
         found = within_budget(problem, budget[0], options)
