@@ -109,11 +109,13 @@ def spend_error(problem: Problem, factors: Sequence[Any]) -> list[Any]:
     error of the result is measured, and less is left to it where that is too much.
     """
     whole = frobenius_norm(problem.backend, problem.tensor)
+    if problem.error <= RESOLVED * whole:
+        return list(factors)
     missed = relative_error(problem, factors) * whole
     left = problem.error**2 - missed**2
     rounding = 1000 * float(problem.backend.eps(problem.tensor.dtype))
-    for _ in range(ATTEMPTS if whole else 0):
-        if left <= 0.0 or problem.error <= RESOLVED * whole:
+    for _ in range(ATTEMPTS):
+        if left <= 0.0:
             break
         found = _rounded_by(problem, factors, left)
         over = (relative_error(problem, found) * whole) ** 2 - (1 - rounding) * problem.error**2

@@ -52,7 +52,7 @@ def refit(factorized: Any, bounds: Mapping[str, int] | None, error: float) -> li
     lowered = {index: min(n, (bounds or {}).get(index, n)) for index, n in network.sizes if index not in network.outputs}
     rank = kind.rank_from_sizes({**network.size, **lowered}, order)
     bases, reduced = in_own_bases(backend, network, factors)
-    small = kind.make_tensor_network(tuple(int(n) for n in _open_sizes(network, reduced)), own_rank)
+    small = _network(kind, reduced)
     if math.prod(small.out_modes) <= MOST_ENTRIES:
         problem = Problem(
             backend=backend,
@@ -73,7 +73,7 @@ def refit(factorized: Any, bounds: Mapping[str, int] | None, error: float) -> li
     grown = expanded_by(backend, kind.tensor_indices(order), found, bases)
     if sum(math.prod(one.shape) for one in grown) > network.n_param:
         grown = factors
-    return [backend.copy(one) for one in _of_form(factorized, kind, modes, grown)]
+    return [backend.copy(one) for one in _of_form(factorized, kind, order, grown)]
 
 
 def in_own_bases(backend: Any, network: Network, factors: Sequence[Any]) -> tuple[dict[int, Any], list[Any]]:
@@ -94,11 +94,6 @@ def in_own_bases(backend: Any, network: Network, factors: Sequence[Any]) -> tupl
         reduced[number] = backend.transpose(folded, tuple(order.index(k) for k in range(len(own))))
         bases[int(own[axis][1:]) - 1] = basis
     return bases, reduced
-
-
-def _open_sizes(network: Network, factors: Sequence[Any]) -> list[int]:
-    size = {index: n for own, one in zip(network.factors, factors) for index, n in zip(own, one.shape)}
-    return [size[index] for index in network.outputs]
 
 
 def _fitted(backend: Any, network: Network, factors: list[Any], sizes: dict[str, int], error: float) -> list[Any]:
@@ -132,13 +127,16 @@ def _tensor_form(factorized: Any) -> tuple[type[FactorizedMatrix], tuple[int, ..
     return factorized.format, factorized.shape
 
 
-def _of_form(factorized: Any, kind: type[FactorizedMatrix], modes: tuple[int, ...], factors: list[Any]) -> list[Any]:
+def _network(kind: type[FactorizedMatrix], factors: Sequence[Any]) -> Network:
+    """Network of factors in the tensor form."""
+    return kind.tensor_network_of_shapes(tuple(tuple(int(n) for n in one.shape) for one in factors), kind.__name__)
+
+
+def _of_form(factorized: Any, kind: type[FactorizedMatrix], order: int, factors: list[Any]) -> list[Any]:
     """Bring factors of the tensor form to the form of a matrix or tensor."""
-    indices = kind.tensor_indices(len(modes))
-    size = {index: int(n) for own, one in zip(indices, factors) for index, n in zip(own, one.shape)}
-    rank = kind.rank_from_sizes(size, len(modes))
     if not isinstance(factorized, FactorizedMatrix):
         return factors
+    rank = kind.rank_from_sizes(_network(kind, factors).size, order)
     shapes = kind.make_network(factorized.tensorized_shape, rank).factor_shapes
     return [factorized.backend.reshape(one, shape) for one, shape in zip(factors, shapes)]
 
