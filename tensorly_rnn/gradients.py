@@ -1,11 +1,13 @@
 """Gradients of any network by one sweep back over its contraction plan."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorly_rnn.contraction import Plan, run_steps
 from tensorly_rnn.network import Network
+
+PullBack = Callable[[Any], tuple[list[Any], Any]]
 
 
 def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy: Any) -> tuple[list[Any], Any]:
@@ -30,7 +32,7 @@ def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy
 
     Notes
     -----
-    Twice the arithmetic of the forward pass, whose results are computed once more here.
+    Twice the arithmetic of the forward pass, whose results are computed once more here; `vjp` keeps them.
 
     References
     ----------
@@ -39,10 +41,39 @@ def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy
     .. [2] Yin et al., Towards extremely compact RNNs for video recognition with fully decomposed hierarchical Tucker
        structure, CVPR 2021, eq. 9 to 11.
     """
-    plan = network.apply_plan(math.prod(x.shape[:-1]))
+    return vjp(backend, network, factors, x)[1](dy)
+
+
+def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple[Any, PullBack]:
+    r"""Return ``y = x W^T`` and the function that takes ``dL/dy`` to the gradients of the factors and of x.
+
+    Parameters
+    ----------
+    backend : TensorLy backend of the arrays
+    network : Network
+    factors : sequence of arrays, shapes ``network.factor_shapes``
+    x : array, shape (..., network.shape[1])
+
+    Returns
+    -------
+    (array, callable)
+        y, shape (..., network.shape[0]), and ``pull_back(dy) -> (gradients of the factors, gradient of x)``, which keeps
+        the partial results of y and may be called more than once.
+
+    Notes
+    -----
+    The pull-back takes twice the arithmetic of the forward pass, with nothing computed again.
+    """
+    leading = tuple(x.shape[:-1])
+    plan = network.apply_plan(math.prod(leading))
     results = run_steps(plan, backend, [x, *factors])
-    dx, *of = pull_back(backend, plan, results, dy)
-    return of, dx
+    y = backend.reshape(plan.last_view.apply(backend, results[-1]), (*leading, network.shape[0]))
+
+    def pull_back_through(dy: Any) -> tuple[list[Any], Any]:
+        dx, *of = pull_back(backend, plan, results, dy)
+        return of, dx
+
+    return y, pull_back_through
 
 
 def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:
