@@ -45,7 +45,7 @@ class Backend:
     name: str
     array: Callable[[np.ndarray], Any]
     to_numpy: Callable[[Any], np.ndarray]
-    kind: type
+    kind: type[Any]
     slow: bool = False
 
     def __str__(self) -> str:

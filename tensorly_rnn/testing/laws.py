@@ -94,7 +94,7 @@ def assert_format_laws(
     reference: Reference | None = None,
     count: Count | None = None,
     ranks: Ranks | None = None,
-    recovery: float | None = 1e-10,
+    recovery: float | None = 1e-6,
     max_examples: int = 25,
 ) -> None:
     r"""Assert that a matrix format keeps all `LAWS` on some backends.

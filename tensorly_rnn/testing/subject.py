@@ -44,7 +44,7 @@ class Subject:
     reference: Reference | None = None
     count: Count | None = None
     ranks: Ranks | None = None
-    recovery: float | None = 1e-10
+    recovery: float | None = 1e-6
 
     @property
     def options(self) -> tuple[dict[str, Any], ...]:
@@ -74,13 +74,12 @@ class Subject:
 
     def dense(self, f: FactorizedMatrix) -> np.ndarray:
         """Return the true entries of a matrix by the reference."""
-        return self.dense_of(f, self.numpy_factors(f))
+        factors = self.numpy_factors(f)
+        return _cropped(f, self.reference(factors)) if self.reference else self.dense_with(f, factors)
 
-    def dense_of(self, f: FactorizedMatrix, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return what `dense` would for a matrix like f with these factors."""
-        full = self.reference(factors) if self.reference else matrix_by_definition(self.cls, factors)
-        stacked = np.asarray(full).reshape(f.stack, -1, full.shape[-1])
-        return stacked[:, : f.shape[0] // f.stack, : f.shape[1]].reshape(f.shape)
+    def dense_with(self, f: FactorizedMatrix, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the true entries that the index names of f give other NumPy factors."""
+        return _cropped(f, matrix_by_definition(type(f), factors))
 
     def equal(self, found: Any, expected: Any, what: str) -> None:
         """Assert that an array of the backend holds the expected numbers."""
@@ -114,6 +113,11 @@ class TensorSubject:
     def equal(self, found: Any, expected: Any, what: str) -> None:
         """Assert that an array of the backend holds the expected numbers."""
         _equal(self.backend, found, expected, what)
+
+
+def _cropped(f: FactorizedMatrix, full: np.ndarray) -> np.ndarray:
+    stacked = np.asarray(full).reshape(f.stack, -1, full.shape[-1])
+    return stacked[:, : f.shape[0] // f.stack, : f.shape[1]].reshape(f.shape)
 
 
 def _equal(backend: Backend, found: Any, expected: Any, what: str) -> None:
