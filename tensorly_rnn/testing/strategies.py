@@ -124,8 +124,10 @@ def pool(cls: type[FactorizedMatrix]) -> dict[TensorizedShape, Any]:
     found = {}
     for shape in POOL_SHAPES:
         free, single = rank_indices(cls, len(shape[0]))
+        # A stack in the smaller ones.
+        stack = {cls.stack_index: 2 if len(shape[0]) < 3 else 1} if cls.stack_index else {}
         sizes = {index: 1 + (k + 1) % 3 for k, index in enumerate(free)}
-        found[shape] = _canonical(cls, shape, {**sizes, **dict.fromkeys(single, 1)})
+        found[shape] = _canonical(cls, shape, {**sizes, **stack, **dict.fromkeys(single, 1)})
     return found
 
 
