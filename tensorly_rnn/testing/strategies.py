@@ -169,7 +169,9 @@ def factorized_matrices(
     """
     on = get_backend(backend) if isinstance(backend, str) else backend
     fixed = pool(cls) if on.slow and tensorized_shape is None else {}
-    shape = draw(tensorized_shape or (st.sampled_from(list(fixed)) if fixed else tensorized_shapes()))
+    if tensorized_shape is None:
+        tensorized_shape = st.sampled_from(list(fixed)) if fixed else tensorized_shapes()
+    shape = draw(tensorized_shape)
     rank = fixed[shape] if fixed and ranks is None else _draw_rank(draw, cls, shape, ranks)
     f = _draw_matrix(draw, cls, on, shape, cls.rank_sizes(rank))
     if not padded or on.slow:
@@ -245,7 +247,7 @@ def factorized_tensors(
         pairs = draw(st.sampled_from(list(fixed)))
         modes, rank = tuple(m * n for m, n in zip(*pairs)), fixed[pairs]
     else:
-        modes = draw(shape or tensor_shapes())
+        modes = draw(tensor_shapes() if shape is None else shape)
         rank = draw(canonical_ranks(format, (modes, (1,) * len(modes))))
     # A tensor is no stack.
     stacked = {format.stack_index: 1} if format.stack_index else {}
