@@ -41,7 +41,7 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
             f"{tuple(dict.fromkeys(_BACKEND_NAMES.values()))}, got {type(array).__name__}. "
             "Convert it first, for example with numpy.asarray."
         )
-    return load(name)
+    return _load(name)
 
 
 def same_backend(function: str, arrays: dict[str, Any]) -> Any:
@@ -128,8 +128,7 @@ def is_real_float(array: Any) -> bool:
 
 
 @cache
-def load(name: str) -> Any:
-    """Return a TensorLy backend by TensorLy's name for it; JAX must have been imported."""
+def _load(name: str) -> Any:
     if name != "jax":
         return BackendManager.load_backend(name)
     # TensorLy switches JAX to 64 bit for the whole process when this backend loads; the choice is the user's.

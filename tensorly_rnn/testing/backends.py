@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from tensorly.backend import BackendManager
 
-from tensorly_rnn._backend import load
 from tensorly_rnn._checks import one_of
 
 # The backends by name, and the module that must be there: TensorLy's names, and NumPy once more with read-only arrays.
@@ -56,44 +56,46 @@ class Backend:
 def get_backend(name: str) -> Backend:
     """Return a backend by name; its framework is imported now.
 
-    Parameters
-    ----------
-    name : {'numpy', 'numpy_read_only', 'pytorch', 'jax', 'tensorflow', 'paddle', 'cupy'}
+        Parameters
+        ----------
+        name : {'numpy', 'numpy_read_only', 'pytorch', 'jax', 'tensorflow', 'paddle', 'cupy'}
 
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no such backend, or JAX computes in single precision.
-    ImportError
-        If its framework is not installed.
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such backend, or JAX computes in single precision.
+        ImportError
+            If its framework is not installed.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
-    False
+        Examples
+        --------
+        >>> import numpy as np
+    from tensorly.backend import BackendManager
+        >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
+        False
     """
     one_of("get_backend", "name", name, tuple(_MODULES))
     try:
-        importlib.import_module(_MODULES[name])
-        backend = load("numpy" if name == "numpy_read_only" else name)
+        framework = importlib.import_module(_MODULES[name])
+        # Loading TensorLy's JAX backend would turn double precision on for the whole process.
+        if name == "jax" and not framework.config.jax_enable_x64:
+            raise ValueError(
+                "get_backend: name must be a backend that computes in double precision; expected float64, got JAX in float32. "
+                "Call jax.config.update('jax_enable_x64', True) first."
+            )
+        backend = BackendManager.load_backend("numpy" if name == "numpy_read_only" else name)
     except ImportError as error:
         raise ImportError(f"get_backend: name must be an installed backend; got {name!r} and {error}. Install it.") from error
 
     def array(values: np.ndarray) -> Any:
         return backend.tensor(np.array(values))
 
-    example = array(np.zeros(1))
-    if "float64" not in str(example.dtype):
-        raise ValueError(
-            f"get_backend: name must be a backend that computes in double precision; expected float64, got {example.dtype} "
-            f"from {name!r}. For JAX: jax.config.update('jax_enable_x64', True)."
-        )
     return Backend(
         name=name,
         array=_read_only if name == "numpy_read_only" else array,
-        to_numpy=backend.to_numpy,
-        kind=type(example),
+        # TensorFlow's arrays without axes come back as scalars.
+        to_numpy=lambda array: np.asarray(backend.to_numpy(array)),
+        kind=type(array(np.zeros(1))),
         slow=name == "jax",
     )
 
