@@ -137,8 +137,9 @@ def plan(
     Notes
     -----
     The chosen order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
-    up to `EXHAUSTIVE_UP_TO` operands; beyond, a greedy order is improved by exhaustive searches of its parts. The number of rows of an applied matrix, index ``"b"``, enters the
-    search rounded up to a power of two, so that new batch sizes reuse the order found.
+    up to `EXHAUSTIVE_UP_TO` operands; beyond, a greedy order is improved by exhaustive searches of its parts. The number of
+    rows of an applied matrix, index ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse
+    the order found.
 
     Examples
     --------
@@ -153,9 +154,7 @@ def plan(
 
 
 @lru_cache(maxsize=4096)
-def _plan(
-    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None
-) -> Plan:
+def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     size = dict(sizes)
     # Axes of size 1 carry nothing; they come back in the last reshape.
     live: list[Indices] = [tuple(index for index in indices if size[index] != 1) for indices in operands]

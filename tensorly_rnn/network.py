@@ -146,9 +146,7 @@ def _one_after_another(numbers: tuple[int, ...]) -> Pairs:
 
 @dataclass(frozen=True)
 class Pass:
-    """What the products of one pass take: `flops` multiplications and additions, `moved` elements read and written, `peak`
-    elements of the largest array written.
-    """
+    """What products take: `flops` operations, `moved` elements read and written, `peak` elements of the largest written."""
 
     flops: int
     moved: int

@@ -89,8 +89,8 @@ def cost(
 
     Notes
     -----
-    The backward pass writes the gradient of each operand of each product, ``2 s p q t`` operations each: twice the forward pass
-    whatever the format and the order. Block term, with J_k = out_modes[k], I_k = in_modes[k], ranks R, N blocks:
+    The backward pass writes the gradient of each operand of each product, ``2 s p q t`` operations each: twice the forward
+    pass whatever the format and the order. Block term, with J_k = out_modes[k], I_k = in_modes[k], ranks R, N blocks:
 
     ``factors_first``: ``sum_k 2 N (I_1 J_1 .. I_k J_k) R^(d-k+1) + 2 batch I J``
 
