@@ -29,7 +29,7 @@ def first(values, k):
 
 def products_of(name, contraction_order):
     """(multiplications, elements written) of every product, from the sums as the papers write them: modes as above."""
-    b, d, i, j = BATCH, 3, IN, OUT
+    b, i, j = BATCH, IN, OUT
     ij = tuple(m * n for m, n in zip(i, j))
     w_times_x = (b * math.prod(ij), b * math.prod(j))
     if name == "bt":
