@@ -384,7 +384,7 @@ def draw_lines(axes: Axes, x: list[float], lines: list[tuple[list[int], str, str
         width = 1.6 + 3.2 * (1 - (number + 1) / len(lines))
         axes.loglog(x, y, linestyle=style, color=color, linewidth=width, solid_capstyle="butt", dash_capstyle="butt")
         fit = fitted([math.log(value) for value in x], [math.log(value) for value in y])
-        ends.append((y[-1], "no power" if fit.error > NO_POWER else f"{abs(fit.slope):.2f}", color, style))
+        ends.append((y[-1], str(fit).split(" ±")[0], color, style))
     axes.set_ylim(top=top)
     if max(x) < 10_000:
         axes.set_xticks(x, [str(value) for value in x])
