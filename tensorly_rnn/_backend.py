@@ -142,7 +142,7 @@ def _backend_name(kind: type) -> str | None:
 
 @planned
 def _most_axes(backend: type) -> int:
-    return _MOST_AXES.get(backend.backend_name, 64)  # type: ignore[attr-defined]
+    return _MOST_AXES.get(getattr(backend, "backend_name", ""), 64)
 
 
 # Looked up by what traces the arithmetic, and filled outside of it.

@@ -1,8 +1,7 @@
 """Contraction plans: in which order, and with which reshapes and products, several arrays become one.
 
 A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order comes
-from tensorly_rnn._planned import planned
-from a planner outside (cotengra); every step is one (batched) matrix product, so a plan runs on any backend, and
+from a planner outside (cotengra) or is given; every step is one (batched) matrix product, so a plan runs on any backend, and
 its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
 """
 
@@ -18,9 +17,10 @@ from tensorly_rnn._backend import most_axes
 from tensorly_rnn._planned import planned
 
 Indices = tuple[str, ...]
+Pairs = tuple[tuple[int, int], ...]
 
-# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, for then
-# any subset is connected.
+# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
+# operands have many neighbours (x and a core, say), for then almost any subset is connected.
 EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 
 
@@ -87,7 +87,9 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
+def plan(
+    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None = None
+) -> Plan:
     r"""Choose how to compute ``result[output] = sum over all other indices of prod_p operand_p[operands[p]]``.
 
     An index may stand in any number of operands (a stack of blocks shares one index among all its factors).
@@ -100,6 +102,9 @@ def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str,
         Index names of the result's axes.
     sizes : tuple of (str, int)
         The size of every index.
+    pairs : tuple of (int, int), optional
+        Which two operands to multiply, one pair a step; the result of step k is operand ``len(operands) + k``. Default: the
+        planner's choice.
 
     Returns
     -------
@@ -109,25 +114,30 @@ def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str,
     Raises
     ------
     ValueError
-        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand.
+        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand; if the pairs
+        do not take every operand and every result but the last once.
 
     Notes
     -----
-    The order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
-    up to `EXHAUSTIVE_UP_TO` operands and greedily beyond. The number of rows of an applied matrix, index ``"b"``, enters the
-    search rounded up to a power of two, so that new batch sizes reuse the order found.
+    The chosen order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
+    up to `EXHAUSTIVE_UP_TO` operands; beyond, a greedy order is improved by exhaustive searches of its parts. The number of
+    rows of an applied matrix, index ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse
+    the order found.
 
     Examples
     --------
     >>> two = plan((("b", "i"), ("j", "i")), ("b", "j"), (("b", 5), ("i", 3), ("j", 2)))
     >>> [step.shape for step in two.steps], two.flops
     ([(5, 2)], 60)
+    >>> three = (("i", "k"), ("k", "l"), ("l",)), ("i",), (("i", 2), ("k", 3), ("l", 5))
+    >>> plan(*three).flops, plan(*three, pairs=((0, 1), (3, 2))).flops
+    (42, 80)
     """
-    return _plan(operands, output, tuple(sorted(sizes)))
+    return _plan(operands, output, tuple(sorted(sizes)), pairs)
 
 
 @planned
-def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
+def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     size = dict(sizes)
     # Axes of size 1 carry nothing; they come back in the last reshape.
     live: list[Indices] = [tuple(index for index in indices if size[index] != 1) for indices in operands]
@@ -136,7 +146,9 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
     rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in sizes)
     steps: list[Step] = []
     remaining = set(range(len(operands)))
-    for pair in _order(tuple(live), wanted, rounded):
+    if pairs is not None:
+        _check_pairs(pairs, len(operands))
+    for pair in _order(tuple(live), wanted, rounded) if pairs is None else pairs:
         left, right = sorted(pair, key=lambda p: (math.prod(size[i] for i in live[p]), -p), reverse=True)
         remaining -= {left, right}
         kept = set(wanted).union(*(live[p] for p in remaining))
@@ -234,19 +246,33 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
             )
 
 
+def _check_pairs(pairs: Pairs, n_operands: int) -> None:
+    # Results come into being one by one: pair k may name nothing from n_operands + k on.
+    taken = sorted(number for pair in pairs for number in pair)
+    early = all(number < n_operands + k for k, pair in enumerate(pairs) for number in pair)
+    if taken != list(range(2 * n_operands - 2)) or not early:
+        raise ValueError(
+            f"plan: pairs must take every operand and every result but the last once; expected {n_operands - 1} pairs of the "
+            f"numbers 0 to {2 * n_operands - 3}, got {pairs}."
+        )
+
+
 @planned
-def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[int, int], ...]:
+def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Pairs:
     """Pairs of operand numbers to multiply, numbering results after the operands."""
     if len(operands) == 1:
         return ()
     if len(operands) == 2:
         return ((0, 1),)
     linked = max(Counter(index for indices in operands for index in indices).values(), default=0) > 2
-    if len(operands) <= (EXHAUSTIVE_UP_TO_WHERE_LINKED if linked else EXHAUSTIVE_UP_TO):
-        planner = cotengra.OptimalOptimizer(minimize="combo", simplify=False)
+    hubs = sum(sum(not set(one).isdisjoint(other) for other in operands) > 4 for one in operands)
+    if len(operands) <= (EXHAUSTIVE_UP_TO_WHERE_LINKED if linked or hubs > 1 else EXHAUSTIVE_UP_TO):
+        order = cotengra.OptimalOptimizer(minimize="combo", simplify=False).ssa_path(list(operands), output, dict(sizes))
     else:
-        planner = cotengra.GreedyOptimizer(simplify=False)
-    order = planner.ssa_path(list(operands), output, dict(sizes))
+        # Greedy alone falls behind by orders of magnitude as the modes become many.
+        greedy = cotengra.GreedyOptimizer(simplify=False).ssa_path(list(operands), output, dict(sizes))
+        tree = cotengra.ContractionTree.from_path(operands, output, dict(sizes), ssa_path=greedy)
+        order = tree.subtree_reconfigure(subtree_size=6, minimize="combo", seed=0).get_ssa_path()
     return tuple((pair[0], pair[1]) for pair in order)
 
 

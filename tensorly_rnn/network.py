@@ -4,10 +4,12 @@ import math
 import operator
 from dataclasses import dataclass, field
 
+from tensorly_rnn._checks import one_of
 from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import Indices, Plan, plan
+from tensorly_rnn.contraction import Indices, Pairs, Plan, plan
 
 BATCH = "b"
+CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
 
 NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
 
@@ -87,38 +89,37 @@ class Network:
         """The same network with some indices of another size."""
         return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
 
-    def apply_plan(self, batch: int) -> Plan:
-        """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors."""
-        return apply_plan(self, batch)
-
-    def tensor_plan(self) -> Plan:
-        """Plan of ``W[outputs, inputs]`` from the factors."""
-        return tensor_plan(self)
-
-    def cost(self, batch: int) -> "Cost":
+    def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
         """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
 
         Notes
         -----
-        The backward pass runs every product of the forward plan twice, once for each operand.
+        The backward pass runs two products of the same arithmetic for each of the forward plan, one for the gradient of each
+        operand: what it writes has the sizes of what the forward pass read.
         """
-        applied = self.apply_plan(batch)
-        operands = sum(math.prod(step.left_view.merged) + math.prod(step.right_view.merged) for step in applied.steps)
-        results = sum(math.prod(step.shape) for step in applied.steps)
-        largest_operand = max(applied.operand_sizes)
+        applied = apply_plan(self, batch, contraction_order)
+        read = [math.prod(view.merged) for step in applied.steps for view in (step.left_view, step.right_view)]
         return Cost(
             batch=batch,
-            forward=Pass(applied.flops, operands + results, applied.peak),
-            backward=Pass(2 * applied.flops, 2 * (operands + results), max(applied.peak, largest_operand)),
+            forward=Pass(applied.flops, applied.moved, applied.peak),
+            backward=Pass(2 * applied.flops, 2 * applied.moved, max(read)),
         )
 
 
-def apply_plan(network: Network, batch: int) -> Plan:
+def apply_plan(network: Network, batch: int, contraction_order: str = "planned") -> Plan:
     """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors.
 
-    A plan is for one number of rows: where sizes are symbols, `batch` becomes a number.
+    Parameters
+    ----------
+    network : Network
+    batch : int
+        Number of rows of x. A plan is for one: where sizes are symbols to what traces the arithmetic, it becomes a number.
+    contraction_order : 'planned', 'factors_first' or 'input_first'
+        The planner's choice; the factors as they are listed, then x; or x with one factor after the other: those
+        that carry an input index in the order of the inputs, each of the others as soon as it has been joined by all
+        factors listed after it that share an index with it.
     """
-    return _apply_plan(network.data, operator.index(batch))
+    return _apply_plan(network.data, operator.index(batch), contraction_order)
 
 
 def tensor_plan(network: Network) -> Plan:
@@ -127,9 +128,15 @@ def tensor_plan(network: Network) -> Plan:
 
 
 @planned
-def _apply_plan(data: NetworkData, batch: int) -> Plan:
+def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
     factors, outputs, inputs, sizes = data
-    return plan(((BATCH, *inputs), *factors), (BATCH, *outputs), ((BATCH, batch), *sizes))
+    one_of("apply_plan", "contraction_order", contraction_order, CONTRACTION_ORDERS)
+    pairs = None
+    if contraction_order == "factors_first":
+        pairs = _one_after_another((*range(1, len(factors) + 1), 0))
+    elif contraction_order == "input_first":
+        pairs = _one_after_another((0, *(number + 1 for number in _from_the_inputs(factors, inputs))))
+    return plan(((BATCH, *inputs), *factors), (BATCH, *outputs), ((BATCH, batch), *sizes), pairs)
 
 
 @planned
@@ -138,9 +145,29 @@ def _tensor_plan(data: NetworkData) -> Plan:
     return plan(factors, (*outputs, *inputs), sizes)
 
 
+def _from_the_inputs(factors: tuple[Indices, ...], inputs: Indices) -> list[int]:
+    """Numbers of the factors in the order ``'input_first'`` of `apply_plan`."""
+    carriers = [p for index in inputs for p, indices in enumerate(factors) if index in indices]
+    others = [p for p in reversed(range(len(factors))) if p not in carriers]
+    taken: list[int] = []
+    for carrier in dict.fromkeys(carriers):
+        taken.append(carrier)
+        for p in others:
+            after = (q for q in range(p + 1, len(factors)) if set(factors[p]) & set(factors[q]))
+            if p not in taken and all(q in taken for q in after):
+                taken.append(p)
+    return taken
+
+
+def _one_after_another(numbers: tuple[int, ...]) -> Pairs:
+    """Pairs that multiply operands in turn onto the first of them."""
+    first, second, *others = numbers
+    return ((first, second), *((len(numbers) + k, number) for k, number in enumerate(others)))
+
+
 @dataclass(frozen=True)
 class Pass:
-    """What one pass takes: `flops` multiplications and additions, `moved` and `peak` array elements."""
+    """What products take: `flops` operations, `moved` elements read and written, `peak` elements of the largest written."""
 
     flops: int
     moved: int
@@ -149,7 +176,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Cost:
-    """What applying a network to `batch` rows takes, forward and backward, as planned; prints as a table."""
+    """What applying a network to `batch` rows takes, forward and backward, in one order; prints as a table."""
 
     batch: int
     forward: Pass
