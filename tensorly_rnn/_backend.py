@@ -58,6 +58,27 @@ def same_backend(function: str, arrays: dict[str, Any]) -> Any:
     return backend
 
 
+def same_device(function: str, arrays: dict[str, Any]) -> None:
+    """Raise a ValueError if the named arrays lie on different devices, as far as they say where they lie."""
+    places = [(argument, place) for argument, array in arrays.items() if (place := device_of(array)) is not None]
+    for argument, place in places[1:]:
+        if place != places[0][1]:
+            raise ValueError(
+                f"{function}: {argument} must be on the device of {places[0][0]}; expected {places[0][1]}, got {place}. "
+                "Move one of them."
+            )
+
+
+def device_of(array: Any) -> Any:
+    """Return where an array lies, in its framework's words; None where it does not say, or goes where others are."""
+    if backend_name(array) == "jax":
+        # Tracers have no device, and arrays that nobody has put anywhere follow the others.
+        placed = getattr(array, "device", None) is not None and getattr(array, "committed", False)
+        return ", ".join(sorted(map(str, array.devices()))) if placed else None
+    # TensorFlow's is empty while it traces; older releases of Paddle have a place only.
+    return getattr(array, "device", None) or str(getattr(array, "place", "")) or None
+
+
 def backend_name(array: Any) -> str | None:
     """Return TensorLy's name of the array's backend, or None; array scalars and lists have none."""
     if isinstance(array, np.generic):
