@@ -60,12 +60,14 @@ def same_backend(function: str, arrays: dict[str, Any]) -> Any:
 
 def same_device(function: str, arrays: dict[str, Any]) -> None:
     """Raise a ValueError if the named arrays lie on different devices, as far as they say where they lie."""
-    places = [(argument, place) for argument, array in arrays.items() if (place := device_of(array)) is not None]
-    for argument, place in places[1:]:
-        if place != places[0][1]:
+    first = expected = None
+    for argument, array in arrays.items():
+        place = device_of(array)
+        if expected is None:
+            first, expected = argument, place
+        elif place is not None and place != expected:
             raise ValueError(
-                f"{function}: {argument} must be on the device of {places[0][0]}; expected {places[0][1]}, got {place}. "
-                "Move one of them."
+                f"{function}: {argument} must be on the device of {first}; expected {expected}, got {place}. Move one of them."
             )
 
 

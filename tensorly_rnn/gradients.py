@@ -66,19 +66,23 @@ def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple
     The pull-back takes twice the arithmetic of the forward pass, with nothing computed again.
     """
     leading = tuple(x.shape[:-1])
-    y, pull_back_y = plan_vjp(backend, network.apply_plan(math.prod(leading)), [x, *factors])
+    plan, shape = network.apply_plan(math.prod(leading)), (*leading, network.shape[0])
+    y, pull_back_y = plan_vjp(backend, plan, [x, *factors], shape)
 
     def pull_back_dy(dy: Any) -> tuple[list[Any], Any]:
         dx, *of_factors = pull_back_y(dy)
         return of_factors, dx
 
-    return backend.reshape(y, (*leading, network.shape[0])), pull_back_dy
+    return y, pull_back_dy
 
 
-def plan_vjp(backend: Any, plan: Plan, operands: Sequence[Any]) -> tuple[Any, Callable[[Any], list[Any]]]:
-    """Return a plan's output, and the function that takes the gradient of it to those of the operands."""
+def plan_vjp(
+    backend: Any, plan: Plan, operands: Sequence[Any], shape: tuple[int, ...]
+) -> tuple[Any, Callable[[Any], list[Any]]]:
+    """Return a plan's output as `shape`, and the function that takes the gradient of it to those of the operands."""
     results = run_steps(plan, backend, operands)
-    return plan.last_view.apply(backend, results[-1]), partial(pull_back, backend, plan, results)
+    output = backend.reshape(plan.last_view.apply(backend, results[-1]), shape)
+    return output, partial(pull_back, backend, plan, results)
 
 
 def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:

@@ -76,27 +76,28 @@ class Factorized(Arithmetic):
         (0.5, [[[[5.0]]]], [[[[3.0], [0.0]]]])
         """
         backend = self._check_target(target, mask)
-        tensor, pull_back = plan_vjp(backend, self.network.tensor_plan(), self._working_factors())
+        network = self.network
+        matrix, pull_back = plan_vjp(backend, network.tensor_plan(), self._working_factors(), network.shape)
+        dense = self._cropped(matrix)
         target = at_least_single(backend, target)
         if mask is None:
-            residual = self._cropped(tensor) - target
-            of_tensor = residual
+            residual = of_dense = dense - target
         else:
             zeros = backend.zeros(self.shape, **context(backend, target))
             weights = as_dtype(backend, mask, target.dtype) + zeros
             # Chosen, not multiplied away: zero times NaN is NaN.
-            residual = weights * (self._cropped(tensor) - backend.where(weights == 0, zeros, target))
-            of_tensor = weights * residual
-        of_factors = pull_back(self._padded(of_tensor))
+            residual = weights * (dense - backend.where(weights == 0, zeros, target))
+            of_dense = weights * residual
+        of_factors = pull_back(self._padded(of_dense))
         gradient = self._with([as_dtype(backend, one, self.dtype) for one in of_factors])
         return (gradient, 0.5 * backend.sum(residual * residual)) if return_loss else gradient
 
-    def _cropped(self, tensor: Any) -> Any:
-        """Return the network's tensor as the dense array of shape `shape`."""
-        return self.backend.reshape(tensor, self.shape)
+    def _cropped(self, matrix: Any) -> Any:
+        """Return the network's matrix as the dense array of shape `shape`."""
+        return self.backend.reshape(matrix, self.shape)
 
     def _padded(self, dense: Any) -> Any:
-        """Return a dense array of shape `shape` with the entries of the network's tensor, in its order."""
+        """Return a dense array of shape `shape` with all entries of the network's matrix, in their order."""
         return dense
 
     def _check_operand(self, method: str, argument: str, array: Any) -> Any:

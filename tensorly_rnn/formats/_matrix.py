@@ -342,9 +342,8 @@ class FactorizedMatrix(Factorized, Format):
         options = {"root_rank": self.stack} if "root_rank" in self.options else {}
         return self.rank_sizes(self.validate_rank(self.tensorized_shape, rank, **options))
 
-    def _cropped(self, tensor: Any) -> Any:
-        backend = self.backend
-        return crop_matrix(backend, backend.reshape(tensor, self.network.shape), self.shape, self.stack)
+    def _cropped(self, matrix: Any) -> Any:
+        return crop_matrix(self.backend, matrix, self.shape, self.stack)
 
     def _padded(self, dense: Any) -> Any:
         return pad_matrix(self.backend, dense, self.network.shape, self.stack)
