@@ -2,11 +2,12 @@
 
 import math
 import sys
-from functools import cache
 from typing import Any
 
 import numpy as np
 from tensorly.backend import BackendManager
+
+from tensorly_rnn._planned import planned
 
 # First part of the module that defines an array's type -> TensorLy's name of the backend.
 _BACKEND_NAMES = {
@@ -18,6 +19,9 @@ _BACKEND_NAMES = {
     "paddle": "paddle",
     "cupy": "cupy",
 }
+
+# The most axes an array may have, where a backend sets a limit within reach.
+_MOST_AXES = {"paddle": 9}
 
 
 def backend_of(function: str, argument: str, array: Any) -> Any:
@@ -41,7 +45,9 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
             f"{tuple(dict.fromkeys(_BACKEND_NAMES.values()))}, got {type(array).__name__}. "
             "Convert it first, for example with numpy.asarray."
         )
-    return _load(name)
+    if name not in _LOADED:
+        _load(name)
+    return _LOADED[name]
 
 
 def same_backend(function: str, arrays: dict[str, Any]) -> Any:
@@ -83,13 +89,12 @@ def device_of(array: Any) -> Any:
 
 def backend_name(array: Any) -> str | None:
     """Return TensorLy's name of the array's backend, or None; array scalars and lists have none."""
-    if isinstance(array, np.generic):
-        return None
-    for kind in type(array).__mro__:
-        name = _BACKEND_NAMES.get(kind.__module__.partition(".")[0])
-        if name is not None:
-            return name
-    return None
+    return _backend_name(type(array))
+
+
+def most_axes(backend: Any) -> int:
+    """Return how many axes an array of the backend may have."""
+    return _most_axes(type(backend))
 
 
 def context(backend: Any, like: Any) -> dict[str, Any]:
@@ -150,14 +155,32 @@ def is_real_float(array: Any) -> bool:
     return "float" in str(array.dtype) or getattr(array.dtype, "kind", "") == "f"
 
 
-@cache
-def _load(name: str) -> Any:
+@planned
+def _backend_name(kind: type) -> str | None:
+    if issubclass(kind, np.generic):
+        return None
+    names = (_BACKEND_NAMES.get(one.__module__.partition(".")[0]) for one in kind.__mro__)
+    return next((name for name in names if name is not None), None)
+
+
+@planned
+def _most_axes(backend: type) -> int:
+    return _MOST_AXES.get(backend.backend_name, 64)  # type: ignore[attr-defined]
+
+
+# Looked up by what traces the arithmetic, and filled outside of it.
+_LOADED: dict[str, Any] = {}
+
+
+@planned
+def _load(name: str) -> None:
     if name != "jax":
-        return BackendManager.load_backend(name)
+        _LOADED[name] = BackendManager.load_backend(name)
+        return
     # TensorLy switches JAX to 64 bit for the whole process when this backend loads; the choice is the user's.
     jax = sys.modules["jax"]
     enabled = jax.config.jax_enable_x64
     try:
-        return BackendManager.load_backend(name)
+        _LOADED[name] = BackendManager.load_backend(name)
     finally:
         jax.config.update("jax_enable_x64", enabled)

@@ -1,6 +1,7 @@
 """Contraction plans: in which order, and with which reshapes and products, several arrays become one.
 
 A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order comes
+from tensorly_rnn._planned import planned
 from a planner outside (cotengra); every step is one (batched) matrix product, so a plan runs on any backend, and
 its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
 """
@@ -9,10 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import cotengra
+
+from tensorly_rnn._backend import most_axes
+from tensorly_rnn._planned import planned
 
 Indices = tuple[str, ...]
 
@@ -29,36 +32,17 @@ class View:
     permutation: tuple[int, ...]
     merged: tuple[int, ...]
 
-    def apply(self, backend: Any, array: Any) -> Any:
-        """Return the array in this view, shape `merged`; a copy only where the permutation forces one."""
-        if tuple(range(len(self.permutation))) == self.permutation:
-            return _reshape(backend, array, self.merged)
-        permuted = backend.transpose(_reshape(backend, array, self.split), self.permutation)
-        return _reshape(backend, permuted, self.merged)
-
-    def undo(self, backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
-        """Return an array of shape `merged` back in the original layout, as `shape`."""
-        if tuple(range(len(self.permutation))) == self.permutation:
-            return _reshape(backend, array, shape)
-        permuted = _reshape(backend, array, tuple(self.split[axis] for axis in self.permutation))
-        inverse = tuple(sorted(range(len(self.permutation)), key=self.permutation.__getitem__))
-        return _reshape(backend, backend.transpose(permuted, inverse), shape)
-
 
 @dataclass(frozen=True)
 class Step:
-    """One product: operands `left` (batch, rows, summed) and `right` (batch, summed, columns); batch may be absent."""
+    """One product of `shape`: `left` (batch, rows, summed) times `right` (batch, summed, columns); batch may be absent."""
 
     left: int
     right: int
     left_view: View
     right_view: View
     indices: Indices
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the product."""
-        return (*self.left_view.merged[:-1], self.right_view.merged[-1])
+    shape: tuple[int, ...]
 
     @property
     def flops(self) -> int:
@@ -142,7 +126,7 @@ def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str,
     return _plan(operands, output, tuple(sorted(sizes)))
 
 
-@lru_cache(maxsize=4096)
+@planned
 def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
     size = dict(sizes)
     # Axes of size 1 carry nothing; they come back in the last reshape.
@@ -161,7 +145,7 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
         remaining.add(len(live))
         live.append(step.indices)
     last_shape = tuple(size[index] for index in output)
-    last = _view(live[-1], (wanted,), size)
+    last = view(live[-1], (wanted,), size)
     return Plan(
         n_operands=len(operands),
         steps=tuple(steps),
@@ -170,23 +154,70 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
     )
 
 
-def execute(plan: Plan, backend: Any, arrays: Sequence[Any]) -> Any:
-    """Run a plan on one backend's arrays and return the result, in the order and sizes of the plan's output."""
-    return plan.last_view.apply(backend, run_steps(plan, backend, arrays)[-1])
+def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, ...] | None = None) -> Any:
+    """Run a plan on one backend's arrays and return the result, in the order of the plan's output, as `shape`.
+
+    Without `shape` the result has one axis an index; some backends have no arrays of more than 9 axes.
+    """
+    return see(backend, run_steps(plan, backend, arrays)[-1], plan.last_view, shape)
 
 
 def run_steps(plan: Plan, backend: Any, arrays: Sequence[Any]) -> list[Any]:
     """Return the operands followed by the result of every step."""
     results = list(arrays)
     for step in plan.steps:
-        left = step.left_view.apply(backend, results[step.left])
-        right = step.right_view.apply(backend, results[step.right])
+        left = see(backend, results[step.left], step.left_view)
+        right = see(backend, results[step.right], step.right_view)
         results.append(backend.matmul(left, right))
     return results
 
 
+def see(backend: Any, array: Any, view: View, shape: tuple[int, ...] | None = None) -> Any:
+    """Return an array in a view, as `shape` (default ``view.merged``); a copy only where the permutation forces one."""
+    for sizes, order in _rounds(view.split, view.permutation, most_axes(backend)):
+        array = backend.transpose(_reshape(backend, array, sizes), order)
+    return _reshape(backend, array, view.merged if shape is None else shape)
+
+
+def unsee(backend: Any, array: Any, view: View, shape: tuple[int, ...]) -> Any:
+    """Return an array in a view, of any shape, back in the original layout, as `shape`."""
+    for sizes, order in _rounds_back(view.split, view.permutation, most_axes(backend)):
+        array = backend.transpose(_reshape(backend, array, sizes), order)
+    return _reshape(backend, array, shape)
+
+
 def _reshape(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
     return array if tuple(array.shape) == shape else backend.reshape(array, shape)
+
+
+Rounds = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+
+@planned
+def _rounds(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
+    """Sizes and permutations of at most `most` axes each that make up one permutation; none for the identity."""
+    have = tuple(str(axis) for axis in range(len(split)))
+    wanted = tuple(str(axis) for axis in permutation)
+    size = dict(zip(have, split))
+    rounds = []
+    done = 0
+    while have != wanted:
+        # As many of the next axes come to the front as the runs of axes that move as one allow.
+        for count in range(len(wanted), done, -1):
+            front = wanted[:count]
+            reached = (*front, *(axis for axis in have if axis not in front))
+            step = view(have, (reached,), size)
+            if len(step.split) <= most:
+                break
+        rounds.append((step.split, step.permutation))
+        have, done = reached, count
+    return tuple(rounds)
+
+
+@planned
+def _rounds_back(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
+    inverse = tuple(permutation.index(axis) for axis in range(len(permutation)))
+    return _rounds(tuple(split[axis] for axis in permutation), inverse, most)
 
 
 def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int]) -> None:
@@ -203,7 +234,7 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
             )
 
 
-@lru_cache(maxsize=4096)
+@planned
 def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[int, int], ...]:
     """Pairs of operand numbers to multiply, numbering results after the operands."""
     if len(operands) == 1:
@@ -226,16 +257,19 @@ def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict
     rows = tuple(index for index in live[left] if index not in shared)
     columns = tuple(index for index in live[right] if index not in shared)
     stack = (batch,) if batch else ()
+    left_view = view(live[left], (*stack, rows, summed), size)
+    right_view = view(live[right], (*stack, summed, columns), size)
     return Step(
         left=left,
         right=right,
-        left_view=_view(live[left], (*stack, rows, summed), size),
-        right_view=_view(live[right], (*stack, summed, columns), size),
+        left_view=left_view,
+        right_view=right_view,
         indices=(*batch, *rows, *columns),
+        shape=(*left_view.merged[:-1], right_view.merged[-1]),
     )
 
 
-def _view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:
+def view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:
     """View that brings axes `have` into the order of `groups`, merging each group into one axis."""
     # Axes that stay neighbours, in order and within one group, move as one: fewer axes, cheaper permutations.
     runs: list[list[str]] = []

@@ -1,12 +1,15 @@
 """A tensor network as data: which index each axis of each factor carries, and how large every index is."""
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+import operator
+from dataclasses import dataclass, field
 
+from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices, Plan, plan
 
 BATCH = "b"
+
+NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -38,42 +41,44 @@ class Network:
     inputs: Indices
     sizes: tuple[tuple[str, int], ...]
 
-    @cached_property
-    def size(self) -> dict[str, int]:
-        """Size of each index by name; not to be changed."""
-        return dict(self.sizes)
+    #: The four arguments.
+    data: NetworkData = field(init=False, repr=False, compare=False)
+    #: Size of each index by name; not to be changed.
+    size: dict[str, int] = field(init=False, repr=False, compare=False)
+    #: Shape of every factor.
+    factor_shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    #: Number of entries of all factors.
+    n_param: int = field(init=False, repr=False, compare=False)
+    #: Sizes of the row indices.
+    out_modes: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    #: Sizes of the column indices.
+    in_modes: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    #: Rows and columns of the matrix.
+    shape: tuple[int, int] = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of every factor."""
-        return tuple(tuple(self.size[index] for index in indices) for indices in self.factors)
+    def __post_init__(self) -> None:
+        size = dict(self.sizes)
+        shapes = tuple(tuple(size[index] for index in indices) for indices in self.factors)
+        out_modes, in_modes = (tuple(size[index] for index in side) for side in (self.outputs, self.inputs))
+        derived = {
+            "data": (self.factors, self.outputs, self.inputs, self.sizes),
+            "size": size,
+            "factor_shapes": shapes,
+            "n_param": sum(math.prod(shape) for shape in shapes),
+            "out_modes": out_modes,
+            "in_modes": in_modes,
+            "shape": (math.prod(out_modes), math.prod(in_modes)),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
-    @cached_property
-    def n_param(self) -> int:
-        """Number of entries of all factors."""
-        return sum(math.prod(shape) for shape in self.factor_shapes)
-
-    @cached_property
-    def out_modes(self) -> tuple[int, ...]:
-        """Sizes of the row indices."""
-        return tuple(self.size[index] for index in self.outputs)
-
-    @cached_property
-    def in_modes(self) -> tuple[int, ...]:
-        """Sizes of the column indices."""
-        return tuple(self.size[index] for index in self.inputs)
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the matrix."""
-        return math.prod(self.out_modes), math.prod(self.in_modes)
-
-    @cached_property
+    @property
     def open_sizes(self) -> dict[str, int]:
-        """Sizes of the row and column indices by name, without those of size 1; not to be changed."""
+        """Sizes of the row and column indices by name, without those of size 1."""
         return {index: self.size[index] for index in (*self.outputs, *self.inputs) if self.size[index] != 1}
 
-    @cached_property
+    @property
+    @planned
     def transposed(self) -> "Network":
         """The same factors with rows and columns exchanged."""
         return Network(self.factors, self.inputs, self.outputs, self.sizes)
@@ -84,11 +89,11 @@ class Network:
 
     def apply_plan(self, batch: int) -> Plan:
         """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors."""
-        return plan(((BATCH, *self.inputs), *self.factors), (BATCH, *self.outputs), ((BATCH, batch), *self.sizes))
+        return apply_plan(self, batch)
 
     def tensor_plan(self) -> Plan:
         """Plan of ``W[outputs, inputs]`` from the factors."""
-        return plan(self.factors, (*self.outputs, *self.inputs), self.sizes)
+        return tensor_plan(self)
 
     def cost(self, batch: int) -> "Cost":
         """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
@@ -106,6 +111,31 @@ class Network:
             forward=Pass(applied.flops, operands + results, applied.peak),
             backward=Pass(2 * applied.flops, 2 * (operands + results), max(applied.peak, largest_operand)),
         )
+
+
+def apply_plan(network: Network, batch: int) -> Plan:
+    """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors.
+
+    A plan is for one number of rows: where sizes are symbols, `batch` becomes a number.
+    """
+    return _apply_plan(network.data, operator.index(batch))
+
+
+def tensor_plan(network: Network) -> Plan:
+    """Plan of ``W[outputs, inputs]`` from the factors."""
+    return _tensor_plan(network.data)
+
+
+@planned
+def _apply_plan(data: NetworkData, batch: int) -> Plan:
+    factors, outputs, inputs, sizes = data
+    return plan(((BATCH, *inputs), *factors), (BATCH, *outputs), ((BATCH, batch), *sizes))
+
+
+@planned
+def _tensor_plan(data: NetworkData) -> Plan:
+    factors, outputs, inputs, sizes = data
+    return plan(factors, (*outputs, *inputs), sizes)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
-from tensorly_rnn.contraction import execute, plan
+from tensorly_rnn.contraction import _rounds, _rounds_back, execute, plan
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -105,3 +105,18 @@ def test_planning_stays_quick_at_high_orders(case, order):
     assert found.forward.flops < 2 * 7 * 6**order
     f = tlr.get_format(case.name).random(modes, (2, 2) if case.name == "bt" else 2, random_state=0)
     assert f.n_param < 10_000
+
+
+@given(st.permutations(range(13)), st.integers(4, 13))
+def test_permutations_of_too_many_axes_go_in_rounds(permutation, most):
+    split = (2, 1, 3, 1, 2, 1, 1, 2, 1, 3, 1, 2, 1)
+    array = np.random.default_rng(0).normal(size=split)
+    moved = array
+    for sizes, order in _rounds(split, tuple(permutation), most):
+        assert len(sizes) == len(order) <= most
+        moved = moved.reshape(sizes).transpose(order)
+    assert (moved.ravel() == array.transpose(permutation).ravel()).all()
+    for sizes, order in _rounds_back(split, tuple(permutation), most):
+        assert len(sizes) == len(order) <= most
+        moved = moved.reshape(sizes).transpose(order)
+    assert (moved.ravel() == array.ravel()).all()

@@ -152,6 +152,8 @@ def test_arrays_of_any_memory_order(case, data):
 class Counting:
     """A TensorLy backend that counts the multiplications and additions of its matrix products, and can do little else."""
 
+    backend_name = "numpy"
+
     def __init__(self, backend):
         self.flops, self._backend = 0, backend
         for name in ("reshape", "transpose", "concatenate", "zeros", "context"):

@@ -23,6 +23,7 @@ DIRECTION = (
     "tensorize",
     "_backend",
     "_checks",
+    "_planned",
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from tensorly_rnn._backend import as_dtype, at_least_single, backend_of, context, is_real_float, same_backend, same_device
 from tensorly_rnn.formats._arithmetic import Arithmetic
 from tensorly_rnn.gradients import plan_vjp
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, tensor_plan
 
 NetworkOfShapes = Callable[[tuple[tuple[int, ...], ...]], Network]
 
@@ -77,7 +77,7 @@ class Factorized(Arithmetic):
         """
         backend = self._check_target(target, mask)
         network = self.network
-        matrix, pull_back = plan_vjp(backend, network.tensor_plan(), self._working_factors(), network.shape)
+        matrix, pull_back = plan_vjp(backend, tensor_plan(network), self._working_factors(), network.shape)
         dense = self._cropped(matrix)
         target = at_least_single(backend, target)
         if mask is None:

@@ -15,16 +15,18 @@ from tensorly_rnn._backend import (
     detached,
     is_real_float,
     largest_magnitude,
+    most_axes,
     new_array,
     same_backend,
     same_device,
 )
+from tensorly_rnn.contraction import execute
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
 from tensorly_rnn.gradients import PullBack
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, tensor_plan
 from tensorly_rnn.tensorize import (
     TensorizedShape,
     crop_blocks,
@@ -97,11 +99,20 @@ class FactorizedMatrix(Factorized, Format):
         """Return the tensor of shape ``(*out_modes, *in_modes)``, led by the stack where there is more than one.
 
         Padding is not cropped: the tensor has the modes' sizes.
+
+        Raises
+        ------
+        ValueError
+            If the backend has no arrays of that many axes (Paddle stops at 9).
         """
-        tensor = operations.to_tensor(self.backend, self.network, self.factors)
-        out_modes, in_modes = self.tensorized_shape
-        stacked = (self.stack,) if self.stack > 1 else ()
-        return self.backend.reshape(tensor, (*stacked, *out_modes, *in_modes))
+        backend, (out_modes, in_modes) = self.backend, self.tensorized_shape
+        shape = (*((self.stack,) if self.stack > 1 else ()), *out_modes, *in_modes)
+        if len(shape) > most_axes(backend):
+            raise ValueError(
+                f"{type(self).__name__}.to_tensor: tensorized_shape must have no more axes than the backend's arrays; "
+                f"expected at most {most_axes(backend)} for {backend.backend_name}, got {len(shape)}. Use to_matrix()."
+            )
+        return execute(tensor_plan(self.network), backend, self.factors, shape)
 
     def to_matrix(self) -> Any:
         """Return the dense matrix of shape `shape`."""
