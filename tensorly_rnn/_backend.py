@@ -123,8 +123,10 @@ def as_dtype(backend: Any, array: Any, dtype: Any) -> Any:
     """Return the array in another precision, within its autograd graph; the array itself where it has that already."""
     if array.dtype == dtype:
         return array
-    # TensorLy's constructor takes torch tensors out of their graph.
-    return array.to(dtype) if hasattr(array, "to") else backend.tensor(array, **{**context(backend, array), "dtype": dtype})
+    # TensorLy's constructor takes the tensors of PyTorch and TensorFlow out of their graph.
+    if backend.backend_name == "tensorflow":
+        return sys.modules["tensorflow"].cast(array, dtype)
+    return array.to(dtype) if hasattr(array, "to") else array.astype(dtype)
 
 
 def wider_float(backend: Any, array: Any) -> Any:
