@@ -64,6 +64,29 @@ def same_backend(function: str, arrays: dict[str, Any]) -> Any:
     return backend
 
 
+def same_device(function: str, arrays: dict[str, Any]) -> None:
+    """Raise a ValueError if the named arrays lie on different devices, as far as they say where they lie."""
+    first = expected = None
+    for argument, array in arrays.items():
+        place = device_of(array)
+        if expected is None:
+            first, expected = argument, place
+        elif place is not None and place != expected:
+            raise ValueError(
+                f"{function}: {argument} must be on the device of {first}; expected {expected}, got {place}. Move one of them."
+            )
+
+
+def device_of(array: Any) -> Any:
+    """Return where an array lies, in its framework's words; None where it does not say, or goes where others are."""
+    if backend_name(array) == "jax":
+        # Tracers have no device, and arrays that nobody has put anywhere follow the others.
+        placed = getattr(array, "device", None) is not None and getattr(array, "committed", False)
+        return ", ".join(sorted(map(str, array.devices()))) if placed else None
+    # TensorFlow's is empty while it traces; older releases of Paddle have a place only.
+    return getattr(array, "device", None) or str(getattr(array, "place", "")) or None
+
+
 def backend_name(array: Any) -> str | None:
     """Return TensorLy's name of the array's backend, or None; array scalars and lists have none."""
     return _backend_name(type(array))
@@ -100,8 +123,10 @@ def as_dtype(backend: Any, array: Any, dtype: Any) -> Any:
     """Return the array in another precision, within its autograd graph; the array itself where it has that already."""
     if array.dtype == dtype:
         return array
-    # TensorLy's constructor takes torch tensors out of their graph.
-    return array.to(dtype) if hasattr(array, "to") else backend.tensor(array, **{**context(backend, array), "dtype": dtype})
+    # TensorLy's constructor takes the tensors of PyTorch and TensorFlow out of their graph.
+    if backend.backend_name == "tensorflow":
+        return sys.modules["tensorflow"].cast(array, dtype)
+    return array.to(dtype) if hasattr(array, "to") else array.astype(dtype)
 
 
 def wider_float(backend: Any, array: Any) -> Any:

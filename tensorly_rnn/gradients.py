@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tensorly_rnn.contraction import Plan, run_steps, see, unsee
@@ -65,15 +66,22 @@ def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple
     The pull-back takes twice the arithmetic of the forward pass, with nothing computed again.
     """
     leading = tuple(x.shape[:-1])
-    plan = apply_plan(network, math.prod(leading))
-    results = run_steps(plan, backend, [x, *factors])
-    y = see(backend, results[-1], plan.last_view, (*leading, network.shape[0]))
+    plan, shape = apply_plan(network, math.prod(leading)), (*leading, network.shape[0])
+    y, pull_back_y = plan_vjp(backend, plan, [x, *factors], shape)
 
-    def pull_back_through(dy: Any) -> tuple[list[Any], Any]:
-        dx, *of = pull_back(backend, plan, results, dy)
-        return of, dx
+    def pull_back_dy(dy: Any) -> tuple[list[Any], Any]:
+        dx, *of_factors = pull_back_y(dy)
+        return of_factors, dx
 
-    return y, pull_back_through
+    return y, pull_back_dy
+
+
+def plan_vjp(
+    backend: Any, plan: Plan, operands: Sequence[Any], shape: tuple[int, ...]
+) -> tuple[Any, Callable[[Any], list[Any]]]:
+    """Return a plan's output as `shape`, and the function that takes the gradient of it to those of the operands."""
+    results = run_steps(plan, backend, operands)
+    return see(backend, results[-1], plan.last_view, shape), partial(pull_back, backend, plan, results)
 
 
 def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:

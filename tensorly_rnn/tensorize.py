@@ -200,6 +200,13 @@ def pad_axis(backend: Any, array: Any, axis: int, size: int) -> Any:
     return backend.concatenate([array, backend.zeros(shape, **context(backend, array))], axis=axis)
 
 
+def pad_axes(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
+    """Append zeros along every axis up to `shape`."""
+    for axis, size in enumerate(shape):
+        array = pad_axis(backend, array, axis, size)
+    return array
+
+
 def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], int]:
     """Return the smallest box of the multi-index that holds the flat range ``[start, stop)`` and lies in one piece.
 

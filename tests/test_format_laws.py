@@ -120,7 +120,7 @@ def test_gradients_equal_central_differences(case, backend):
         assert len(of_factors) == len(expected)
         for found, wanted in zip(of_factors, expected):
             assert found.shape == wanted.shape
-            assert_allclose(to_numpy(found), wanted, atol=1e-6)
+            assert_allclose(to_numpy(found), wanted, rtol=1e-9, atol=1e-9)
         assert_allclose(to_numpy(of_x), expected_x, atol=1e-11)
 
     law()

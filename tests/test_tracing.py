@@ -42,12 +42,13 @@ def test_torch_compile_in_one_graph_forward_and_backward(name):
 @every_format
 def test_torch_compile_of_an_object_and_its_other_methods(name):
     f = drawn(name, torch.zeros(1, dtype=torch.float64))
-    x, dy = (torch.tensor(np.random.default_rng(1).normal(size=(4, 30))) for _ in range(2))
+    x, dy, target = (torch.tensor(np.random.default_rng(1).normal(size=(rows, 30))) for rows in (4, 4, 30))
     torch._dynamo.reset()
 
     def everything(x, dy):
         of_factors, dx = f.gradients(x, dy)
-        return [f.apply(x), f.to_matrix(), f.to_tensor(), dx, *of_factors]
+        gradient, loss = f.lstsq_grad(target, return_loss=True, mask=target > 0)
+        return [f.apply(x), f.to_matrix(), f.to_tensor(), dx, *of_factors, f.vjp(x)[1](dy)[1], *gradient.factors, loss]
 
     for found, wanted in zip(torch.compile(everything, fullgraph=True, backend="eager")(x, dy), everything(x, dy)):
         assert_allclose(found, wanted, atol=1e-13)
