@@ -17,6 +17,7 @@ from tensorly_rnn.formats import (
 from tensorly_rnn.formats.bt_tensor import bt_n_param, bt_to_tensor, bt_to_unfolded, bt_to_vec, random_bt, validate_bt_rank
 from tensorly_rnn.formats.counts import cost, n_param
 from tensorly_rnn.formats.ht_tensor import ht_n_param, ht_to_tensor, ht_to_unfolded, ht_to_vec, random_ht, validate_ht_rank
+from tensorly_rnn.formats.lstsq_grad import bt_lstsq_grad, ht_lstsq_grad, tr_lstsq_grad, tt_lstsq_grad
 from tensorly_rnn.network import Cost, Network
 from tensorly_rnn.tensorize import factorize_size, separate_modes
 
@@ -34,6 +35,7 @@ __all__ = [
     "available_formats",
     "balanced_tree",
     "best_format",
+    "bt_lstsq_grad",
     "bt_n_param",
     "bt_to_tensor",
     "bt_to_unfolded",
@@ -42,6 +44,7 @@ __all__ = [
     "factorize",
     "factorize_size",
     "get_format",
+    "ht_lstsq_grad",
     "ht_n_param",
     "ht_to_tensor",
     "ht_to_unfolded",
@@ -51,6 +54,8 @@ __all__ = [
     "random_bt",
     "random_ht",
     "separate_modes",
+    "tr_lstsq_grad",
+    "tt_lstsq_grad",
     "validate_bt_rank",
     "validate_ht_rank",
 ]

@@ -2,11 +2,12 @@
 
 import math
 import sys
-from functools import cache
 from typing import Any
 
 import numpy as np
 from tensorly.backend import BackendManager
+
+from tensorly_rnn._planned import planned
 
 # First part of the module that defines an array's type -> TensorLy's name of the backend.
 _BACKEND_NAMES = {
@@ -18,6 +19,9 @@ _BACKEND_NAMES = {
     "paddle": "paddle",
     "cupy": "cupy",
 }
+
+# The most axes an array may have, where a backend sets a limit within reach.
+_MOST_AXES = {"paddle": 9}
 
 
 def backend_of(function: str, argument: str, array: Any) -> Any:
@@ -41,7 +45,9 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
             f"{tuple(dict.fromkeys(_BACKEND_NAMES.values()))}, got {type(array).__name__}. "
             "Convert it first, for example with numpy.asarray."
         )
-    return _load(name)
+    if name not in _LOADED:
+        _load(name)
+    return _LOADED[name]
 
 
 def same_backend(function: str, arrays: dict[str, Any]) -> Any:
@@ -58,15 +64,37 @@ def same_backend(function: str, arrays: dict[str, Any]) -> Any:
     return backend
 
 
+def same_device(function: str, arrays: dict[str, Any]) -> None:
+    """Raise a ValueError if the named arrays lie on different devices, as far as they say where they lie."""
+    first = expected = None
+    for argument, array in arrays.items():
+        place = device_of(array)
+        if expected is None:
+            first, expected = argument, place
+        elif place is not None and place != expected:
+            raise ValueError(
+                f"{function}: {argument} must be on the device of {first}; expected {expected}, got {place}. Move one of them."
+            )
+
+
+def device_of(array: Any) -> Any:
+    """Return where an array lies, in its framework's words; None where it does not say, or goes where others are."""
+    if backend_name(array) == "jax":
+        # Tracers have no device, and arrays that nobody has put anywhere follow the others.
+        placed = getattr(array, "device", None) is not None and getattr(array, "committed", False)
+        return ", ".join(sorted(map(str, array.devices()))) if placed else None
+    # TensorFlow's is empty while it traces; older releases of Paddle have a place only.
+    return getattr(array, "device", None) or str(getattr(array, "place", "")) or None
+
+
 def backend_name(array: Any) -> str | None:
     """Return TensorLy's name of the array's backend, or None; array scalars and lists have none."""
-    if isinstance(array, np.generic):
-        return None
-    for kind in type(array).__mro__:
-        name = _BACKEND_NAMES.get(kind.__module__.partition(".")[0])
-        if name is not None:
-            return name
-    return None
+    return _backend_name(type(array))
+
+
+def most_axes(backend: Any) -> int:
+    """Return how many axes an array of the backend may have."""
+    return _most_axes(type(backend))
 
 
 def context(backend: Any, like: Any) -> dict[str, Any]:
@@ -95,8 +123,10 @@ def as_dtype(backend: Any, array: Any, dtype: Any) -> Any:
     """Return the array in another precision, within its autograd graph; the array itself where it has that already."""
     if array.dtype == dtype:
         return array
-    # TensorLy's constructor takes torch tensors out of their graph.
-    return array.to(dtype) if hasattr(array, "to") else backend.tensor(array, **{**context(backend, array), "dtype": dtype})
+    # TensorLy's constructor takes the tensors of PyTorch and TensorFlow out of their graph.
+    if backend.backend_name == "tensorflow":
+        return sys.modules["tensorflow"].cast(array, dtype)
+    return array.to(dtype) if hasattr(array, "to") else array.astype(dtype)
 
 
 def wider_float(backend: Any, array: Any) -> Any:
@@ -127,14 +157,32 @@ def is_real_float(array: Any) -> bool:
     return "float" in str(array.dtype) or getattr(array.dtype, "kind", "") == "f"
 
 
-@cache
-def _load(name: str) -> Any:
+@planned
+def _backend_name(kind: type) -> str | None:
+    if issubclass(kind, np.generic):
+        return None
+    names = (_BACKEND_NAMES.get(one.__module__.partition(".")[0]) for one in kind.__mro__)
+    return next((name for name in names if name is not None), None)
+
+
+@planned
+def _most_axes(backend: type) -> int:
+    return _MOST_AXES.get(getattr(backend, "backend_name", ""), 64)
+
+
+# Looked up by what traces the arithmetic, and filled outside of it.
+_LOADED: dict[str, Any] = {}
+
+
+@planned
+def _load(name: str) -> None:
     if name != "jax":
-        return BackendManager.load_backend(name)
+        _LOADED[name] = BackendManager.load_backend(name)
+        return
     # TensorLy switches JAX to 64 bit for the whole process when this backend loads; the choice is the user's.
     jax = sys.modules["jax"]
     enabled = jax.config.jax_enable_x64
     try:
-        return BackendManager.load_backend(name)
+        _LOADED[name] = BackendManager.load_backend(name)
     finally:
         jax.config.update("jax_enable_x64", enabled)

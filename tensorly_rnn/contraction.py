@@ -1,7 +1,7 @@
 """Contraction plans: in which order, and with which reshapes and products, several arrays become one.
 
 A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order comes
-from a planner outside (cotengra); every step is one (batched) matrix product, so a plan runs on any backend, and
+from a planner outside (cotengra) or is given; every step is one (batched) matrix product, so a plan runs on any backend, and
 its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
 """
 
@@ -9,15 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import cotengra
 
-Indices = tuple[str, ...]
+from tensorly_rnn._backend import most_axes
+from tensorly_rnn._planned import planned
 
-# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, for then
-# any subset is connected.
+Indices = tuple[str, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
+# operands have many neighbours (x and a core, say), for then almost any subset is connected.
 EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 
 
@@ -29,36 +32,17 @@ class View:
     permutation: tuple[int, ...]
     merged: tuple[int, ...]
 
-    def apply(self, backend: Any, array: Any) -> Any:
-        """Return the array in this view, shape `merged`; a copy only where the permutation forces one."""
-        if tuple(range(len(self.permutation))) == self.permutation:
-            return _reshape(backend, array, self.merged)
-        permuted = backend.transpose(_reshape(backend, array, self.split), self.permutation)
-        return _reshape(backend, permuted, self.merged)
-
-    def undo(self, backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
-        """Return an array of shape `merged` back in the original layout, as `shape`."""
-        if tuple(range(len(self.permutation))) == self.permutation:
-            return _reshape(backend, array, shape)
-        permuted = _reshape(backend, array, tuple(self.split[axis] for axis in self.permutation))
-        inverse = tuple(sorted(range(len(self.permutation)), key=self.permutation.__getitem__))
-        return _reshape(backend, backend.transpose(permuted, inverse), shape)
-
 
 @dataclass(frozen=True)
 class Step:
-    """One product: operands `left` (batch, rows, summed) and `right` (batch, summed, columns); batch may be absent."""
+    """One product of `shape`: `left` (batch, rows, summed) times `right` (batch, summed, columns); batch may be absent."""
 
     left: int
     right: int
     left_view: View
     right_view: View
     indices: Indices
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the product."""
-        return (*self.left_view.merged[:-1], self.right_view.merged[-1])
+    shape: tuple[int, ...]
 
     @property
     def flops(self) -> int:
@@ -103,7 +87,9 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
+def plan(
+    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None = None
+) -> Plan:
     r"""Choose how to compute ``result[output] = sum over all other indices of prod_p operand_p[operands[p]]``.
 
     An index may stand in any number of operands (a stack of blocks shares one index among all its factors).
@@ -116,6 +102,9 @@ def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str,
         Index names of the result's axes.
     sizes : tuple of (str, int)
         The size of every index.
+    pairs : tuple of (int, int), optional
+        Which two operands to multiply, one pair a step; the result of step k is operand ``len(operands) + k``. Default: the
+        planner's choice.
 
     Returns
     -------
@@ -125,25 +114,30 @@ def plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str,
     Raises
     ------
     ValueError
-        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand.
+        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand; if the pairs
+        do not take every operand and every result but the last once.
 
     Notes
     -----
-    The order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
-    up to `EXHAUSTIVE_UP_TO` operands and greedily beyond. The number of rows of an applied matrix, index ``"b"``, enters the
-    search rounded up to a power of two, so that new batch sizes reuse the order found.
+    The chosen order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
+    up to `EXHAUSTIVE_UP_TO` operands; beyond, a greedy order is improved by exhaustive searches of its parts. The number of
+    rows of an applied matrix, index ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse
+    the order found.
 
     Examples
     --------
     >>> two = plan((("b", "i"), ("j", "i")), ("b", "j"), (("b", 5), ("i", 3), ("j", 2)))
     >>> [step.shape for step in two.steps], two.flops
     ([(5, 2)], 60)
+    >>> three = (("i", "k"), ("k", "l"), ("l",)), ("i",), (("i", 2), ("k", 3), ("l", 5))
+    >>> plan(*three).flops, plan(*three, pairs=((0, 1), (3, 2))).flops
+    (42, 80)
     """
-    return _plan(operands, output, tuple(sorted(sizes)))
+    return _plan(operands, output, tuple(sorted(sizes)), pairs)
 
 
-@lru_cache(maxsize=4096)
-def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Plan:
+@planned
+def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     size = dict(sizes)
     # Axes of size 1 carry nothing; they come back in the last reshape.
     live: list[Indices] = [tuple(index for index in indices if size[index] != 1) for indices in operands]
@@ -152,7 +146,9 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
     rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in sizes)
     steps: list[Step] = []
     remaining = set(range(len(operands)))
-    for pair in _order(tuple(live), wanted, rounded):
+    if pairs is not None:
+        _check_pairs(pairs, len(operands))
+    for pair in _order(tuple(live), wanted, rounded) if pairs is None else pairs:
         left, right = sorted(pair, key=lambda p: (math.prod(size[i] for i in live[p]), -p), reverse=True)
         remaining -= {left, right}
         kept = set(wanted).union(*(live[p] for p in remaining))
@@ -161,7 +157,7 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
         remaining.add(len(live))
         live.append(step.indices)
     last_shape = tuple(size[index] for index in output)
-    last = _view(live[-1], (wanted,), size)
+    last = view(live[-1], (wanted,), size)
     return Plan(
         n_operands=len(operands),
         steps=tuple(steps),
@@ -170,23 +166,70 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
     )
 
 
-def execute(plan: Plan, backend: Any, arrays: Sequence[Any]) -> Any:
-    """Run a plan on one backend's arrays and return the result, in the order and sizes of the plan's output."""
-    return plan.last_view.apply(backend, run_steps(plan, backend, arrays)[-1])
+def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, ...] | None = None) -> Any:
+    """Run a plan on one backend's arrays and return the result, in the order of the plan's output, as `shape`.
+
+    Without `shape` the result has one axis an index; some backends have no arrays of more than 9 axes.
+    """
+    return see(backend, run_steps(plan, backend, arrays)[-1], plan.last_view, shape)
 
 
 def run_steps(plan: Plan, backend: Any, arrays: Sequence[Any]) -> list[Any]:
     """Return the operands followed by the result of every step."""
     results = list(arrays)
     for step in plan.steps:
-        left = step.left_view.apply(backend, results[step.left])
-        right = step.right_view.apply(backend, results[step.right])
+        left = see(backend, results[step.left], step.left_view)
+        right = see(backend, results[step.right], step.right_view)
         results.append(backend.matmul(left, right))
     return results
 
 
+def see(backend: Any, array: Any, view: View, shape: tuple[int, ...] | None = None) -> Any:
+    """Return an array in a view, as `shape` (default ``view.merged``); a copy only where the permutation forces one."""
+    for sizes, order in _rounds(view.split, view.permutation, most_axes(backend)):
+        array = backend.transpose(_reshape(backend, array, sizes), order)
+    return _reshape(backend, array, view.merged if shape is None else shape)
+
+
+def unsee(backend: Any, array: Any, view: View, shape: tuple[int, ...]) -> Any:
+    """Return an array in a view, of any shape, back in the original layout, as `shape`."""
+    for sizes, order in _rounds_back(view.split, view.permutation, most_axes(backend)):
+        array = backend.transpose(_reshape(backend, array, sizes), order)
+    return _reshape(backend, array, shape)
+
+
 def _reshape(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
     return array if tuple(array.shape) == shape else backend.reshape(array, shape)
+
+
+Rounds = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+
+@planned
+def _rounds(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
+    """Sizes and permutations of at most `most` axes each that make up one permutation; none for the identity."""
+    have = tuple(str(axis) for axis in range(len(split)))
+    wanted = tuple(str(axis) for axis in permutation)
+    size = dict(zip(have, split))
+    rounds = []
+    done = 0
+    while have != wanted:
+        # As many of the next axes come to the front as the runs of axes that move as one allow.
+        for count in range(len(wanted), done, -1):
+            front = wanted[:count]
+            reached = (*front, *(axis for axis in have if axis not in front))
+            step = view(have, (reached,), size)
+            if len(step.split) <= most:
+                break
+        rounds.append((step.split, step.permutation))
+        have, done = reached, count
+    return tuple(rounds)
+
+
+@planned
+def _rounds_back(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
+    inverse = tuple(permutation.index(axis) for axis in range(len(permutation)))
+    return _rounds(tuple(split[axis] for axis in permutation), inverse, most)
 
 
 def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int]) -> None:
@@ -203,19 +246,33 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
             )
 
 
-@lru_cache(maxsize=4096)
-def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[int, int], ...]:
+def _check_pairs(pairs: Pairs, n_operands: int) -> None:
+    # Results come into being one by one: pair k may name nothing from n_operands + k on.
+    taken = sorted(number for pair in pairs for number in pair)
+    early = all(number < n_operands + k for k, pair in enumerate(pairs) for number in pair)
+    if taken != list(range(2 * n_operands - 2)) or not early:
+        raise ValueError(
+            f"plan: pairs must take every operand and every result but the last once; expected {n_operands - 1} pairs of the "
+            f"numbers 0 to {2 * n_operands - 3}, got {pairs}."
+        )
+
+
+@planned
+def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Pairs:
     """Pairs of operand numbers to multiply, numbering results after the operands."""
     if len(operands) == 1:
         return ()
     if len(operands) == 2:
         return ((0, 1),)
     linked = max(Counter(index for indices in operands for index in indices).values(), default=0) > 2
-    if len(operands) <= (EXHAUSTIVE_UP_TO_WHERE_LINKED if linked else EXHAUSTIVE_UP_TO):
-        planner = cotengra.OptimalOptimizer(minimize="combo", simplify=False)
+    hubs = sum(sum(not set(one).isdisjoint(other) for other in operands) > 4 for one in operands)
+    if len(operands) <= (EXHAUSTIVE_UP_TO_WHERE_LINKED if linked or hubs > 1 else EXHAUSTIVE_UP_TO):
+        order = cotengra.OptimalOptimizer(minimize="combo", simplify=False).ssa_path(list(operands), output, dict(sizes))
     else:
-        planner = cotengra.GreedyOptimizer(simplify=False)
-    order = planner.ssa_path(list(operands), output, dict(sizes))
+        # Greedy alone falls behind by orders of magnitude as the modes become many.
+        greedy = cotengra.GreedyOptimizer(simplify=False).ssa_path(list(operands), output, dict(sizes))
+        tree = cotengra.ContractionTree.from_path(operands, output, dict(sizes), ssa_path=greedy)
+        order = tree.subtree_reconfigure(subtree_size=6, minimize="combo", seed=0).get_ssa_path()
     return tuple((pair[0], pair[1]) for pair in order)
 
 
@@ -226,16 +283,19 @@ def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict
     rows = tuple(index for index in live[left] if index not in shared)
     columns = tuple(index for index in live[right] if index not in shared)
     stack = (batch,) if batch else ()
+    left_view = view(live[left], (*stack, rows, summed), size)
+    right_view = view(live[right], (*stack, summed, columns), size)
     return Step(
         left=left,
         right=right,
-        left_view=_view(live[left], (*stack, rows, summed), size),
-        right_view=_view(live[right], (*stack, summed, columns), size),
+        left_view=left_view,
+        right_view=right_view,
         indices=(*batch, *rows, *columns),
+        shape=(*left_view.merged[:-1], right_view.merged[-1]),
     )
 
 
-def _view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:
+def view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:
     """View that brings axes `have` into the order of `groups`, merging each group into one axis."""
     # Axes that stay neighbours, in order and within one group, move as one: fewer axes, cheaper permutations.
     runs: list[list[str]] = []

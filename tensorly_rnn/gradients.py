@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from tensorly_rnn.contraction import Plan, run_steps
-from tensorly_rnn.network import Network
+from tensorly_rnn.contraction import Plan, run_steps, see, unsee
+from tensorly_rnn.network import Network, apply_plan
 
 PullBack = Callable[[Any], tuple[list[Any], Any]]
 
@@ -65,29 +66,36 @@ def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple
     The pull-back takes twice the arithmetic of the forward pass, with nothing computed again.
     """
     leading = tuple(x.shape[:-1])
-    plan = network.apply_plan(math.prod(leading))
-    results = run_steps(plan, backend, [x, *factors])
-    y = backend.reshape(plan.last_view.apply(backend, results[-1]), (*leading, network.shape[0]))
+    plan, shape = apply_plan(network, math.prod(leading)), (*leading, network.shape[0])
+    y, pull_back_y = plan_vjp(backend, plan, [x, *factors], shape)
 
-    def pull_back_through(dy: Any) -> tuple[list[Any], Any]:
-        dx, *of = pull_back(backend, plan, results, dy)
-        return of, dx
+    def pull_back_dy(dy: Any) -> tuple[list[Any], Any]:
+        dx, *of_factors = pull_back_y(dy)
+        return of_factors, dx
 
-    return y, pull_back_through
+    return y, pull_back_dy
+
+
+def plan_vjp(
+    backend: Any, plan: Plan, operands: Sequence[Any], shape: tuple[int, ...]
+) -> tuple[Any, Callable[[Any], list[Any]]]:
+    """Return a plan's output as `shape`, and the function that takes the gradient of it to those of the operands."""
+    results = run_steps(plan, backend, operands)
+    return see(backend, results[-1], plan.last_view, shape), partial(pull_back, backend, plan, results)
 
 
 def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:
     """Gradients of the operands of a plan, given its `run_steps` and the gradient of its output: ``J^T d_output``."""
     of: list[Any] = [None] * len(results)
-    of[-1] = plan.last_view.undo(backend, d_output, tuple(results[-1].shape))
+    of[-1] = unsee(backend, d_output, plan.last_view, tuple(results[-1].shape))
     for number, step in reversed(list(enumerate(plan.steps))):
         d_result = backend.reshape(of[plan.n_operands + number], step.shape)
-        left = step.left_view.apply(backend, results[step.left])
-        right = step.right_view.apply(backend, results[step.right])
+        left = see(backend, results[step.left], step.left_view)
+        right = see(backend, results[step.right], step.right_view)
         d_left = backend.matmul(d_result, _transposed(backend, right))
         d_right = backend.matmul(_transposed(backend, left), d_result)
-        of[step.left] = step.left_view.undo(backend, d_left, tuple(results[step.left].shape))
-        of[step.right] = step.right_view.undo(backend, d_right, tuple(results[step.right].shape))
+        of[step.left] = unsee(backend, d_left, step.left_view, tuple(results[step.left].shape))
+        of[step.right] = unsee(backend, d_right, step.right_view, tuple(results[step.right].shape))
     return of[: plan.n_operands]
 
 
@@ -95,10 +103,10 @@ def push_forward(backend: Any, plan: Plan, results: Sequence[Any], tangents: Seq
     """Change of a plan's output for changes of all its operands, to first order, given its `run_steps`: ``J tangents``."""
     moved = list(tangents)
     for step in plan.steps:
-        left, d_left = (step.left_view.apply(backend, one[step.left]) for one in (results, moved))
-        right, d_right = (step.right_view.apply(backend, one[step.right]) for one in (results, moved))
+        left, d_left = (see(backend, one[step.left], step.left_view) for one in (results, moved))
+        right, d_right = (see(backend, one[step.right], step.right_view) for one in (results, moved))
         moved.append(backend.matmul(d_left, right) + backend.matmul(left, d_right))
-    return plan.last_view.apply(backend, moved[-1])
+    return see(backend, moved[-1], plan.last_view)
 
 
 def _transposed(backend: Any, array: Any) -> Any:

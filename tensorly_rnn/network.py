@@ -1,12 +1,17 @@
 """A tensor network as data: which index each axis of each factor carries, and how large every index is."""
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+import operator
+from dataclasses import dataclass, field
 
-from tensorly_rnn.contraction import Indices, Plan, plan
+from tensorly_rnn._checks import one_of
+from tensorly_rnn._planned import planned
+from tensorly_rnn.contraction import Indices, Pairs, Plan, plan
 
 BATCH = "b"
+CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
+
+NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -38,42 +43,44 @@ class Network:
     inputs: Indices
     sizes: tuple[tuple[str, int], ...]
 
-    @cached_property
-    def size(self) -> dict[str, int]:
-        """Size of each index by name; not to be changed."""
-        return dict(self.sizes)
+    #: The four arguments.
+    data: NetworkData = field(init=False, repr=False, compare=False)
+    #: Size of each index by name; not to be changed.
+    size: dict[str, int] = field(init=False, repr=False, compare=False)
+    #: Shape of every factor.
+    factor_shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    #: Number of entries of all factors.
+    n_param: int = field(init=False, repr=False, compare=False)
+    #: Sizes of the row indices.
+    out_modes: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    #: Sizes of the column indices.
+    in_modes: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    #: Rows and columns of the matrix.
+    shape: tuple[int, int] = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of every factor."""
-        return tuple(tuple(self.size[index] for index in indices) for indices in self.factors)
+    def __post_init__(self) -> None:
+        size = dict(self.sizes)
+        shapes = tuple(tuple(size[index] for index in indices) for indices in self.factors)
+        out_modes, in_modes = (tuple(size[index] for index in side) for side in (self.outputs, self.inputs))
+        derived = {
+            "data": (self.factors, self.outputs, self.inputs, self.sizes),
+            "size": size,
+            "factor_shapes": shapes,
+            "n_param": sum(math.prod(shape) for shape in shapes),
+            "out_modes": out_modes,
+            "in_modes": in_modes,
+            "shape": (math.prod(out_modes), math.prod(in_modes)),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
-    @cached_property
-    def n_param(self) -> int:
-        """Number of entries of all factors."""
-        return sum(math.prod(shape) for shape in self.factor_shapes)
-
-    @cached_property
-    def out_modes(self) -> tuple[int, ...]:
-        """Sizes of the row indices."""
-        return tuple(self.size[index] for index in self.outputs)
-
-    @cached_property
-    def in_modes(self) -> tuple[int, ...]:
-        """Sizes of the column indices."""
-        return tuple(self.size[index] for index in self.inputs)
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the matrix."""
-        return math.prod(self.out_modes), math.prod(self.in_modes)
-
-    @cached_property
+    @property
     def open_sizes(self) -> dict[str, int]:
-        """Sizes of the row and column indices by name, without those of size 1; not to be changed."""
+        """Sizes of the row and column indices by name, without those of size 1."""
         return {index: self.size[index] for index in (*self.outputs, *self.inputs) if self.size[index] != 1}
 
-    @cached_property
+    @property
+    @planned
     def transposed(self) -> "Network":
         """The same factors with rows and columns exchanged."""
         return Network(self.factors, self.inputs, self.outputs, self.sizes)
@@ -82,35 +89,85 @@ class Network:
         """The same network with some indices of another size."""
         return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
 
-    def apply_plan(self, batch: int) -> Plan:
-        """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors."""
-        return plan(((BATCH, *self.inputs), *self.factors), (BATCH, *self.outputs), ((BATCH, batch), *self.sizes))
-
-    def tensor_plan(self) -> Plan:
-        """Plan of ``W[outputs, inputs]`` from the factors."""
-        return plan(self.factors, (*self.outputs, *self.inputs), self.sizes)
-
-    def cost(self, batch: int) -> "Cost":
+    def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
         """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
 
         Notes
         -----
-        The backward pass runs every product of the forward plan twice, once for each operand.
+        The backward pass runs two products of the same arithmetic for each of the forward plan, one for the gradient of each
+        operand: what it writes has the sizes of what the forward pass read.
         """
-        applied = self.apply_plan(batch)
-        operands = sum(math.prod(step.left_view.merged) + math.prod(step.right_view.merged) for step in applied.steps)
-        results = sum(math.prod(step.shape) for step in applied.steps)
-        largest_operand = max(applied.operand_sizes)
+        applied = apply_plan(self, batch, contraction_order)
+        read = [math.prod(view.merged) for step in applied.steps for view in (step.left_view, step.right_view)]
         return Cost(
             batch=batch,
-            forward=Pass(applied.flops, operands + results, applied.peak),
-            backward=Pass(2 * applied.flops, 2 * (operands + results), max(applied.peak, largest_operand)),
+            forward=Pass(applied.flops, applied.moved, applied.peak),
+            backward=Pass(2 * applied.flops, 2 * applied.moved, max(read)),
         )
+
+
+def apply_plan(network: Network, batch: int, contraction_order: str = "planned") -> Plan:
+    """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors.
+
+    Parameters
+    ----------
+    network : Network
+    batch : int
+        Number of rows of x. A plan is for one: where sizes are symbols to what traces the arithmetic, it becomes a number.
+    contraction_order : 'planned', 'factors_first' or 'input_first'
+        The planner's choice; the factors as they are listed, then x; or x with one factor after the other: those
+        that carry an input index in the order of the inputs, each of the others as soon as it has been joined by all
+        factors listed after it that share an index with it.
+    """
+    return _apply_plan(network.data, operator.index(batch), contraction_order)
+
+
+def tensor_plan(network: Network) -> Plan:
+    """Plan of ``W[outputs, inputs]`` from the factors."""
+    return _tensor_plan(network.data)
+
+
+@planned
+def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
+    factors, outputs, inputs, sizes = data
+    one_of("apply_plan", "contraction_order", contraction_order, CONTRACTION_ORDERS)
+    pairs = None
+    if contraction_order == "factors_first":
+        pairs = _one_after_another((*range(1, len(factors) + 1), 0))
+    elif contraction_order == "input_first":
+        pairs = _one_after_another((0, *(number + 1 for number in _from_the_inputs(factors, inputs))))
+    return plan(((BATCH, *inputs), *factors), (BATCH, *outputs), ((BATCH, batch), *sizes), pairs)
+
+
+@planned
+def _tensor_plan(data: NetworkData) -> Plan:
+    factors, outputs, inputs, sizes = data
+    return plan(factors, (*outputs, *inputs), sizes)
+
+
+def _from_the_inputs(factors: tuple[Indices, ...], inputs: Indices) -> list[int]:
+    """Numbers of the factors in the order ``'input_first'`` of `apply_plan`."""
+    carriers = [p for index in inputs for p, indices in enumerate(factors) if index in indices]
+    others = [p for p in reversed(range(len(factors))) if p not in carriers]
+    taken: list[int] = []
+    for carrier in dict.fromkeys(carriers):
+        taken.append(carrier)
+        for p in others:
+            after = (q for q in range(p + 1, len(factors)) if set(factors[p]) & set(factors[q]))
+            if p not in taken and all(q in taken for q in after):
+                taken.append(p)
+    return taken
+
+
+def _one_after_another(numbers: tuple[int, ...]) -> Pairs:
+    """Pairs that multiply operands in turn onto the first of them."""
+    first, second, *others = numbers
+    return ((first, second), *((len(numbers) + k, number) for k, number in enumerate(others)))
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass takes: `flops` multiplications and additions, `moved` and `peak` array elements."""
+    """What products take: `flops` operations, `moved` elements read and written, `peak` elements of the largest written."""
 
     flops: int
     moved: int
@@ -119,7 +176,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Cost:
-    """What applying a network to `batch` rows takes, forward and backward, as planned; prints as a table."""
+    """What applying a network to `batch` rows takes, forward and backward, in one order; prints as a table."""
 
     batch: int
     forward: Pass

@@ -4,19 +4,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import execute, plan
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
 from tensorly_rnn.tensorize import covering_box
 
 
 def to_tensor(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
     """Return the tensor of shape ``(*out_modes, *in_modes)``."""
-    return execute(network.tensor_plan(), backend, factors)
+    return execute(tensor_plan(network), backend, factors)
 
 
 def to_matrix(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
     """Return the matrix of shape ``(prod(out_modes), prod(in_modes))``."""
-    return backend.reshape(to_tensor(backend, network, factors), network.shape)
+    return execute(tensor_plan(network), backend, factors, network.shape)
 
 
 def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any:
@@ -41,8 +42,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
     """
     leading = tuple(x.shape[:-1])
     batch = math.prod(leading)
-    y = execute(network.apply_plan(batch), backend, [x, *factors])
-    return backend.reshape(y, (*leading, network.shape[0]))
+    return execute(apply_plan(network, batch), backend, [x, *factors], (*leading, network.shape[0]))
 
 
 def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:
@@ -53,13 +53,8 @@ def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -
     (Network, list of arrays)
         The smaller network and its factors, slices of the given ones.
     """
-    smaller = network.resized({index: piece.stop - piece.start for index, piece in slices.items()})
-    if smaller == network:
-        return network, list(factors)
-    pieces = [
-        factor[tuple(slices.get(index, slice(None)) for index in indices)] for indices, factor in zip(network.factors, factors)
-    ]
-    return smaller, pieces
+    smaller, pieces = _cut(network.data, tuple((index, piece.start, piece.stop) for index, piece in slices.items()))
+    return smaller, _sliced(factors, pieces)
 
 
 def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> tuple[Network, list[Any], int]:
@@ -70,9 +65,33 @@ def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> 
     (Network, list of arrays, int)
         The smaller network, its factors (slices of the given ones), and the number of its first column.
     """
+    smaller, pieces, offset = _cut_columns(network.data, start, stop)
+    return smaller, _sliced(factors, pieces), offset
+
+
+Pieces = tuple[tuple[slice, ...] | None, ...]
+
+
+@planned
+def _cut(data: NetworkData, ranges: tuple[tuple[str, int, int], ...]) -> tuple[Network, Pieces]:
+    """The smaller network, and for every factor the slices of its axes, None where it stays whole."""
+    network = Network(*data)
+    cuts = {index: slice(start, stop) for index, start, stop in ranges if stop - start != network.size[index]}
+    smaller = network.resized({index: piece.stop - piece.start for index, piece in cuts.items()}) if cuts else network
+    pieces = (tuple(cuts.get(index, slice(None)) for index in indices) for indices in network.factors)
+    return smaller, tuple(piece if any(one != slice(None) for one in piece) else None for piece in pieces)
+
+
+@planned
+def _cut_columns(data: NetworkData, start: int, stop: int) -> tuple[Network, Pieces, int]:
+    network = Network(*data)
     box, offset = covering_box(network.in_modes, start, stop)
-    smaller, pieces = cut(network, factors, dict(zip(network.inputs, box)))
-    return smaller, pieces, offset
+    ranges = tuple((index, piece.start, piece.stop) for index, piece in zip(network.inputs, box))
+    return *_cut(data, ranges), offset
+
+
+def _sliced(factors: Sequence[Any], pieces: Pieces) -> list[Any]:
+    return [factor if piece is None else factor[piece] for factor, piece in zip(factors, pieces)]
 
 
 def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network, other_factors: Sequence[Any]) -> Any:

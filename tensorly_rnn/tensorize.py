@@ -1,11 +1,11 @@
 """Integers and reshapes: factorizing sizes into modes, padding, and matrices as tensors."""
 
 import math
-from functools import lru_cache
 from typing import Any
 
 from tensorly_rnn._backend import context
 from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._planned import planned
 
 Modes = tuple[int, ...]
 TensorizedShape = tuple[Modes, Modes]
@@ -200,6 +200,13 @@ def pad_axis(backend: Any, array: Any, axis: int, size: int) -> Any:
     return backend.concatenate([array, backend.zeros(shape, **context(backend, array))], axis=axis)
 
 
+def pad_axes(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
+    """Append zeros along every axis up to `shape`."""
+    for axis, size in enumerate(shape):
+        array = pad_axis(backend, array, axis, size)
+    return array
+
+
 def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], int]:
     """Return the smallest box of the multi-index that holds the flat range ``[start, stop)`` and lies in one piece.
 
@@ -281,7 +288,7 @@ def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ..
     )
 
 
-@lru_cache(maxsize=4096)
+@planned
 def _balanced_modes(product: int, order: int) -> Modes:
     """Factors of `product`, descending, with the smallest sum."""
     best = (product + order - 1, (product,) + (1,) * (order - 1))
@@ -297,7 +304,7 @@ def _balanced_modes(product: int, order: int) -> Modes:
     return best[1]
 
 
-@lru_cache(maxsize=4096)
+@planned
 def _divisors(number: int) -> tuple[int, ...]:
     small = [k for k in range(1, math.isqrt(number) + 1) if number % k == 0]
     return tuple(sorted({*small, *(number // k for k in small)}))

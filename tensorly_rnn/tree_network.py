@@ -8,10 +8,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from tensorly_rnn._planned import planned
 from tensorly_rnn._svd import singular_values as values_of
 from tensorly_rnn._svd import truncated_svd
 from tensorly_rnn.network import Network
@@ -29,7 +29,7 @@ class Edge:
     child: int
 
 
-@lru_cache(maxsize=1024)
+@planned
 def edges(network: Network) -> tuple[Edge, ...] | None:
     r"""Return the bonds of a network without loops, depth first from factor 0, or None where there is a loop.
 

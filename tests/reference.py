@@ -81,21 +81,22 @@ def hierarchical_tucker(factors):
     return np.concatenate(stack)
 
 
-def gradients(reconstruct, factors, x, dy, step=1e-6):
-    """Central differences of ``sum(dy * (x W^T))`` in every factor entry and every entry of x."""
+def gradients(reconstruct, factors, x, dy):
+    """Gradients of ``sum(dy * (x W^T))`` in the factors, by central differences, and in x."""
+    return differences(lambda moved: float(np.sum(dy * (x @ reconstruct(moved).T))), factors), dy @ reconstruct(factors)
 
-    def loss(arrays, point):
-        return float(np.sum(dy * (point @ reconstruct(arrays).T)))
 
-    of_factors = []
-    for number, factor in enumerate(factors):
-        gradient = np.zeros(factor.shape)
-        for position in np.ndindex(factor.shape):
+def differences(loss, arrays, step=0.5):
+    """Central differences of a loss at most quadratic in every entry: exact but for rounding, so the step is large."""
+    of_arrays = []
+    for number, array in enumerate(arrays):
+        gradient = np.zeros(array.shape)
+        for position in np.ndindex(array.shape):
             sides = []
-            for sign in (1, -1):
-                moved = [np.array(one) for one in factors]
-                moved[number][position] += sign * step
-                sides.append(loss(moved, x))
+            for change in (step, -step):
+                moved = [np.array(one) for one in arrays]
+                moved[number][position] += change
+                sides.append(loss(moved))
             gradient[position] = (sides[0] - sides[1]) / (2 * step)
-        of_factors.append(gradient)
-    return of_factors, dy @ reconstruct(factors)
+        of_arrays.append(gradient)
+    return of_arrays

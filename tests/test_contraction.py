@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
-from tensorly_rnn.contraction import execute, plan
+from tensorly_rnn.contraction import _rounds, _rounds_back, execute, plan
+from tensorly_rnn.network import apply_plan
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -72,7 +73,7 @@ def test_networks_that_cannot_be_planned_are_refused():
 @given(data=st.data(), batch=st.integers(1, 20))
 def test_cost_is_that_of_the_plan_and_backward_twice(case, data, batch):
     f = data.draw(factorized(case))
-    applied = f.network.apply_plan(batch)
+    applied = apply_plan(f.network, batch)
     found = tlr.cost(case.name, f.tensorized_shape, f.rank, batch=batch)
     assert found.forward.flops == sum(step.flops for step in applied.steps)
     assert found.backward.flops == 2 * found.forward.flops
@@ -105,3 +106,18 @@ def test_planning_stays_quick_at_high_orders(case, order):
     assert found.forward.flops < 2 * 7 * 6**order
     f = tlr.get_format(case.name).random(modes, (2, 2) if case.name == "bt" else 2, random_state=0)
     assert f.n_param < 10_000
+
+
+@given(st.permutations(range(13)), st.integers(4, 13))
+def test_permutations_of_too_many_axes_go_in_rounds(permutation, most):
+    split = (2, 1, 3, 1, 2, 1, 1, 2, 1, 3, 1, 2, 1)
+    array = np.random.default_rng(0).normal(size=split)
+    moved = array
+    for sizes, order in _rounds(split, tuple(permutation), most):
+        assert len(sizes) == len(order) <= most
+        moved = moved.reshape(sizes).transpose(order)
+    assert (moved.ravel() == array.transpose(permutation).ravel()).all()
+    for sizes, order in _rounds_back(split, tuple(permutation), most):
+        assert len(sizes) == len(order) <= most
+        moved = moved.reshape(sizes).transpose(order)
+    assert (moved.ravel() == array.ravel()).all()

@@ -24,6 +24,7 @@ DIRECTION = (
     "tensorize",
     "_backend",
     "_checks",
+    "_planned",
 )
 
 

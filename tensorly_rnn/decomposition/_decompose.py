@@ -20,6 +20,7 @@ from tensorly_rnn._backend import (
     same_backend,
 )
 from tensorly_rnn._checks import one_of, plain, positive_int, spoken_by
+from tensorly_rnn.contraction import see, view
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.decomposition.budget import spend_error, within_budget
@@ -204,7 +205,7 @@ def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float
     backend = backend_of(function, argument, matrix)
     shape = tuple(matrix.shape)
     odd = isinstance(matrix, (np.ma.MaskedArray, np.matrix)) or any(
-        getattr(matrix, name, False) for name in ("is_meta", "is_sparse")
+        getattr(matrix, name, False) is True for name in ("is_meta", "is_sparse")
     )
     if odd:
         raise TypeError(
@@ -221,7 +222,7 @@ def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float
             f"Convert it first, for example with {argument}.astype(float)."
         )
     # NaN or infinite as soon as one entry is.
-    largest = largest_magnitude(backend, detached(matrix))
+    largest = largest_magnitude(backend, at_least_single(backend, detached(matrix)))
     if not math.isfinite(largest):
         raise ValueError(
             f"{function}: {argument} must be finite; expected numbers, got NaN or infinity. "
@@ -303,9 +304,7 @@ def _as_tensor(
     backend: Any, matrix: Any, padded: tuple[int, int], modes: tuple[tuple[int, ...], tuple[int, ...]], stack: int
 ) -> Any:
     """See a matrix as a tensor with axes (stack, m_1 n_1, ..., m_d n_d)."""
-    out_modes, in_modes = modes
-    order = len(out_modes)
-    tensor = backend.reshape(pad_matrix(backend, matrix, padded, stack), (stack, *out_modes, *in_modes))
-    pairs = (axis for k in range(order) for axis in (1 + k, 1 + order + k))
-    paired = backend.transpose(tensor, (0, *pairs))
-    return backend.reshape(paired, (stack, *(m * n for m, n in zip(out_modes, in_modes))))
+    rows, columns = ([f"{side}{k}" for k in range(len(modes[0]))] for side in "ji")
+    size = {"stack": stack, **dict(zip((*rows, *columns), (*modes[0], *modes[1])))}
+    paired = view(("stack", *rows, *columns), (("stack",), *zip(rows, columns)), size)
+    return see(backend, pad_matrix(backend, matrix, padded, stack), paired)

@@ -11,7 +11,7 @@ from tensorly_rnn._backend import new_array
 from tensorly_rnn.contraction import Indices, execute, plan
 from tensorly_rnn.decomposition._registry import Problem, Start
 from tensorly_rnn.decomposition.starts import best_of_starts
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, tensor_plan
 
 # Terms that grow while they cancel one another fit no better in the end; a ridge in proportion to the squared error keeps
 # them from it and fades where the fit succeeds (De Lathauwer and Nion 2008 describe the degeneracy).
@@ -139,7 +139,7 @@ def n_terms(network: Network, own: Indices) -> int:
 def _squared_error(backend: Any, network: Network, factors: Sequence[Any], target: Target, squared: float) -> float:
     goal, goal_factors = target
     if len(goal_factors) == 1:
-        difference = execute(network.tensor_plan(), backend, factors) - goal_factors[0]
+        difference = execute(tensor_plan(network), backend, factors) - goal_factors[0]
         return float(backend.sum(difference**2))
     across = float(operations.inner(backend, network, factors, goal, goal_factors))
     return max(0.0, squared - 2 * across + float(operations.squared_norm(backend, network, factors)))

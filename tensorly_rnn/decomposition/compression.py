@@ -11,6 +11,7 @@ from tensorly_rnn._backend import frobenius_norm, new_array
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.contraction import Indices, execute
 from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.network import tensor_plan
 from tensorly_rnn.operations import cut
 
 # How far down a mode's weak directions are levelled, as a share of the strongest one's energy; sweeps over the modes.
@@ -145,6 +146,6 @@ def relative_error(problem: Problem, factors: Sequence[Any]) -> float:
         piece = slice(start, min(start + step, size))
         part, pieces = cut(network, factors, {network.outputs[axis]: piece})
         given = tensor[(slice(None),) * axis + (piece,)]
-        difference += frobenius_norm(backend, given - execute(part.tensor_plan(), backend, pieces)) ** 2
+        difference += frobenius_norm(backend, given - execute(tensor_plan(part), backend, pieces)) ** 2
         norm += frobenius_norm(backend, given) ** 2
     return math.sqrt(difference / norm) if norm else 0.0

@@ -10,7 +10,7 @@ from tensorly.backend import BackendManager
 
 from tensorly_rnn.contraction import Indices, execute, plan, run_steps
 from tensorly_rnn.gradients import pull_back, push_forward
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, tensor_plan
 
 NUMPY = BackendManager.load_backend("numpy")
 
@@ -52,7 +52,7 @@ def matrix_free(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.nda
     .. [1] Sorber, Van Barel, De Lathauwer, Optimization-based algorithms for tensor decompositions, SIAM J. Optim. 23(2),
        2013, section 4.
     """
-    contraction = network.tensor_plan()
+    contraction = tensor_plan(network)
     results = run_steps(contraction, NUMPY, factors)
     inner = [inner_gram(network, factors, p) for p in range(len(factors))]
     layouts = [_layout(network, p) for p in range(len(factors))]
@@ -108,7 +108,7 @@ def _layout(network: Network, p: int) -> tuple[list[int], tuple[int, ...]]:
 
 def gradient(network: Network, factors: Sequence[np.ndarray], residual: np.ndarray) -> np.ndarray:
     """``J^T residual``: for each factor the residual contracted with the network without it."""
-    contraction = network.tensor_plan()
+    contraction = tensor_plan(network)
     parts = pull_back(NUMPY, contraction, run_steps(contraction, NUMPY, factors), residual)
     return np.concatenate([part.reshape(-1) for part in parts])
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tensorly_rnn.contraction import execute
 from tensorly_rnn.decomposition.curvature import NUMPY, Curvature, dense, gradient
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, tensor_plan
 
 #: Numbers of steps over which a fit must gain at least a share of its error to be worth going on.
 Patience = tuple[tuple[int, float], ...]
@@ -78,7 +78,7 @@ def levenberg_marquardt(
         return [np.zeros_like(factor) for factor in factors], 0.0, 0
     target = tensor / norm
     current = _rescaled(factors, 1 / norm)
-    residual = target - execute(network.tensor_plan(), NUMPY, current)
+    residual = target - execute(tensor_plan(network), NUMPY, current)
     history = [float(np.linalg.norm(residual))]
     if history[0] <= tol:
         return list(factors), history[0], 0
@@ -100,7 +100,7 @@ def levenberg_marquardt(
         while damping < 1e12:
             step = solve(penalty + damping * scale, downhill)
             moved = [one + part.reshape(one.shape) for one, part in zip(current, np.split(step, ends[:-1]))]
-            moved_residual = target - execute(network.tensor_plan(), NUMPY, moved)
+            moved_residual = target - execute(tensor_plan(network), NUMPY, moved)
             error = float(np.linalg.norm(moved_residual))
             predicted = float(step @ (downhill + damping * scale * step))
             moved_objective = error**2 + penalty * float((point + step) @ (point + step))

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from tensorly_rnn import arithmetic, operations, tree_network
-from tensorly_rnn._backend import as_dtype, at_least_single, backend_name, detached, largest_magnitude, same_backend
+from tensorly_rnn._backend import (
+    as_dtype,
+    at_least_single,
+    backend_name,
+    detached,
+    largest_magnitude,
+    same_backend,
+    same_device,
+)
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
 
@@ -284,7 +292,9 @@ class Arithmetic:
         function = f"{type(self).__name__}.{method}"
         if not isinstance(other, Arithmetic) or other._kind != self._kind:
             raise TypeError(f"{function}: {argument} must be a {self._kind}; got {type(other).__name__}. Factorize it first.")
-        same_backend(function, {"factors[0]": self.factors[0], f"factors[0] of {argument}": other.factors[0]})
+        arrays = {"factors[0]": self.factors[0], f"factors[0] of {argument}": other.factors[0]}
+        same_backend(function, arrays)
+        same_device(function, arrays)
         if other.dtype != self.dtype:
             raise TypeError(
                 f"{function}: {argument} must have the dtype of f; expected {self.dtype}, got {other.dtype}. "

@@ -2,12 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
-from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from tensorly_rnn._checks import plain
+from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.network import Network
 from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
@@ -208,7 +208,7 @@ class Format(ABC):
         return _tensor_network_of_shapes(cls, shapes, name)
 
 
-@lru_cache(maxsize=1024)
+@planned
 def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -> Network:
     out_modes, in_modes = tensorized_shape
     sizes = dict(cls.rank_sizes(rank))
@@ -217,13 +217,13 @@ def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -
     return _open_network(cls, len(in_modes), sizes)
 
 
-@lru_cache(maxsize=1024)
+@planned
 def _tensor_network(cls: type[Format], shape: tuple[int, ...], rank: Rank) -> Network:
     sizes = {**cls.rank_sizes(rank), **{f"j{k + 1}": mode for k, mode in enumerate(shape)}}
     return _open_tensor_network(cls, len(shape), sizes)
 
 
-@lru_cache(maxsize=1024)
+@planned
 def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -> Network:
     order = _order_of(cls, len(shapes), cls.__name__)
     sizes = _sizes(cls.__name__, cls.indices(order), shapes)
@@ -232,7 +232,7 @@ def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -
     return network
 
 
-@lru_cache(maxsize=1024)
+@planned
 def _tensor_network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...], name: str) -> Network:
     order = _order_of(cls, len(shapes), name)
     sizes = _sizes(name, cls.tensor_indices(order), shapes)

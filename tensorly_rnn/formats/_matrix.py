@@ -15,21 +15,27 @@ from tensorly_rnn._backend import (
     detached,
     is_real_float,
     largest_magnitude,
+    most_axes,
     new_array,
     same_backend,
+    same_device,
 )
+from tensorly_rnn.contraction import execute
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
-from tensorly_rnn.network import Network
+from tensorly_rnn.gradients import PullBack
+from tensorly_rnn.network import Network, tensor_plan
 from tensorly_rnn.tensorize import (
     TensorizedShape,
     crop_blocks,
     crop_matrix,
     disjoint_boxes,
+    pad_axes,
     pad_axis,
     pad_blocks,
+    pad_matrix,
     validate_shape,
     validate_tensorized_shape,
 )
@@ -93,17 +99,24 @@ class FactorizedMatrix(Factorized, Format):
         """Return the tensor of shape ``(*out_modes, *in_modes)``, led by the stack where there is more than one.
 
         Padding is not cropped: the tensor has the modes' sizes.
+
+        Raises
+        ------
+        ValueError
+            If the backend has no arrays of that many axes (Paddle stops at 9).
         """
-        tensor = operations.to_tensor(self.backend, self.network, self.factors)
-        out_modes, in_modes = self.tensorized_shape
-        stacked = (self.stack,) if self.stack > 1 else ()
-        return self.backend.reshape(tensor, (*stacked, *out_modes, *in_modes))
+        backend, (out_modes, in_modes) = self.backend, self.tensorized_shape
+        shape = (*((self.stack,) if self.stack > 1 else ()), *out_modes, *in_modes)
+        if len(shape) > most_axes(backend):
+            raise ValueError(
+                f"{type(self).__name__}.to_tensor: tensorized_shape must have no more axes than the backend's arrays; "
+                f"expected at most {most_axes(backend)} for {backend.backend_name}, got {len(shape)}. Use to_matrix()."
+            )
+        return execute(tensor_plan(self.network), backend, self.factors, shape)
 
     def to_matrix(self) -> Any:
         """Return the dense matrix of shape `shape`."""
-        backend = self.backend
-        matrix = operations.to_matrix(backend, self.network, self.factors)
-        return crop_matrix(backend, matrix, self.shape, self.stack)
+        return self._cropped(operations.to_matrix(self.backend, self.network, self.factors))
 
     def apply(self, x: Any) -> Any:
         r"""Return ``y = x W^T`` without forming W: ``y[..., j] = sum_i W[j, i] x[..., i]``.
@@ -119,9 +132,9 @@ class FactorizedMatrix(Factorized, Format):
         Raises
         ------
         TypeError, ValueError
-            If x is of another backend or dtype, or of another width.
+            If x is of another backend, dtype or device, or of another width.
         """
-        backend = self._check_operand("apply", "x", x, self.shape[1])
+        backend = self._check_rows("apply", "x", x, self.shape[1])
         network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
         y = operations.apply(backend, network, factors, pad_axis(backend, x, len(x.shape) - 1, network.shape[1]))
         return crop_blocks(backend, y, self.shape[0], self.stack)
@@ -144,25 +157,66 @@ class FactorizedMatrix(Factorized, Format):
         Raises
         ------
         TypeError, ValueError
-            If x or dy is of another backend or dtype, or of another shape.
+            If x or dy is of another backend, dtype or device, or of another shape.
 
         Notes
         -----
-        Twice the arithmetic of `apply`, and the forward pass once more.
+        Twice the arithmetic of `apply`, and the forward pass once more, which `vjp` saves.
         """
-        self._check_operand("gradients", "x", x, self.shape[1])
-        backend = self._check_operand("gradients", "dy", dy, self.shape[0])
-        leading = tuple(x.shape[:-1])
-        if tuple(dy.shape[:-1]) != leading:
-            raise ValueError(
-                f"{type(self).__name__}.gradients: dy must have the leading shape of x; expected {leading}, "
-                f"got {tuple(dy.shape[:-1])}."
-            )
-        rows, columns = self.network.shape
-        padded_dy = pad_blocks(backend, dy, rows, self.stack)
-        padded_x = pad_axis(backend, x, len(leading), columns)
-        of_factors, of_x = _gradients.gradients(backend, self.network, self.factors, padded_x, padded_dy)
-        return of_factors, of_x[..., : self.shape[1]]
+        self._check_rows("gradients", "x", x, self.shape[1])
+        self._check_rows("gradients", "dy", dy, self.shape[0], like=x)
+        return self.vjp(x)[1](dy)
+
+    def vjp(self, x: Any) -> tuple[Any, PullBack]:
+        r"""Return ``y = f.apply(x)`` and the function that takes ``dy = dL/dy`` to the gradients of the factors and of x.
+
+        ``y[..., j] = sum_i W[j, i] x[..., i]``; ``pull_back(dy)`` is ``f.gradients(x, dy)``
+
+        Parameters
+        ----------
+        x : array of the factors' backend, dtype and device, shape (..., columns)
+
+        Returns
+        -------
+        (array, callable)
+            y, shape (..., rows); ``pull_back(dy)`` with dy of shape (..., rows), which may be called more than once, on the
+            factors and the x that were given: neither may be written to in between.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x, or later dy, is of another backend, dtype or device, or of another shape.
+
+        Notes
+        -----
+        The partial results of y are kept and nothing is computed again: the pull-back takes twice the arithmetic of
+        `apply`, as ``cost`` says.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tensorly_rnn as tlr
+        >>> f = tlr.TTMatrix.random(((2, 3), (3, 5)), 2, random_state=0)
+        >>> y, pull_back = f.vjp(np.ones((7, 15)))
+        >>> of_factors, of_x = pull_back(np.ones_like(y))
+        >>> y.shape, [one.shape for one in of_factors], of_x.shape
+        ((7, 6), [(1, 2, 3, 2), (2, 3, 5, 1)], (7, 15))
+        """
+        rows, columns = self.shape
+        backend = self._check_rows("vjp", "x", x, columns)
+        stack, shapes = self.stack, self.network.factor_shapes
+        network, factors, _ = operations.columns(self.network, self.factors, 0, columns)
+        padded_x = pad_axis(backend, x, len(x.shape) - 1, network.shape[1])
+        y, pull_back_y = _gradients.vjp(backend, network, factors, padded_x)
+
+        def pull_back(dy: Any) -> tuple[list[Any], Any]:
+            self._check_rows("vjp", "dy", dy, rows, like=x)
+            of_pieces, of_x = pull_back_y(pad_blocks(backend, dy, network.shape[0], stack))
+            # Columns that were cut off meet zeros of x alone.
+            of_factors = [pad_axes(backend, piece, shape) for piece, shape in zip(of_pieces, shapes)]
+            return of_factors, of_x[..., :columns]
+
+        return crop_blocks(backend, y, rows, stack), pull_back
 
     def relative_error(self, matrix: Any) -> float:
         """Return ``||W - f||_F / ||W||_F``, a sixteenth of the columns at a time: no second dense copy is made.
@@ -182,7 +236,9 @@ class FactorizedMatrix(Factorized, Format):
             If the matrix is of another backend or shape.
         """
         function = f"{type(self).__name__}.relative_error"
-        backend = same_backend(function, {"factors[0]": self.factors[0], "matrix": matrix})
+        arrays = {"factors[0]": self.factors[0], "matrix": matrix}
+        backend = same_backend(function, arrays)
+        same_device(function, arrays)
         if tuple(matrix.shape) != self.shape:
             raise ValueError(f"{function}: matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
         matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]
@@ -297,17 +353,24 @@ class FactorizedMatrix(Factorized, Format):
         options = {"root_rank": self.stack} if "root_rank" in self.options else {}
         return self.rank_sizes(self.validate_rank(self.tensorized_shape, rank, **options))
 
-    def _check_operand(self, method: str, argument: str, array: Any, width: int) -> Any:
+    def _cropped(self, matrix: Any) -> Any:
+        return crop_matrix(self.backend, matrix, self.shape, self.stack)
+
+    def _padded(self, dense: Any) -> Any:
+        return pad_matrix(self.backend, dense, self.network.shape, self.stack)
+
+    def _check_rows(self, method: str, argument: str, array: Any, width: int, like: Any = None) -> Any:
+        """Return the backend of rows of the given width, as many as `like` has."""
         function = f"{type(self).__name__}.{method}"
-        backend = same_backend(function, {"factors[0]": self.factors[0], argument: array})
-        if array.dtype != self.dtype:
-            raise TypeError(
-                f"{function}: {argument} must have the factors' dtype; expected {self.dtype}, got {array.dtype}. "
-                "Convert one of them."
-            )
+        backend = self._check_operand(method, argument, array)
         if len(array.shape) < 1 or array.shape[-1] != width:
             raise ValueError(
                 f"{function}: {argument} must have {width} entries along its last axis; expected (..., {width}), "
                 f"got {tuple(array.shape)}."
+            )
+        if like is not None and tuple(array.shape[:-1]) != tuple(like.shape[:-1]):
+            raise ValueError(
+                f"{function}: {argument} must have the leading shape of x; expected {tuple(like.shape[:-1])}, "
+                f"got {tuple(array.shape[:-1])}."
             )
         return backend

@@ -71,8 +71,7 @@ class FactorizedTensor(Factorized):
 
     def to_tensor(self) -> Any:
         """Return the dense tensor of shape `shape`."""
-        backend = self.backend
-        return backend.reshape(operations.to_tensor(backend, self.network, self.factors), self.shape)
+        return self._cropped(operations.to_matrix(self.backend, self.network, self.factors))
 
     def to_unfolded(self, mode: int) -> Any:
         """Return the unfolding of shape ``(shape[mode], product of the others)``, as TensorLy's ``unfold`` orders it.

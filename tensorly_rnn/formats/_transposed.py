@@ -44,7 +44,7 @@ class Transposed:
     def _apply(self, y: Any) -> Any:
         """Return ``y W``."""
         f = self._matrix
-        backend = f._check_operand("__rmatmul__", "the other operand", y, f.shape[0])
+        backend = f._check_rows("__rmatmul__", "the other operand", y, f.shape[0])
         padded = pad_blocks(backend, y, f.network.shape[0], f.stack)
         return operations.apply(backend, f.network.transposed, f.factors, padded)[..., : f.shape[1]]
 

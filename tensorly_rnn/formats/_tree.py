@@ -1,10 +1,10 @@
 """Binary trees of modes: nested pairs of mode numbers, and the nodes they have."""
 
 import numbers
-from functools import lru_cache
 from typing import Any, NamedTuple, Union
 
 from tensorly_rnn._checks import positive_int
+from tensorly_rnn._planned import planned
 
 #: A mode's number, or a pair of trees.
 Tree = Union[int, tuple["Tree", "Tree"]]  # noqa: UP007 - a recursive type needs the quoted form
@@ -78,7 +78,7 @@ def _balanced(start: int, stop: int) -> Tree:
     return _balanced(start, middle), _balanced(middle, stop)
 
 
-@lru_cache(maxsize=256)
+@planned
 def tree_nodes(tree: Tree) -> tuple[Node, ...]:
     """Return the nodes of a tree, breadth first, the root first.
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.formats._registry import get_format
-from tensorly_rnn.network import Cost, Network
+from tensorly_rnn.network import CONTRACTION_ORDERS, Cost, Network
 from tensorly_rnn.tensorize import validate_tensorized_shape
 
 
@@ -45,8 +45,19 @@ def n_param(format: str, tensorized_shape: Any, rank: Any = "same", **options: A
     return _make_network("n_param", format, tensorized_shape, rank, options).n_param
 
 
-def cost(format: str, tensorized_shape: Any, rank: Any = "same", batch: int = 1, **options: Any) -> Cost:
+def cost(
+    format: str,
+    tensorized_shape: Any,
+    rank: Any = "same",
+    batch: int = 1,
+    contraction_order: str = "planned",
+    **options: Any,
+) -> Cost:
     r"""Return what applying a matrix in a format to `batch` rows takes, forward and backward.
+
+    ``y[b, j1..jd] = sum_{i1..id} W[j1..jd, i1..id] x[b, i1..id]`` is computed as one (batched) matrix product after another;
+    a product of shapes ``(s, p, q)`` and ``(s, q, t)`` takes ``2 s p q t`` operations, reads ``s p q + s q t`` elements and
+    writes ``s p t``.
 
     Parameters
     ----------
@@ -57,27 +68,57 @@ def cost(format: str, tensorized_shape: Any, rank: Any = "same", batch: int = 1,
     rank : 'full', 'same', float, int or the format's own form
     batch : int
         Number of rows of x in ``y = x W^T``.
+    contraction_order : 'planned', 'factors_first' or 'input_first'
+        ``'planned'`` is the order that the library computes in. ``'factors_first'`` multiplies the factors in the order in
+        which the format lists them until they are W, then x. ``'input_first'`` multiplies x with one factor after the other:
+        those that carry an input index in the order of the modes; of the others, each as soon as all the factors listed after
+        it that share an index with it are in. That is the core last, and a node of a tree after its children.
     **options
         The format's own (``root_rank`` and ``tree`` of HT).
 
     Returns
     -------
     Cost
-        ``flops`` (multiplications and additions), ``moved`` and ``peak`` (array elements) of ``forward``, ``backward`` and
-        both; prints as a table.
+        ``flops`` (multiplications and additions), ``moved`` (elements read and written) and ``peak`` (elements of the largest
+        array written) of ``forward``, ``backward`` and both; prints as a table.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is of the wrong form.
 
+    Notes
+    -----
+    The backward pass writes the gradient of each operand of each product, ``2 s p q t`` operations each: twice the forward
+    pass whatever the format and the order. Block term, with J_k = out_modes[k], I_k = in_modes[k], ranks R, N blocks:
+
+    ``factors_first``: ``sum_k 2 N (I_1 J_1 .. I_k J_k) R^(d-k+1) + 2 batch I J``
+
+    ``input_first``: ``sum_k 2 batch N (J_1 .. J_k) (I_k .. I_d) R^k + 2 batch N J R^d``
+
+    docs/complexity.md has the exponents measured for all formats, beside those that the papers state.
+
+    References
+    ----------
+    .. [1] Ye et al., Learning compact recurrent neural networks with block-term tensor decomposition, CVPR 2018, eq. 11
+       (`factors_first`), eq. 16 (`input_first`) and table 1.
+    .. [2] Yin et al., Towards extremely compact RNNs for video recognition with fully decomposed hierarchical Tucker
+       structure, CVPR 2021, eq. 4 and fig. 4.
+
     Examples
     --------
     >>> one = cost("tt", ((4, 4), (8, 8)), 2, batch=10)
     >>> one.forward.flops, one.backward.flops
     (15360, 30720)
+    >>> print(cost("bt", ((4, 4), (8, 8)), (2, 2), batch=10, contraction_order="input_first"))
+    10 rows                  flops    elements moved     largest array
+    forward                 43,520             6,184             1,280
+    backward                87,040            12,368             1,280
+    both                   130,560            18,552             1,280
     """
-    return _make_network("cost", format, tensorized_shape, rank, options).cost(positive_int("cost", "batch", batch))
+    network = _make_network("cost", format, tensorized_shape, rank, options)
+    one_of("cost", "contraction_order", contraction_order, CONTRACTION_ORDERS)
+    return network.cost(positive_int("cost", "batch", batch), contraction_order)
 
 
 def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:

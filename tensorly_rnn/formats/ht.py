@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import register
@@ -190,7 +190,7 @@ class HTMatrix(FactorizedMatrix):
         return None if given is None else positive_int(f"{cls.__name__}.validate_rank", "root_rank", given)
 
 
-@lru_cache(maxsize=256)
+@planned
 def _on_tree(tree: Tree) -> type[HTMatrix]:
     if tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2):
         return HTMatrix

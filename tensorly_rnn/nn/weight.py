@@ -13,7 +13,7 @@ from tensorly_rnn._checks import one_of, plain, positive_int, positive_ints
 from tensorly_rnn.decomposition import factorize
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, apply_plan, tensor_plan
 from tensorly_rnn.tensorize import (
     Modes,
     TensorizedShape,
@@ -234,7 +234,7 @@ class FactorizedWeight(nn.Module):
             return self.implementation == "reconstructed"
         # The planner's own objective: elements moved weigh as much as 64 operations.
         rows, columns = self.network.shape
-        applied, built = self.network.apply_plan(batch), self.network.tensor_plan()
+        applied, built = apply_plan(self.network, batch), tensor_plan(self.network)
         dense = 2 * batch * rows * columns + 64 * (batch * (rows + columns) + rows * columns)
         return applied.flops + 64 * applied.moved > built.flops + 64 * built.moved + dense
 

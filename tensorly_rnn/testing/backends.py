@@ -56,23 +56,22 @@ class Backend:
 def get_backend(name: str) -> Backend:
     """Return a backend by name; its framework is imported now.
 
-        Parameters
-        ----------
-        name : {'numpy', 'numpy_read_only', 'pytorch', 'jax', 'tensorflow', 'paddle', 'cupy'}
+    Parameters
+    ----------
+    name : {'numpy', 'numpy_read_only', 'pytorch', 'jax', 'tensorflow', 'paddle', 'cupy'}
 
-        Raises
-        ------
-        TypeError, ValueError
-            If there is no such backend, or JAX computes in single precision.
-        ImportError
-            If its framework is not installed.
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such backend, or JAX computes in single precision.
+    ImportError
+        If its framework is not installed.
 
-        Examples
-        --------
-        >>> import numpy as np
-    from tensorly.backend import BackendManager
-        >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
-        False
+    Examples
+    --------
+    >>> import numpy as np
+    >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
+    False
     """
     one_of("get_backend", "name", name, tuple(_MODULES))
     try:

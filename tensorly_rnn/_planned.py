@@ -1,0 +1,23 @@
+"""What is planned from names and sizes alone is planned once, and a constant to whatever traces the arithmetic."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Cache a function of hashable plain data, and let torch.compile call it instead of tracing into it.
+
+    The mark is what `torch.compiler.assume_constant_result` sets; it is set here without importing torch.
+    """
+    kept = lru_cache(maxsize=4096)(function)
+
+    @wraps(function)
+    def constant(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return kept(*args, **kwargs)  # type: ignore[arg-type]
+
+    constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return constant

@@ -1,0 +1,184 @@
+"""Gradients of the squared distance to a dense array, one function a format, in TensorLy's style."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tensorly.tr_tensor import TRTensor
+from tensorly.tt_tensor import TTTensor
+
+from tensorly_rnn._checks import spoken_by
+from tensorly_rnn.formats._factorized import Factorized
+from tensorly_rnn.formats._tensor import FactorizedTensor
+from tensorly_rnn.formats.bt import BTMatrix
+from tensorly_rnn.formats.bt_tensor import BTTensor
+from tensorly_rnn.formats.ht import HTMatrix
+from tensorly_rnn.formats.ht_tensor import HTTensor
+from tensorly_rnn.formats.tr import TRMatrix
+from tensorly_rnn.formats.tt import TTMatrix
+
+
+class _TTCores(FactorizedTensor):
+    """The cores of TensorLy's tensor train."""
+
+    format = TTMatrix
+
+
+class _TRCores(FactorizedTensor):
+    """The cores of TensorLy's tensor ring."""
+
+    format = TRMatrix
+
+
+def bt_lstsq_grad(
+    bt_tensor: BTTensor | BTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
+) -> Any:
+    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` with respect to the factors of a block-term tensor or matrix T.
+
+    Parameters
+    ----------
+    bt_tensor : BTTensor, sequence of its factors, or BTMatrix
+    tensor : array, shape of the dense form
+    return_loss : bool
+        Whether to return the loss too.
+    mask : array, a shape that broadcasts to that of `tensor`, optional
+        Booleans, integers or weights; entries of `tensor` where it is zero do not matter.
+
+    Returns
+    -------
+    object of the same class, or (object, array of no dimensions)
+        The gradients as its factors, as TensorLy's ``cp_lstsq_grad`` returns them; the loss if asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the factors do not fit together, or an array is of another backend, device, dtype or shape.
+
+    Notes
+    -----
+    Three times the arithmetic of the reconstruction; see `BTTensor.lstsq_grad`, also on masks that are neither 0 nor 1.
+
+    References
+    ----------
+    .. [1] Ye et al., CVPR 2018, eq. 13 and 14, with ``dL/dY`` the residual and no input.
+
+    Examples
+    --------
+    >>> t = BTTensor.random((3, 4, 5), (2, 2), random_state=0)
+    >>> gradient, loss = bt_lstsq_grad(t, t.to_tensor() + 1.0, return_loss=True)
+    >>> gradient.rank, round(float(loss), 12)
+    ((2, (2, 2, 2)), 30.0)
+    """
+    return _lstsq_grad("bt_lstsq_grad", (BTMatrix, BTTensor), bt_tensor, tensor, return_loss, mask)
+
+
+def ht_lstsq_grad(
+    ht_tensor: HTTensor | HTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
+) -> Any:
+    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` for a hierarchical Tucker tensor or matrix; see `bt_lstsq_grad`.
+
+    Parameters
+    ----------
+    ht_tensor : HTTensor, sequence of its factors on the balanced tree, or HTMatrix
+    tensor, return_loss, mask
+        As in `bt_lstsq_grad`.
+
+    Returns
+    -------
+    object of the same class and tree, or (object, array of no dimensions)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `bt_lstsq_grad`.
+
+    References
+    ----------
+    .. [1] Yin et al., CVPR 2021, eq. 9 to 11.
+
+    Examples
+    --------
+    >>> t = HTTensor.random((3, 4, 5), 2, tree=((0, 1), 2), random_state=0)
+    >>> ht_lstsq_grad(t, t.to_tensor() + 1.0)
+    HTTensor(shape=(3, 4, 5), tree=((0, 1), 2), rank=(1, 2, 2, 2, 2), n_param=36, compression_ratio=1.667)
+    """
+    return _lstsq_grad("ht_lstsq_grad", (HTMatrix, HTTensor), ht_tensor, tensor, return_loss, mask)
+
+
+def tt_lstsq_grad(
+    tt_tensor: TTTensor | TTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
+) -> Any:
+    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor train; see `bt_lstsq_grad`.
+
+    Parameters
+    ----------
+    tt_tensor : TensorLy's TTTensor, sequence of its cores, or TTMatrix of this library
+    tensor, return_loss, mask
+        As in `bt_lstsq_grad`.
+
+    Returns
+    -------
+    TTTensor or TTMatrix, or (one of these, array of no dimensions)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `bt_lstsq_grad`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gradient = tt_lstsq_grad([np.ones((1, 3, 2)), np.ones((2, 4, 1))], np.zeros((3, 4)))
+    >>> gradient.shape, gradient.rank, gradient.factors[0][0, 0].tolist()
+    ((3, 4), (1, 2, 1), [8.0, 8.0])
+    """
+    return _of_cores(_lstsq_grad("tt_lstsq_grad", (TTMatrix, _TTCores), tt_tensor, tensor, return_loss, mask), TTTensor)
+
+
+def tr_lstsq_grad(
+    tr_tensor: TRTensor | TRMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
+) -> Any:
+    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor ring; see `bt_lstsq_grad`.
+
+    Parameters
+    ----------
+    tr_tensor : TensorLy's TRTensor, sequence of its cores, or TRMatrix of this library
+    tensor, return_loss, mask
+        As in `bt_lstsq_grad`.
+
+    Returns
+    -------
+    TRTensor or TRMatrix, or (one of these, array of no dimensions)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `bt_lstsq_grad`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gradient = tr_lstsq_grad([np.ones((2, 3, 2)), np.ones((2, 4, 2))], np.zeros((3, 4)))
+    >>> gradient.shape, gradient.rank, gradient.factors[0][0, 0].tolist()
+    ((3, 4), (2, 2, 2), [16.0, 16.0])
+    """
+    return _of_cores(_lstsq_grad("tr_lstsq_grad", (TRMatrix, _TRCores), tr_tensor, tensor, return_loss, mask), TRTensor)
+
+
+def _lstsq_grad(
+    function: str,
+    kinds: tuple[type[Factorized], type[FactorizedTensor]],
+    given: Any,
+    tensor: Any,
+    return_loss: bool,
+    mask: Any,
+) -> Any:
+    with spoken_by(function):
+        factorized = given if isinstance(given, kinds) else kinds[1](given)
+        return factorized.lstsq_grad(tensor, return_loss, mask)
+
+
+def _of_cores(result: Any, kind: Any) -> Any:
+    """Return the cores as an object of TensorLy's, with the loss if there is one; a matrix as it is."""
+    gradient, *loss = result if isinstance(result, tuple) else (result,)
+    gradient = kind(gradient.factors) if isinstance(gradient, FactorizedTensor) else gradient
+    return (gradient, *loss) if loss else gradient

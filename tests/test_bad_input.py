@@ -1,0 +1,198 @@
+"""Arrays that do not fit together are refused with an error that names both sides."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+import torch
+from tensorly.tr_tensor import TRTensor
+from tensorly.tt_tensor import TTTensor
+
+import tensorly_rnn as tlr
+from tensorly_rnn._backend import device_of, same_device
+from tests.cases import CASES
+
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+SHAPE = ((2, 3), (3, 5))
+
+
+def made(case, like=None):
+    return tlr.get_format(case.name).random(SHAPE, 2, random_state=0, like=like)
+
+
+def calls(f, x, dy, target):
+    """The ways in for an array of rows or of the dense shape: argument, method, call."""
+    fitting_x, fitting_dy, fitting_target = (f.backend.zeros(s, **f.backend.context(f.factors[0])) for s in ((2, 15), (2, 6), (6, 15)))
+    return (
+        ("x", "apply", lambda: f.apply(x)),
+        ("x", "vjp", lambda: f.vjp(x)),
+        ("x", "gradients", lambda: f.gradients(x, fitting_dy)),
+        ("dy", "gradients", lambda: f.gradients(fitting_x, dy)),
+        ("dy", "vjp", lambda: f.vjp(fitting_x)[1](dy)),
+        ("target", "lstsq_grad", lambda: f.lstsq_grad(target)),
+        ("mask", "lstsq_grad", lambda: f.lstsq_grad(fitting_target, mask=target)),
+    )
+
+
+@every_format
+def test_another_width_or_leading_shape(case):
+    f = made(case)
+    for argument, method, call in calls(f, np.ones((2, 14)), np.ones((2, 5)), np.ones((6, 14))):
+        width, got = (15, 14) if argument == "x" else (6, 5)
+        message = {
+            "target": r"target must have the shape of f; expected \(6, 15\), got \(6, 14\)",
+            "mask": r"mask must have a shape that broadcasts to that of f; expected \(6, 15\), got \(6, 14\)",
+        }.get(argument, rf"{argument} must have {width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)")
+        with pytest.raises(ValueError, match=rf"{case.name.upper()}Matrix.{method}: {message}"):
+            call()
+    for method, call in (("gradients", lambda dy: f.gradients(np.ones((2, 15)), dy)), ("vjp", f.vjp(np.ones((2, 15)))[1])):
+        with pytest.raises(ValueError, match=rf"{method}: dy must have the leading shape of x; expected \(2,\), got \(1, 2\)"):
+            call(np.ones((1, 2, 6)))
+    with pytest.raises(ValueError, match="expected "):
+        f.lstsq_grad(np.ones((6, 15)), mask=np.ones((1, 6, 15)))
+
+
+@every_format
+def test_another_backend(case):
+    f = made(case)
+    arrays = [torch.ones(2, 15, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64), torch.ones(6, 15)]
+    for argument, method, call in calls(f, *arrays):
+        with pytest.raises(
+            TypeError, match=rf"{method}: {argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
+        ):
+            call()
+    for _, method, call in calls(f, [1.0], [1.0], [[1.0]]):
+        with pytest.raises(TypeError, match=rf"{method}: .* expected numpy, got list"):
+            call()
+
+
+@every_format
+def test_another_dtype(case):
+    f = made(case)
+    for argument, method, call in calls(f, *(np.ones(shape, "float32") for shape in ((2, 15), (2, 6), (6, 15)))):
+        rule = "be of booleans, integers or the factors' dtype" if argument == "mask" else "have the factors' dtype"
+        with pytest.raises(TypeError, match=rf"{method}: {argument} must {rule}; expected float64, got float32"):
+            call()
+    with pytest.raises(TypeError, match="mask must be of booleans, .* got complex128"):
+        f.lstsq_grad(np.ones((6, 15)), mask=np.ones((6, 15), complex))
+
+
+@every_format
+def test_another_device(case):
+    f = made(case, like=torch.zeros(1, dtype=torch.float64))
+    arrays = [torch.ones(shape, dtype=torch.float64, device="meta") for shape in ((2, 15), (2, 6), (6, 15))]
+    for argument, method, call in calls(f, *arrays):
+        with pytest.raises(
+            ValueError, match=rf"{method}: {argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
+        ):
+            call()
+    with pytest.raises(ValueError, match=r"factors\[1\] must be on the device of factors\[0\]; expected cpu, got meta"):
+        type(f)([f.factors[0], f.factors[1].to("meta"), *f.factors[2:]])
+    with pytest.raises(ValueError, match=r"relative_error: matrix must be on the device of .*; expected cpu, got meta"):
+        f.relative_error(arrays[2])
+    elsewhere = type(f)([factor.to("meta") for factor in f.factors])
+    with pytest.raises(ValueError, match=r"inner: factors\[0\] of other must be on the device of .*; expected cpu, got meta"):
+        f.inner(elsewhere)
+    # All on one device, whichever, is fine.
+    of_factors, of_x = elsewhere.gradients(arrays[0], arrays[1])
+    assert {one.device.type for one in (*of_factors, of_x, elsewhere.apply(arrays[0]))} == {"meta"}
+
+
+@pytest.mark.parametrize("name", ["bt", "ht", "tt", "tr"])
+def test_lstsq_grad_names_the_function_called(name):
+    function = getattr(tlr, f"{name}_lstsq_grad")
+    factors = {
+        "bt": [np.ones((2, 1, 1)), np.ones((2, 3, 1)), np.ones((2, 4, 1))],
+        "ht": [np.ones((1, 2, 2)), np.ones((2, 3)), np.ones((2, 4))],
+        "tt": [np.ones((1, 3, 2)), np.ones((2, 4, 1))],
+        "tr": [np.ones((2, 3, 2)), np.ones((2, 4, 2))],
+    }[name]
+    assert function(factors, np.ones((3, 4))).factors[0].shape == factors[0].shape
+    with pytest.raises(ValueError, match=rf"^{name}_lstsq_grad: target must have the shape of f; expected \(3, 4\), got \(4, 3\)"):
+        function(factors, np.ones((4, 3)))
+    with pytest.raises(TypeError, match=rf"^{name}_lstsq_grad: target must be of the same backend .* expected numpy, got pytorch"):
+        function(factors, torch.ones(3, 4))
+    with pytest.raises(ValueError, match=rf"^{name}_lstsq_grad: factors must agree on the size of index"):
+        function([*factors[:-1], factors[-1].repeat(2, axis=0)], np.ones((3, 4)))
+    with pytest.raises(TypeError, match=rf"^{name}_lstsq_grad: factors must be a sequence of arrays"):
+        function(3.0, np.ones((3, 4)))
+
+
+def test_tensorlys_trains_and_rings_are_theirs():
+    train, ring = TTTensor([np.ones((1, 3, 2)), np.ones((2, 4, 1))]), TRTensor([np.ones((2, 3, 2)), np.ones((2, 4, 2))])
+    assert isinstance(tlr.tt_lstsq_grad(train, np.ones((3, 4))), TTTensor)
+    assert isinstance(tlr.tr_lstsq_grad(ring, np.ones((3, 4))), TRTensor)
+    with pytest.raises(ValueError, match="tt_lstsq_grad: rank must begin and end with 1"):
+        tlr.tt_lstsq_grad(ring, np.ones((3, 4)))
+
+
+class Somewhere:
+    """An array as far as its place is asked for."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+def test_where_arrays_lie_in_their_frameworks_words():
+    assert device_of(torch.zeros(1)) == torch.device("cpu")
+    assert device_of(torch.zeros(1, device="meta")) == torch.device("meta")
+    # TensorFlow names no device while it traces; older releases of Paddle and of NumPy have no such attribute.
+    assert device_of(Somewhere(device="")) is None
+    assert device_of(Somewhere()) is None
+    assert device_of(Somewhere(place="Place(gpu:1)")) == "Place(gpu:1)"
+    same_device("test", {"a": Somewhere(), "b": Somewhere(device="gpu:0"), "c": Somewhere(device="")})
+    with pytest.raises(ValueError, match="test: c must be on the device of b; expected gpu:0, got gpu:1. Move one of them."):
+        same_device("test", {"a": Somewhere(), "b": Somewhere(device="gpu:0"), "c": Somewhere(device="gpu:1")})
+
+
+def test_jax_arrays_that_were_put_on_two_devices():
+    code = """
+        import jax, jax.numpy as jnp, numpy as np, tensorly_rnn as tlr
+        one, two = jax.devices()
+        f = tlr.TTMatrix.random(((2, 3), (3, 5)), 2, random_state=0, like=jnp.zeros(1))
+        there = type(f)([jax.device_put(factor, two) for factor in f.factors])
+        x = jax.device_put(jnp.ones((2, 15)), one)
+        assert there.apply(jnp.ones((2, 15))).devices() == {two}  # put nowhere: it follows
+        assert f.apply(x).devices() == {one}
+        try:
+            there.apply(x)
+        except ValueError as error:
+            print(error)
+    """
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"TTMatrix.apply: x must be on the device of factors\[0\]; expected \S*1, got \S*0. Move one", done.stdout)
+
+
+@every_format
+def test_the_checks_are_traced_by_jax_and_torch(case):
+    f = made(case)
+    kind = type(f)
+    rng = np.random.default_rng(0)
+    x, dy, target = rng.normal(size=(2, 15)), rng.normal(size=(2, 6)), rng.normal(size=(6, 15))
+    mask = target > 0
+    expected = f.gradients(x, dy)
+    of_distance, loss = f.lstsq_grad(target, return_loss=True, mask=mask)
+
+    def everything(factors, x, dy, target, mask):
+        g = kind(factors)
+        of_factors, of_x = g.gradients(x, dy)
+        gradient, loss = g.lstsq_grad(target, return_loss=True, mask=mask)
+        return [*of_factors, of_x, *gradient.factors, loss]
+
+    wanted = [*expected[0], expected[1], *of_distance.factors, loss]
+    arrays = [jax.numpy.asarray(one) for one in (x, dy, target, mask)]
+    for found, other in zip(jax.jit(everything)([jax.numpy.asarray(one) for one in f.factors], *arrays), wanted):
+        np.testing.assert_allclose(found, other, atol=1e-11)
+    tensors = [torch.tensor(one) for one in (x, dy)]
+    factors = [torch.tensor(one) for one in f.factors]
+    each = torch.func.vmap(lambda x, dy: kind(factors).gradients(x, dy)[0])(*tensors)
+    for found, other in zip(each, expected[0]):
+        np.testing.assert_allclose(found.sum(0), other, atol=1e-11)

@@ -1,0 +1,207 @@
+"""Gradients by the sweep: the papers' formulas, central differences and automatic differentiation, at twice the forward FLOPs."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import tensorly_rnn as tlr
+from tensorly_rnn import gradients
+from tensorly_rnn._backend import backend_of
+from tensorly_rnn.formats import _matrix
+from tests import paper_gradients, reference
+from tests.backends import BACKENDS, to_numpy
+from tests.cases import CASES
+from tests.strategies import factorized
+
+TREES = {1: (0,), 2: ((0, 1), (1, 0)), 3: (((0, 2), 1), (1, (2, 0))), 4: ((0, (1, (2, 3))), ((3, 1), (0, 2)))}
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def close(found, wanted):
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted):
+        assert one.shape == other.shape
+        assert_allclose(to_numpy(one), other, rtol=1e-9, atol=1e-9)
+
+
+def rows(f, leading, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(*leading, f.shape[1])), rng.normal(size=(*leading, f.shape[0]))
+
+
+def of_weight(x, dy):
+    """``dL/dW``, by an outer product for every row."""
+    pairs = zip(dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]))
+    return sum((np.outer(*pair) for pair in pairs), np.zeros((dy.shape[-1], x.shape[-1])))
+
+
+def by_torch(f, x, dy):
+    leaves = [torch.tensor(one, requires_grad=True) for one in (*f.factors, x)]
+    type(f)(leaves[:-1], shape=f.shape).apply(leaves[-1]).backward(torch.tensor(dy))
+    return [leaf.grad.numpy() for leaf in leaves]
+
+
+def by_jax(f, x, dy):
+    def loss(leaves):
+        return (type(f)(leaves[:-1], shape=f.shape).apply(leaves[-1]) * dy).sum()
+
+    return jax.grad(loss)([jax.numpy.asarray(one) for one in (*f.factors, x)])
+
+
+def on_a_tree(shape, ranks, tree, seed):
+    return tlr.HTMatrix.random(shape, ranks, tree=tree, random_state=seed)
+
+
+@every_format
+@given(data=st.data(), leading=st.sampled_from(((), (0,), (1,), (3,), (2, 3))))
+def test_the_sweep_is_the_papers_formula_and_autograd(case, data, leading):
+    f = data.draw(factorized(case))
+    x, dy = rows(f, leading)
+    of_factors, of_x = f.gradients(x, dy)
+    for formula in paper_gradients.FORMULAS[case.name]:
+        close(of_factors, formula(f.factors, of_weight(x, dy)))
+    close([of_x], [dy @ case.reference(f.factors)])
+    close([*of_factors, of_x], by_torch(f, x, dy))
+
+
+@given(data=st.data(), order=st.integers(1, 4), seed=st.integers(0, 1000))
+def test_on_any_tree_and_a_stack_too(data, order, seed):
+    shape = (((2,), (3,)), ((2, 3), (3, 1)), ((2, 1, 3), (1, 3, 2)), ((1, 2, 3, 1), (2, 1, 1, 3)))[order - 1]
+    ranks = data.draw(st.tuples(*[st.integers(1, 3)] * (2 * order - 1)))
+    tree = data.draw(st.sampled_from(TREES[order]))
+    f = on_a_tree(shape, ranks, tree, seed)
+    x, dy = rows(f, (2,))
+    of_factors, of_x = f.gradients(x, dy)
+    close(of_factors, paper_gradients.hierarchical_tucker(f.factors, of_weight(x, dy), tree))
+    close([*of_factors, of_x], by_torch(f, x, dy))
+
+
+def fixed_examples(case):
+    kind = tlr.get_format(case.name)
+    examples = [kind.random(shape, rank, random_state=1) for shape, rank in case.pool.items()]
+    if "tree" in kind.options:
+        examples += [on_a_tree(((2, 3, 1), (3, 1, 2)), (3, 2, 1, 2, 3), tree, 1) for tree in TREES[3]]
+    return examples
+
+
+@every_format
+def test_five_ways_agree(case):
+    for f in fixed_examples(case):
+        x, dy = rows(f, (2,))
+        found = f.gradients(x, dy)
+        tree = {"tree": f.tree} if getattr(f, "tree", None) else {}
+        formulas = [formula(f.factors, of_weight(x, dy), **tree) for formula in paper_gradients.FORMULAS[case.name]]
+        # The loops know the balanced tree only.
+        reconstruct = (lambda factors, f=f: type(f)(factors).to_matrix()) if tree else case.reference
+        differences, of_x = reference.gradients(reconstruct, f.factors, x, dy)
+        for way in (*formulas, differences, by_torch(f, x, dy)[:-1], by_jax(f, x, dy)[:-1]):
+            close(found[0], way)
+        for way in (of_x, by_torch(f, x, dy)[-1], by_jax(f, x, dy)[-1]):
+            close([found[1]], [way])
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_format
+def test_vjp_is_apply_and_gradients(case, backend):
+    shape, rank = ((2, 3, 1), (3, 1, 2)), case.pool[((2, 3, 1), (3, 1, 2))]
+    f = tlr.get_format(case.name).random(shape, rank, random_state=2)
+    g = type(f)([backend.array(factor) for factor in f.factors])
+    x, dy = rows(f, (2, 2))
+    y, pull_back = g.vjp(backend.array(x))
+    assert_allclose(to_numpy(y), x @ case.reference(f.factors).T, atol=1e-11)
+    for scale in (1.0, -3.0):  # more than once, and linear in dy
+        of_factors, of_x = pull_back(backend.array(scale * dy))
+        assert isinstance(of_x, backend.kind) and all(isinstance(one, backend.kind) for one in of_factors)
+        close([*of_factors, of_x], by_torch(f, x, scale * dy))
+
+
+@every_format
+@given(columns=st.integers(1, 30), rows_=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_padding_carries_no_gradient(case, columns, rows_, seed):
+    # In modes 3 x 2 x 5; narrow matrices leave whole slices of the factors aside.
+    kind, shape = tlr.get_format(case.name), ((2, 3, 2), (3, 2, 5))
+    for options in case.options:
+        stack = options.get("root_rank", 1)
+        f = kind(kind.random(shape, 2, random_state=seed, **options).factors, shape=(stack * rows_, columns))
+        x, dy = rows(f, (3,), seed)
+        d_weight = np.zeros((stack, 12, 30))
+        d_weight[:, :rows_, :columns] = of_weight(x, dy).reshape(stack, rows_, columns)
+        of_factors, of_x = f.gradients(x, dy)
+        close(of_factors, paper_gradients.FORMULAS[case.name][0](f.factors, d_weight.reshape(-1, 30)))
+        close([of_x], [dy @ f.to_matrix()])
+        close([f.vjp(x)[0]], [x @ f.to_matrix().T])
+
+
+@every_format
+@given(data=st.data())
+def test_arrays_of_any_memory_order(case, data):
+    f = data.draw(factorized(case))
+    x, dy = rows(f, (3,))
+    expected = f.gradients(x, dy)
+    strided = type(f)([np.asfortranarray(factor) for factor in f.factors])
+    found = strided.gradients(np.repeat(x, 2, axis=1)[:, ::2], np.asfortranarray(dy))
+    close([*found[0], found[1]], [*expected[0], expected[1]])
+
+
+class Counting:
+    """A TensorLy backend that counts the multiplications and additions of its matrix products, and can do little else."""
+
+    backend_name = "numpy"
+
+    def __init__(self, backend):
+        self.flops, self._backend = 0, backend
+        for name in ("reshape", "transpose", "concatenate", "zeros", "context"):
+            setattr(self, name, getattr(backend, name))
+
+    def matmul(self, left, right):
+        self.flops += 2 * math.prod(left.shape) * right.shape[-1]
+        return self._backend.matmul(left, right)
+
+    def taken(self):
+        flops, self.flops = self.flops, 0
+        return flops
+
+
+PAPERS = (
+    ("tt", ((16, 4, 4, 4), (8, 20, 20, 18)), 4, {}),
+    ("tr", tlr.separate_modes((4, 4, 2, 4, 8), (4, 2, 5, 8, 6, 5, 3, 2)), (10, *(5,) * 12, 10), {}),
+    ("bt", ((16, 4, 4, 4), (8, 20, 20, 18)), (2, 4), {}),
+    ("ht", ((16, 4, 2, 4, 2), (8, 10, 10, 9, 8)), (4, 5), {}),
+    ("ht", ((4, 4, 4, 4), (16, 16, 16, 15)), (14, 12), {"root_rank": 4}),
+    ("ht", ((4, 3, 2), (5, 7, 3)), 3, {"tree": ((0, 2), 1)}),
+)
+SMALL = tuple(
+    (case.name, shape, rank, options)
+    for case in CASES
+    for options in case.options
+    for shape, rank in ((((7,), (5,)), 1), (((5, 3), (2, 7)), 3), (((3, 5, 2, 1), (2, 3, 7, 5)), 2))
+)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("name", "shape", "rank", "options"), (*PAPERS, *SMALL), ids=str)
+def test_all_gradients_take_twice_the_forward_products(name, shape, rank, options, batch, monkeypatch):
+    f = tlr.get_format(name).random(shape, rank, random_state=0, **options)
+    x, dy = rows(f, (batch,))
+    counting = Counting(backend_of("test", "x", x))
+    _, pull_back = gradients.vjp(counting, f.network, f.factors, x)
+    forward = counting.taken()
+    pull_back(dy)
+    backward = counting.taken()
+    assert 0 < backward <= 2 * forward
+    expected = tlr.cost(name, shape, rank, batch=batch, **options)
+    assert (forward, backward) == (expected.forward.flops, expected.backward.flops)
+    # As a user calls it.
+    monkeypatch.setattr(_matrix.Factorized, "_check_operand", lambda *_: counting)
+    _, pull_back = f.vjp(x)
+    assert counting.taken() == forward
+    pull_back(dy)
+    assert counting.taken() == backward
+    f.gradients(x, dy)
+    assert counting.taken() == forward + backward
