@@ -162,3 +162,9 @@ def test_what_cannot_be_tested_is_refused(cp):
         assert_format_laws(cp, backends=("mxnet",))
     with pytest.raises(ValueError, match="assert_format_laws: max_examples must be a positive integer; expected at least 1, got 0"):
         assert_format_laws(cp, max_examples=0)
+    with pytest.raises(ValueError, match="check_law: law must be known; expected one of .*'apply'.*, got 'linear'"):
+        check_law("linear", Subject(cp, get_backend("numpy")))
+    with pytest.raises(ValueError, match="check_law: max_examples must be a positive integer; expected at least 1, got -1"):
+        check_law("apply", Subject(cp, get_backend("numpy")), max_examples=-1)
+    with pytest.raises(TypeError, match="assert_tensor_laws: max_examples must be a positive integer; expected int, got 2.5"):
+        assert_tensor_laws(tlr.BTTensor, max_examples=2.5)

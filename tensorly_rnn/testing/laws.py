@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, available_formats, get_format
 from tensorly_rnn.testing import _conduct, _tensors, _values
 from tensorly_rnn.testing.backends import get_backend
@@ -60,13 +60,17 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
     ------
     AssertionError
         If an example breaks the law; it names the law, the format and the backend.
+    TypeError, ValueError
+        If there is no such law, or `max_examples` is no positive integer.
 
     Examples
     --------
     >>> from tensorly_rnn import TTMatrix
     >>> check_law("apply", Subject(TTMatrix, get_backend("numpy")))
     """
-    laws: dict[str, Callable[[Any, st.DrawFn], None]] = TENSOR_LAWS if isinstance(subject, TensorSubject) else LAWS  # type: ignore[assignment]
+    laws: dict[str, Callable[[Any, st.DrawFn], None]] = {**(TENSOR_LAWS if isinstance(subject, TensorSubject) else LAWS)}
+    check_example = laws[one_of("check_law", "law", law, tuple(laws))]
+    positive_int("check_law", "max_examples", max_examples)
 
     # Without a database: Hypothesis would mix up the examples of all laws, which are one function to it.
     @settings(
@@ -77,7 +81,7 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
     )
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        laws[law](subject, data.draw)  # type: ignore[arg-type]
+        check_example(subject, data.draw)  # type: ignore[arg-type]
 
     try:
         check()
