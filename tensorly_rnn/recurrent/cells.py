@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tensorly_rnn._backend import context
+
 State = tuple[Any, ...]
 Step = Callable[[Any, Any, Any, State], tuple[State, State]]
 StepBackward = Callable[[Any, State, State, State], tuple[Any, Any, State]]
@@ -83,7 +85,8 @@ def tanh_step_backward(backend: Any, kept: State, before: State, d_state: State)
 
 def relu_step(backend: Any, from_x: Any, from_h: Any, state: State) -> tuple[State, State]:
     r"""``h_t = max(from_x + from_h, 0)``."""
-    h = backend.clip(from_x + from_h, 0.0)
+    total = from_x + from_h
+    h = backend.maximum(total, backend.zeros(tuple(total.shape), **context(backend, total)))
     return (h,), (h,)
 
 

@@ -1,136 +1,105 @@
-"""A cell over the steps of a sequence, and back through time: one loop each way, for every cell and every linear map."""
+"""A cell over the steps of a sequence, and back through time: one loop each way, for every cell."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tensorly_rnn.recurrent.cells import Cell, State
-from tensorly_rnn.recurrent.weight import GatedWeight
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
-    """What a layer computes with: its cell and its linear maps; absent biases and projection are None.
+class Trace:
+    """What the way back needs of the way forward."""
 
-    `recurrent` is the matrix of `recurrent_part` of the columns of its weight, which may be the very one of `input`.
-    """
-
-    cell: Cell
-    input: GatedWeight
-    recurrent: GatedWeight
-    recurrent_part: int
-    bias_ih: Any
-    bias_hh: Any
-    projection: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Tape:
-    """What the way back needs of the way forward; `states` are those before each step, `hidden` h before its projection."""
-
-    pull_back_input: Callable[[Any], tuple[list[Any], Any]]
-    pull_back_recurrent: Callable[[Any], list[Any]]
     recurrent: Any
-    states: list[State]
-    hidden: list[Any]
-    kept: list[State]
-    batched: bool = True
+    projection: Any
+    states: list[State]  # before each step
+    hidden: list[Any]  # h after each step, before its projection
+    kept: list[State]  # of the cell
 
 
 @dataclass(frozen=True, eq=False)
-class Pulled:
-    """Gradients of everything that goes into a sequence; `input` and `recurrent` are lists, one gradient a factor."""
+class SequenceGradients:
+    """Gradients of what goes into `run`; `from_x` and `from_h` are those of all steps, shape (L N, gates)."""
 
-    x: Any
-    state: State
-    input: list[Any]
-    recurrent: list[Any]
-    bias_ih: Any
-    bias_hh: Any
+    from_x: Any
+    from_h: Any
+    recurrent: Any
     projection: Any
+    state: State
 
 
-def run(backend: Any, maps: Maps, x: Any, state: State) -> tuple[Any, State, Tape]:
-    """Return the outputs of all steps, shape (L, N, size of h), the last state, and the tape.
+def run(
+    backend: Any, cell: Cell, from_x: Any, state: State, recurrent: Any, bias_hh: Any = None, projection: Any = None
+) -> tuple[Any, State, Trace]:
+    """Return the outputs of all steps, shape (L, N, size of h), the last state, and the trace for the way back.
 
     Parameters
     ----------
     backend : TensorLy backend of all arrays
-    maps : Maps
-    x : array, shape (L, N, width)
+    cell : Cell
+    from_x : array, shape (L, N, gates)
+        The projected input of all steps.
     state : tuple of arrays, shape (N, size)
+    recurrent : array, shape (gates, size of h)
+    bias_hh : array, shape (gates,), optional
+    projection : array, shape (size of h, hidden), optional
     """
-    steps, batch, width = tuple(x.shape)
-    # The input of all steps is projected in one product: (L N, width) -> (L N, gates).
-    y, pull_back_input = maps.input.vjp(backend.reshape(x, (steps * batch, width)))
-    y = y if maps.bias_ih is None else y + maps.bias_ih
-    from_x = backend.reshape(y, (steps, batch, y.shape[1]))
-    recurrent, pull_back_recurrent = maps.recurrent.matrix_vjp(maps.recurrent_part)
     to_gates = backend.transpose(recurrent, (1, 0))
     states, hidden, kept = [state], [], []
-    for step in range(steps):
-        from_h = backend.matmul(state[0], to_gates)
-        from_h = from_h if maps.bias_hh is None else from_h + maps.bias_hh
-        state, needed = maps.cell.step(backend, from_x[step], from_h, state)
+    for step in range(from_x.shape[0]):
+        from_h = backend.matmul(state[0], to_gates)  # (N, gates)
+        from_h = from_h if bias_hh is None else from_h + bias_hh
+        state, needed = cell.step(backend, from_x[step], from_h, state)
         hidden.append(state[0])
-        if maps.projection is not None:
-            state = (backend.matmul(state[0], backend.transpose(maps.projection, (1, 0))), *state[1:])
-        states.append(state)
         kept.append(needed)
-    output = backend.stack([one[0] for one in states[1:]])
-    return output, state, Tape(pull_back_input, pull_back_recurrent, recurrent, states[:-1], hidden, kept)
+        if projection is not None:
+            state = (backend.matmul(state[0], backend.transpose(projection, (1, 0))), *state[1:])
+        states.append(state)
+    output = backend.stack([after[0] for after in states[1:]])
+    return output, state, Trace(recurrent, projection, states[:-1], hidden, kept)
 
 
-def run_backward(backend: Any, maps: Maps, tape: Tape, d_output: Any, d_state: State) -> Pulled:
-    """Return the gradients of a loss with respect to all that `run` was given.
+def run_backward(backend: Any, cell: Cell, trace: Trace, d_output: Any, d_state: State) -> SequenceGradients:
+    """Back-propagate through time: the gradients of a loss with respect to all that `run` was given.
+
+    Step t adds ``dL/doutput_t`` to what comes from step t + 1, and hands ``dL/dfrom_h W_hh`` to step t - 1. The gradients
+    of the gates are collected, so that ``dL/dW_hh = sum_t (dL/dfrom_h_t)^T h_{t-1}`` is one product.
 
     Parameters
     ----------
     backend : TensorLy backend of all arrays
-    maps : Maps
-        Those of `run`.
-    tape : Tape
-        Of `run`.
+    cell : Cell
+    trace : Trace
     d_output : array, shape (L, N, size of h), or None
         ``dL/doutput``; None stands for zeros.
     d_state : tuple of arrays, shape (N, size)
-        ``dL/dstate`` for the last state.
+        ``dL/dstate`` of the last state.
     """
     of_x, of_h, of_projected = [], [], []
-    for step in reversed(range(len(tape.kept))):
+    for step in reversed(range(len(trace.kept))):
         dh = d_state[0] if d_output is None else d_state[0] + d_output[step]
-        if maps.projection is not None:
+        if trace.projection is not None:
             of_projected.append(dh)
-            dh = backend.matmul(dh, maps.projection)
-        d_from_x, d_from_h, direct = maps.cell.step_backward(
-            backend, tape.kept[step], tape.states[step], (dh, *d_state[1:])
-        )
-        d_state = (direct[0] + backend.matmul(d_from_h, tape.recurrent), *direct[1:])
+            dh = backend.matmul(dh, trace.projection)  # (N, hidden)
+        d_from_x, d_from_h, direct = cell.step_backward(backend, trace.kept[step], trace.states[step], (dh, *d_state[1:]))
+        d_state = (direct[0] + backend.matmul(d_from_h, trace.recurrent), *direct[1:])
         of_x.append(d_from_x)
         of_h.append(d_from_h)
     rows_x = _rows(backend, of_x[::-1])
-    # Where a cell adds its two parts, their gradients are one array.
+    # Where a cell only adds its two parts, their gradients are the same arrays.
     rows_h = rows_x if of_h[0] is of_x[0] else _rows(backend, of_h[::-1])
-    of_input, dx = tape.pull_back_input(rows_x)
-    before = _rows(backend, [state[0] for state in tape.states])
-    return Pulled(
-        x=backend.reshape(dx, (len(of_x), -1, dx.shape[1])) if dx.shape[0] else backend.reshape(dx, (len(of_x), 0, dx.shape[1])),
-        state=d_state,
-        input=of_input,
-        recurrent=tape.pull_back_recurrent(_product(backend, rows_h, before)),
-        bias_ih=None if maps.bias_ih is None else backend.sum(rows_x, axis=0),
-        bias_hh=None if maps.bias_hh is None else backend.sum(rows_h, axis=0),
-        projection=None
-        if maps.projection is None
-        else _product(backend, _rows(backend, of_projected[::-1]), _rows(backend, tape.hidden)),
-    )
+    before = _rows(backend, [state[0] for state in trace.states])
+    projection = None
+    if trace.projection is not None:
+        projection = _product(backend, _rows(backend, of_projected[::-1]), _rows(backend, trace.hidden))
+    return SequenceGradients(rows_x, rows_h, _product(backend, rows_h, before), projection, d_state)
 
 
 def _rows(backend: Any, steps: list[Any]) -> Any:
-    """All steps' rows one below the other: L arrays (N, size) -> (L N, size)."""
+    """The rows of all steps one below the other: L arrays (N, size) -> (L N, size)."""
     return backend.concatenate(steps, axis=0)
 
 
 def _product(backend: Any, d_rows: Any, rows: Any) -> Any:
-    """Gradient of a matrix that took `rows` to what has the gradient `d_rows`: all steps in one product."""
+    """Gradient of a matrix that took every step's `rows` to what has the gradient `d_rows`."""
     return backend.matmul(backend.transpose(d_rows, (1, 0)), rows)

@@ -140,12 +140,11 @@ class GatedWeight:
         return applied.flops + 64 * applied.moved > built.flops + 64 * built.moved + dense
 
     @classmethod
-    def dense(cls, matrix: Any, n_gates: int = 1, widths: Sequence[int] | None = None) -> Self:
-        """Return a dense matrix, shape (n_gates * rows, sum(widths)), as it is: a network of one factor."""
+    def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
+        """Return a dense matrix, shape (rows, sum(widths)), as it is: a network of one factor."""
         rows, columns = matrix.shape
-        sizes = (("i1", columns), ("j1", rows))
-        layout = Layout(rows // n_gates, _adjoining(widths or (columns,)), (rows // n_gates,), (columns,), n_gates)
-        return cls(layout, Network(DENSE, ("j1",), ("i1",), sizes), [matrix])
+        layout = Layout(rows, _adjoining(widths or (columns,)), (rows,), (columns,))
+        return cls(layout, Network(DENSE, ("j1",), ("i1",), (("i1", columns), ("j1", rows))), [matrix])
 
     @classmethod
     def of_format(cls, matrix: FactorizedMatrix, widths: Sequence[int] | None = None) -> Self:
@@ -199,9 +198,7 @@ class GatedWeight:
         return drawn.with_factors(scaled if like is None else [_like(factor, like) for factor in scaled])
 
     @classmethod
-    def from_matrices(
-        cls, parts: Sequence[Any], layout: Layout, factorization: str, rank: Any = None, **options: Any
-    ) -> Self:
+    def from_matrices(cls, parts: Sequence[Any], layout: Layout, factorization: str, rank: Any = None, **options: Any) -> Self:
         """Decompose a dense weight.
 
         Parameters
