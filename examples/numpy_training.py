@@ -170,7 +170,7 @@ def cross_entropy(layer: recurrent.LSTM, vector: np.ndarray, samples: Samples) -
     wanted = np.eye(CLASSES)[samples.digits]
     d_scores = (np.exp(log_share) - wanted) / len(wanted)
     head = vector[layer.n_param :][: CLASSES * HIDDEN].reshape(CLASSES, HIDDEN)
-    gradients = moved.backward(tape, d_state=(d_scores @ head, np.zeros_like(h)))
+    gradients = moved.backward(tape, d_state=(d_scores @ head, None))
     gradient = np.concatenate([gradients.to_vec(), (d_scores.T @ h).ravel(), d_scores.sum(axis=0)])
     return -(wanted * log_share).sum() / len(wanted), gradient
 

@@ -106,6 +106,33 @@ def test_forward_equals_loops_over_every_unit(name, settings, activation):
             close(found[n], np.array(wanted), 1e-13)
 
 
+# Where the gates, padding and parts lie.
+
+
+@pytest.mark.parametrize("gate_mode", ["first", "last", "stack"])
+def test_the_layout_is_what_it_says(gate_mode):
+    # Two gates of 5 rows padded to 6; 7 columns of x, 3 of padding, 4 of h.
+    layout = recurrent.Layout(5, ((0, 7), (10, 14)), (2, 3), (7, 2), 2, gate_mode)
+    generator = np.random.default_rng(0)
+    parts = [generator.normal(size=(10, 7)), generator.normal(size=(10, 4))]
+    wanted = np.zeros((12, 14))
+    for gate in range(2):
+        for row in range(5):
+            inside = 2 * row + gate if gate_mode == "last" else 6 * gate + row
+            wanted[inside, :7] = parts[0][5 * gate + row]
+            wanted[inside, 10:] = parts[1][5 * gate + row]
+    backend = tlr.TTMatrix([np.zeros((1, 1, 1, 1))]).backend
+    padded = layout.padded_matrix(backend, parts)
+    assert np.array_equal(padded, wanted)
+    assert np.array_equal(layout.gate_major(backend, padded, 0)[:, 10:], parts[1])
+    # The way back is the transpose of the way there, on any axis.
+    for axis, shape in ((0, (3, 2)), (1, (3, 2)), (2, (3, 2))):
+        there = generator.normal(size=(*shape[:axis], 12, *shape[axis:]))
+        back = generator.normal(size=(*shape[:axis], 10, *shape[axis:]))
+        found = (layout.gate_major(backend, there, axis) * back).sum()
+        assert found == pytest.approx((there * layout.ungated(backend, back, axis)).sum(), rel=1e-12)
+
+
 # torch's own layers: outputs, states, and all gradients through autograd.
 
 
@@ -497,8 +524,24 @@ def test_wrong_factors_of_a_gated_weight_are_refused():
         recurrent.LSTM(weight.with_factors(weight.factors[::-1]), W_HH)
     with pytest.raises(ValueError, match=r"from_matrices: parts must be one matrix each; expected shapes \[\(12, 5\)\]"):
         recurrent.GatedWeight.from_matrices([W_HH], weight.layout, "tt")
+    for method in ("apply", "vjp"):
+        with pytest.raises(ValueError, match=rf"GatedWeight.{method}: x must have 5 columns; expected \(..., 5\), got \(2, 4\)"):
+            getattr(weight, method)(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="LSTM.factorized: matrix must be finite"):
+        recurrent.LSTM(W_IH + np.nan, W_HH).factorized("tt", 2)
     with pytest.raises(ValueError, match="make_layout: widths must have one or two entries; expected 1 or 2, got 3"):
         recurrent.make_layout(3, (1, 2, 3), tlr.TTMatrix)
+
+
+def test_a_missing_half_of_a_state_is_zero():
+    layer = recurrent.LSTM.random(5, 3, random_state=0)
+    x, (h_0, _), _, (d_h, _) = draws(layer)
+    zeros = np.zeros_like(h_0)
+    output, _, tape = layer.forward(x, (h_0, None))
+    wanted, _, same_tape = layer.forward(x, (h_0, zeros))
+    assert np.array_equal(output, wanted)
+    found = layer.backward(tape, d_state=(d_h, None)).to_vec()
+    assert np.array_equal(found, layer.backward(same_tape, d_state=(d_h, zeros)).to_vec())
 
 
 def test_wrong_sequences_are_refused():

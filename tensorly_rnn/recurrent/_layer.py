@@ -68,7 +68,7 @@ class Recurrent:
             Of the parameters' backend and dtype, with at least one step.
         hx : array or (array, array), optional
             ``h_0``, for an LSTM ``(h_0, c_0)``: shape (N, size of h) and (N, hidden_size), without N if unbatched;
-            default zeros.
+            default zeros, as is None in a pair.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class Recurrent:
         d_output : array, shape of output, optional
             ``dL/doutput``; default zeros.
         d_state : array or (array, array), optional
-            ``dL/dstate`` of the last state, shaped as it; default zeros.
+            ``dL/dstate`` of the last state, shaped as it; default zeros, as is None in a pair.
 
         Returns
         -------
@@ -324,8 +324,9 @@ class Recurrent:
         TypeError, ValueError
             If an argument is of the wrong form, or a weight is not finite.
         """
+        function = f"{type(self).__name__}.factorized"
         weights = decomposed_weights(
-            f"{type(self).__name__}.factorized",
+            function,
             self.cell.n_gates,
             self.matrices(),
             factorization=factorization,
@@ -416,18 +417,21 @@ class Recurrent:
         return {"the parameters": self._input.factors[0]}
 
     def _state(self, function: str, argument: str, given: Any, suffix: str, x_shape: tuple[int, ...], like: Any) -> State:
-        """The arrays of a state, each of shape (N, size); zeros where none is given."""
+        """The arrays of a state, each of shape (N, size); zeros for what is not given."""
         leading = x_shape[1:-1]
         sizes = {f"{name}{suffix}": size for name, size in zip(self.cell.states, (self.state_size, self.hidden_size))}
-        backend = check_alike(function, self._first())
-        batched = leading or (1,)
-        if given is None:
-            return tuple(backend.zeros((*batched, size), **context(backend, like)) for size in sizes.values())
-        arrays = state_arrays(function, argument, given, tuple(sizes))
-        check_alike(function, {**self._first(), **arrays})
-        for name, array in arrays.items():
+        arrays = dict.fromkeys(sizes) if given is None else state_arrays(function, argument, given, tuple(sizes))
+        present = {name: array for name, array in arrays.items() if array is not None}
+        backend = check_alike(function, {**self._first(), **present})
+        for name, array in present.items():
             check_shape(function, name, array, (*leading, sizes[name]))
-        return tuple(backend.reshape(array, (*batched, array.shape[-1])) for array in arrays.values())
+        batched = leading or (1,)
+        return tuple(
+            backend.reshape(present[name], (*batched, size))
+            if name in present
+            else backend.zeros((*batched, size), **context(backend, like))
+            for name, size in sizes.items()
+        )
 
     def _shown(self, backend: Any, state: State, x_shape: tuple[int, ...]) -> Any:
         """A state as the user has it: without N if unbatched, one array where the cell has one."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorly_rnn._backend import backend_of, new_array
-from tensorly_rnn._checks import one_of
+from tensorly_rnn._checks import one_of, spoken_by
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.recurrent.layout import make_layout
@@ -105,7 +105,8 @@ def decomposed_weights(
 
     decompose = one_of(function, "decompose", decompose, DECOMPOSE)
     dense = {"weight_ih": matrices[0], "weight_hh": matrices[1]}
-    weights = _weights(make, decompose, matrices[1].shape[1] == hidden_size, hidden_modes, input_modes)
+    with spoken_by(function):
+        weights = _weights(make, decompose, matrices[1].shape[1] == hidden_size, hidden_modes, input_modes)
     return weights if "weight" in weights else {**dense, **weights}
 
 

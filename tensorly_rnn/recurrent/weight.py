@@ -66,7 +66,7 @@ class GatedWeight:
 
     def apply(self, x: Any) -> Any:
         """Return ``x W^T`` for the first part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[0])."""
-        backend = self.backend
+        backend = self._check_width("apply", x)
         network, factors, _ = self._cut(0)[1:]
         axis = len(x.shape) - 1
         y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1]))
@@ -88,7 +88,7 @@ class GatedWeight:
         -----
         Contracts x with the factors, or goes through the dense matrix where the cost model finds that cheaper.
         """
-        backend = self.backend
+        backend = self._check_width("vjp", x)
         if self.rebuilding_is_cheaper(x.shape[0]):
             matrix, pull_back_matrix = self.matrix_vjp(0)
 
@@ -222,6 +222,12 @@ class GatedWeight:
         padded = layout.padded_matrix(backend_of("from_matrices", "parts[0]", parts[0]), parts)
         found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         return cls(layout, found.network, found.factors)
+
+    def _check_width(self, method: str, x: Any) -> Any:
+        width, shape = self.layout.widths[0], tuple(x.shape)
+        if shape[-1:] != (width,):
+            raise ValueError(f"GatedWeight.{method}: x must have {width} columns; expected (..., {width}), got {shape}.")
+        return self.backend
 
     def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
         """The smallest box of columns that holds a part: its slices, network, factors and first column."""
