@@ -502,7 +502,9 @@ BAD_LAYERS = [
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((2, 3))), ValueError, r"weight_hh must fit the layer; expected shape \(12, 2\), got \(12, 3\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((3, 2))), ValueError, r"weight_hr must fit the layer; expected shape \(3, 3\), got \(3, 2\)"),
     ("LSTM", dict(weight=W_HH), ValueError, "weight must have a column for x and 3 for h; expected at least 4, got 3"),
-    ("LSTM", dict(weight=recurrent.GatedWeight.dense(W_IH, (5,))), ValueError, r"weight must have parts for x and h; expected widths \(2, 3\), got \(5,\)"),
+    ("LSTM", dict(weight=recurrent.GatedWeight.dense(W_IH, (5,))), ValueError, r"weight must have its columns in these parts; expected widths \(2, 3\), got \(5,\)"),
+    ("LSTM", dict(weight_ih=recurrent.GatedWeight.dense(W_IH, (2, 3)), weight_hh=W_HH), ValueError, r"weight_ih must have its columns in these parts; expected widths \(5,\), got \(2, 3\)"),
+    ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros(3)), ValueError, r"weight_hr must be a matrix; expected 2 axes, got shape \(3,\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH.astype(np.float32)), TypeError, "weight_hh must have the dtype of weight_ih; expected float64, got float32"),
     ("LSTM", dict(weight_ih=TT, weight_hh=W_HH.astype(np.float32)), TypeError, r"weight_hh must have the dtype of weight_ih.factors\[0\]"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=torch.zeros(12, 3)), TypeError, "weight_hh must be of the same backend as weight_ih; expected numpy, got pytorch"),
@@ -565,6 +567,7 @@ def test_wrong_sequences_are_refused():
     output, _, tape = gru.forward(x)
     for call, error, message in (
         (lambda: gru.backward(tape), TypeError, "GRU.backward: d_output or d_state must be given; expected one of them, got None for both"),
+        (lambda: gru.with_vec(gru.to_vec()).backward(tape, output), ValueError, r"tape must come from this layer's own forward; expected that of GRU\(5, 3, .* got that of GRU\(5, 3"),
         (lambda: gru.backward(output, output), TypeError, "tape must come from forward; expected Tape, got ndarray"),
         (lambda: gru.backward(tape, output[0]), ValueError, r"d_output must fit the layer; expected shape \(4, 2, 3\), got \(2, 3\)"),
         (lambda: gru.backward(tape, output, output), ValueError, r"h_n must fit the layer; expected shape \(2, 3\), got \(4, 2, 3\)"),

@@ -29,8 +29,9 @@ WEIGHTS = ("weight", "weight_ih", "weight_hh")
 
 @dataclass(frozen=True, eq=False)
 class Tape:
-    """What `backward` needs of one `forward`."""
+    """What `backward` needs of one `forward`; only the layer that made it takes it."""
 
+    layer: "Recurrent"
     pull_back_input: Callable[[Any], tuple[list[Any], Any]]
     pull_back_recurrent: Callable[[Any], list[Any]]
     trace: Trace
@@ -97,7 +98,7 @@ class Recurrent:
         matrix, pull_back_recurrent = recurrent.matrix_vjp(part)
         from_x = backend.reshape(y, (steps, batch, y.shape[1]))
         output, state, trace = run(backend, self.cell, from_x, state, matrix, self.bias_hh, self.weight_hr)
-        tape = Tape(pull_back_input, pull_back_recurrent, trace, shape)
+        tape = Tape(self, pull_back_input, pull_back_recurrent, trace, shape)
         output = backend.reshape(output, (*shape[:-1], self.state_size))
         return output, self._shown(backend, state, shape), tape
 
@@ -107,7 +108,7 @@ class Recurrent:
         Parameters
         ----------
         tape : Tape
-            From `forward`, with the parameters as they are; may be used again.
+            From this layer's `forward`; may be used again.
         d_output : array, shape of output, optional
             ``dL/doutput``; default zeros.
         d_state : array or (array, array), optional
@@ -130,6 +131,11 @@ class Recurrent:
         function = f"{type(self).__name__}.backward"
         if not isinstance(tape, Tape):
             raise TypeError(f"{function}: tape must come from forward; expected Tape, got {type(tape).__name__}.")
+        if tape.layer is not self:
+            raise ValueError(
+                f"{function}: tape must come from this layer's own forward; expected that of {self}, got that of "
+                f"{tape.layer}. A layer with other parameters is another layer: run its forward first."
+            )
         if d_output is None and d_state is None:
             raise TypeError(f"{function}: d_output or d_state must be given; expected one of them, got None for both.")
         h_0, shape = tape.trace.states[0][0], tape.x_shape
@@ -389,27 +395,31 @@ class Recurrent:
         rows, columns = matrix_shape(function, last, present[last], n_gates)
         state_size = hidden_size = rows // n_gates
         if "weight_hr" in present:
-            state_size = present["weight_hr"].shape[0]
+            state_size, _ = matrix_shape(function, "weight_hr", present["weight_hr"], 1)
             check_shape(function, "weight_hr", present["weight_hr"], (state_size, hidden_size))
         for name in ("bias_ih", "bias_hh"):
             if name in present:
                 check_shape(function, name, present[name], (rows,))
-        widths = (columns - state_size, state_size)
+        widths: dict[str, tuple[int, ...]]
         if last == "weight":
-            if widths[0] < 1:
+            if columns <= state_size:
                 raise ValueError(
                     f"{function}: weight must have a column for x and {state_size} for h; "
                     f"expected at least {state_size + 1}, got {columns}."
                 )
-            present["weight"] = _as_weight(present["weight"], widths)
-            if present["weight"].layout.widths != widths:
-                got = present["weight"].layout.widths
-                raise ValueError(f"{function}: weight must have parts for x and h; expected widths {widths}, got {got}.")
+            widths = {"weight": (columns - state_size, state_size)}
         else:
             check_shape(function, "weight_hh", present["weight_hh"], (rows, state_size))
-            matrix_shape(function, "weight_ih", present["weight_ih"], n_gates)
-            check_shape(function, "weight_ih", present["weight_ih"], (rows, present["weight_ih"].shape[1]))
-            present |= {name: _as_weight(present[name], (present[name].shape[1],)) for name in weights}
+            _, width = matrix_shape(function, "weight_ih", present["weight_ih"], n_gates)
+            check_shape(function, "weight_ih", present["weight_ih"], (rows, width))
+            widths = {"weight_ih": (width,), "weight_hh": (state_size,)}
+        for name, parts in widths.items():
+            present[name] = _as_weight(present[name], parts)
+            got = present[name].layout.widths
+            if got != parts:
+                raise ValueError(
+                    f"{function}: {name} must have its columns in these parts; expected widths {parts}, got {got}."
+                )
         for name in PARAMETERS:
             setattr(self, name, present.get(name))
 
