@@ -11,11 +11,11 @@ Frames and the LSTM's state enter through one weight over ``[x; h]``, dense or i
 different images.
 
 What to expect with the default settings: the dense LSTM fits its 600 training sequences perfectly, and the compact ones, with
-30 to 40 times fewer parameters, do about as well on new sequences.
+27 to 42 times fewer parameters, do about as well on new sequences.
 
 ::
 
-    python examples/numpy_training.py                # a minute on 2 cores
+    python examples/numpy_training.py                # half a minute on one core
     python examples/numpy_training.py --quick        # a few seconds
     python examples/numpy_training.py --seeds 5 --decay 3e-3
 
