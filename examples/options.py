@@ -6,9 +6,11 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from comparison import System
+if TYPE_CHECKING:
+    import torch
+    from comparison import System
 
 
 def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:
@@ -29,6 +31,8 @@ def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:
 
 def parse_device(text: str) -> torch.device:
     """Parse the name of a device that can compute."""
+    import torch  # here, for the examples that do without
+
     try:
         device = torch.device(text)
         torch.ones(1, device=device).sum().item()

@@ -5,11 +5,6 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,10 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from report import unique
+from style import STYLE, SYSTEM_COLORS, SYSTEM_MARKERS
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers.
-SYSTEM_COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-SYSTEM_MARKERS = ("s", "o", "^", "v", "D", "P", "X")
 # Krzywinski's fifteen for colour-blind readers, and grey.
 CLASS_COLORS = (
     "#000000", "#004949", "#009292", "#ff6db6", "#ffb6db", "#490092", "#006ddb", "#b66dff",
@@ -33,15 +26,6 @@ UNLABELLED_COLOR = "#f4f4f4"
 SPLIT_TITLES = {
     "random": "Random split\n(test windows overlap training windows)",
     "blocked": "Spatially blocked split\n(no test window overlaps a training window)",
-}
-STYLE: dict[str, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "legend.frameon": False,
-    "savefig.dpi": 150,
 }
 
 

@@ -191,13 +191,17 @@ def crop_matrix(backend: Any, matrix: Any, shape: tuple[int, int], stack: int = 
     return backend.transpose(crop_blocks(backend, backend.transpose(narrow, (1, 0)), shape[0], stack), (1, 0))
 
 
-def pad_axis(backend: Any, array: Any, axis: int, size: int) -> Any:
-    """Append zeros along `axis` up to `size`."""
+def pad_axis(backend: Any, array: Any, axis: int, size: int, start: int = 0) -> Any:
+    """Put the array at `start` of `size` entries along `axis`, zeros around it; by default they are appended."""
     missing = size - array.shape[axis]
     if not missing:
         return array
-    shape = tuple(missing if k == axis else n for k, n in enumerate(array.shape))
-    return backend.concatenate([array, backend.zeros(shape, **context(backend, array))], axis=axis)
+
+    def zeros(length: int) -> list[Any]:
+        shape = tuple(length if k == axis else n for k, n in enumerate(array.shape))
+        return [backend.zeros(shape, **context(backend, array))] if length else []
+
+    return backend.concatenate([*zeros(start), array, *zeros(missing - start)], axis=axis)
 
 
 def pad_axes(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:

@@ -197,3 +197,27 @@ def test_a_matrix_of_ones_own_is_decomposed(tmp_path):
         failed = run(*arguments, program="decompose_matrix.py")
         assert failed.returncode != 0
         assert message in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_a_compact_lstm_is_trained_without_torch(tmp_path):
+    program = EXAMPLES / "numpy_training.py"
+    checked = (
+        f"import runpy, sys; sys.path.insert(0, {str(EXAMPLES)!r}); sys.argv = ['x', '--quick', '--output', {str(tmp_path)!r}]\n"
+        f"runpy.run_path({str(program)!r}, run_name='__main__')\n"
+        "assert not {'torch', 'jax', 'tensorflow', 'paddle'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", checked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "data: real digits" in done.stdout and "HT-LSTM" in done.stdout
+    with (tmp_path / "results.csv").open() as file:
+        rows = {row["system"]: row for row in csv.DictReader(file)}
+    assert {name: int(row["parameters"]) for name, row in rows.items()} == {
+        "dense LSTM": 17536, "TT-LSTM": 576, "TR-LSTM": 650, "BT-LSTM": 416, "HT-LSTM": 456,
+    }  # fmt: skip
+    # What guessing gives is log(10) = 2.3.
+    assert all(float(row["loss"]) < 1.9 for row in rows.values())
+    assert float(rows["dense LSTM"]["training accuracy"]) > 0.9
+    pixels = matplotlib.image.imread(tmp_path / "cued_recall.png")[..., :3]
+    assert min(pixels.shape[:2]) > 400 and len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 30
+    failed = run("--decay", "-1", program="numpy_training.py")
+    assert failed.returncode == 2 and "expected a positive number, got '-1'" in failed.stderr

@@ -11,6 +11,7 @@ PACKAGE = Path(tensorly_rnn.__file__).parent
 DIRECTION = (
     "nn",
     "testing",
+    "recurrent",
     "decomposition",
     "formats",
     "arithmetic",

@@ -1,0 +1,211 @@
+"""Where the gates, the padding and the parts of a recurrent weight lie in a matrix with modes."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tensorly_rnn._backend import context
+from tensorly_rnn._checks import one_of, positive_int, positive_ints
+from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.network import Network
+from tensorly_rnn.tensorize import (
+    Modes,
+    TensorizedShape,
+    default_order,
+    disjoint_boxes,
+    factorize_size,
+    pad_axis,
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    r"""How a weight of shape ``(n_gates * rows, sum(widths))`` lies in the padded matrix of a network.
+
+    To the outside rows are gate-major. Inside, with P the product of `out_modes`, row p of gate g is row ``g P + p``, or
+    ``p n_gates + g`` where the gates stand on the last mode; rows ``p >= rows`` are padding.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of one gate.
+    spans : tuple of (int, int)
+        First and last column of each part within the padded columns; between the parts there is padding.
+    out_modes, in_modes : tuple of int
+        Factors of the padded rows of one gate and of the padded columns.
+    n_gates : int
+    gate_mode : {'first', 'last', 'stack'}
+        Output mode that the gates multiply, or the stack of the format.
+
+    Examples
+    --------
+    >>> layout = Layout(3, ((0, 5),), (2, 2), (3, 2), n_gates=2, gate_mode="last")
+    >>> layout.shape, layout.tensorized_shape
+    ((6, 5), ((2, 4), (3, 2)))
+    """
+
+    rows: int
+    spans: tuple[tuple[int, int], ...]
+    out_modes: Modes
+    in_modes: Modes
+    n_gates: int = 1
+    gate_mode: str = "first"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each part."""
+        return tuple(stop - start for start, stop in self.spans)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows of all gates, columns of all parts."""
+        return self.n_gates * self.rows, sum(self.widths)
+
+    @property
+    def tensorized_shape(self) -> TensorizedShape:
+        """``(out_modes, in_modes)`` with the gates on the first or last output mode, unless they are a stack."""
+        first, last = (self.n_gates if self.gate_mode == mode else 1 for mode in ("first", "last"))
+        gated = [*self.out_modes]
+        gated[0] *= first
+        gated[-1] *= last
+        return tuple(gated), self.in_modes
+
+    @property
+    def rank_options(self) -> dict[str, Any]:
+        """What a format's rank takes besides: the size of the stack, where the gates are one."""
+        return {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
+
+    def gate_major(self, backend: Any, array: Any, axis: int) -> Any:
+        """Bring the rows, which lie on `axis`, from the order inside to gate-major, and crop each gate."""
+        padded = math.prod(self.out_modes)
+        if self.gate_mode != "last" and padded == self.rows:
+            return array
+        before, after = tuple(array.shape[:axis]), tuple(array.shape[axis + 1 :])
+        order = (padded, self.n_gates) if self.gate_mode == "last" else (self.n_gates, padded)
+        gated = backend.reshape(array, (math.prod(before), *order, math.prod(after)))
+        if self.gate_mode == "last":
+            gated = backend.transpose(gated, (0, 2, 1, 3))
+        return backend.reshape(gated[:, :, : self.rows], (*before, self.shape[0], *after))
+
+    def ungated(self, backend: Any, array: Any, axis: int) -> Any:
+        """Bring gate-major rows, which lie on `axis`, to the order inside, each gate padded: `gate_major` transposed."""
+        padded = math.prod(self.out_modes)
+        if self.gate_mode != "last" and padded == self.rows:
+            return array
+        before, after = tuple(array.shape[:axis]), tuple(array.shape[axis + 1 :])
+        gated = backend.reshape(array, (math.prod(before), self.n_gates, self.rows, math.prod(after)))
+        gated = pad_axis(backend, gated, 2, padded)
+        if self.gate_mode == "last":
+            gated = backend.transpose(gated, (0, 2, 1, 3))
+        return backend.reshape(gated, (*before, self.n_gates * padded, *after))
+
+    def padded_matrix(self, backend: Any, parts: Sequence[Any]) -> Any:
+        """Return the padded matrix of a weight given as one matrix a part, shape (n_gates * rows, widths[part])."""
+        pieces, filled = [], 0
+        for (start, stop), part in zip(self.spans, parts):
+            if start > filled:
+                pieces.append(backend.zeros((self.shape[0], start - filled), **context(backend, part)))
+            pieces.append(part)
+            filled = stop
+        wide = pieces[0] if len(pieces) == 1 else backend.concatenate(pieces, axis=1)
+        return self.ungated(backend, pad_axis(backend, wide, 1, math.prod(self.in_modes)), 0)
+
+    def boxes(self, network: Network) -> Iterator[dict[str, slice]]:
+        """Slices of the network's open indices that together hold every entry which is not padding, once."""
+        for row_box in disjoint_boxes(self.out_modes, 0, self.rows):
+            for start, stop in self.spans:
+                for column_box in disjoint_boxes(self.in_modes, start, stop):
+                    for slices in self._row_slices(network, row_box):
+                        yield {**slices, **dict(zip(network.inputs, column_box))}
+
+    def _row_slices(self, network: Network, box: tuple[slice, ...]) -> list[dict[str, slice]]:
+        """Slices of the output indices that hold a box of one gate's rows, for all gates."""
+        outputs = network.outputs[-len(box) :]
+        slices = dict(zip(outputs, box))
+        if self.gate_mode == "last":
+            last = box[-1]
+            return [{**slices, outputs[-1]: slice(last.start * self.n_gates, last.stop * self.n_gates)}]
+        if self.gate_mode == "stack":
+            return [slices]
+        mode, first = self.out_modes[0], box[0]
+        if first == slice(0, mode):
+            return [{**slices, outputs[0]: slice(0, mode * self.n_gates)}]
+        return [
+            {**slices, outputs[0]: slice(gate * mode + first.start, gate * mode + first.stop)} for gate in range(self.n_gates)
+        ]
+
+
+def make_layout(
+    rows: int,
+    widths: Sequence[int],
+    format: type[FactorizedMatrix],
+    *,
+    out_modes: Sequence[int] | None = None,
+    in_modes: Sequence[int] | None = None,
+    n_gates: int = 1,
+    gate_mode: str | None = None,
+    names: tuple[str, str, str] = ("make_layout", "out_modes", "in_modes"),
+) -> Layout:
+    """Choose the modes and the gates' place for a weight in a format, where they are not given, and check those that are.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of one gate.
+    widths : sequence of int
+        Columns of each part; one or two. The first lies at the beginning of the padded columns, the second at their end.
+    format : subclass of FactorizedMatrix
+    out_modes, in_modes : sequence of int, optional
+        Factors of the (padded) rows of one gate and of the (padded) columns; balanced by default.
+    n_gates : int
+    gate_mode : {'first', 'last', 'stack'}, optional
+        By default the format's choice; a stack, where it has one, for two parts.
+    names : (str, str, str)
+        What the caller is called, and what it calls `out_modes` and `in_modes`, for errors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the modes are too small or of unequal length, or an argument is of the wrong form.
+    """
+    caller = names[0]
+    rows, widths = positive_int(caller, "rows", rows), positive_ints(caller, "widths", widths)
+    if len(widths) > 2:
+        raise ValueError(f"{caller}: widths must have one or two entries; expected 1 or 2, got {len(widths)}.")
+    n_gates = positive_int(caller, "n_gates", n_gates)
+    # Several parts share one weight: the scheme of FDHT, whose gates are a stack where the format has one.
+    default = "stack" if len(widths) > 1 and format.stack_index else format.gate_modes[0]
+    gate_mode = one_of(caller, "gate_mode", default if gate_mode is None else gate_mode, format.gate_modes)
+    checked_out, checked_in = _modes(rows, sum(widths), out_modes, in_modes, names)
+    padded = math.prod(checked_in)
+    spans = ((0, widths[0]), *((padded - width, padded) for width in widths[1:]))
+    return Layout(rows, spans, checked_out, checked_in, n_gates, gate_mode)
+
+
+def _modes(
+    rows: int,
+    columns: int,
+    out_modes: Sequence[int] | None,
+    in_modes: Sequence[int] | None,
+    names: tuple[str, str, str],
+) -> TensorizedShape:
+    """Both sides' modes: as given where they are, balanced where not; checked against the sizes."""
+    caller, out_name, in_name = names
+    given_out = None if out_modes is None else positive_ints(caller, out_name, out_modes)
+    given_in = None if in_modes is None else positive_ints(caller, in_name, in_modes)
+    order = len(given_out or given_in or ()) or default_order(rows, columns)
+    checked_out = given_out or factorize_size(rows, order)
+    checked_in = given_in or factorize_size(columns, order)
+    if len(checked_out) != len(checked_in):
+        raise ValueError(
+            f"{caller}: {out_name} and {in_name} must pair up; expected equal lengths, got {checked_out} and {checked_in}. "
+            "Pad the shorter with 1, or use separate_modes(out_modes, in_modes)."
+        )
+    for name, modes, size in ((out_name, checked_out, rows), (in_name, checked_in, columns)):
+        if math.prod(modes) < size:
+            raise ValueError(
+                f"{caller}: {name} must multiply to the size or more; expected a product of at least {size}, "
+                f"got {math.prod(modes)} from {modes}. Enlarge a mode; what is too much is padded with zeros."
+            )
+    return checked_out, checked_in

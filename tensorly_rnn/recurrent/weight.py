@@ -1,0 +1,260 @@
+"""A weight of a recurrent layer as a linear map, dense or in factors, with its gates and parts; on any backend."""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from tensorly_rnn import gradients, operations
+from tensorly_rnn._backend import backend_of, new_array
+from tensorly_rnn._planned import planned
+from tensorly_rnn.decomposition import factorize
+from tensorly_rnn.formats import FactorizedMatrix, get_format
+from tensorly_rnn.formats._random import RandomState, as_generator, unit_factors
+from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.recurrent.layout import Layout, make_layout
+from tensorly_rnn.tensorize import covering_box, pad_axis
+
+#: A dense matrix is the network of one factor.
+DENSE = (("j1", "i1"),)
+
+
+@dataclass(frozen=True, eq=False)
+class GatedWeight:
+    r"""A weight of shape ``(n_gates * rows, sum(widths))`` held as the factors of a network.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where gates, padding and parts of the columns lie in the network's matrix.
+    network : Network
+    factors : sequence of arrays, shapes ``network.factor_shapes``
+        Kept as they are, not copied.
+
+    Examples
+    --------
+    >>> weight = GatedWeight.random(3, (5,), factorization="tt", rank=2, n_gates=4, gate_mode="last", random_state=0)
+    >>> weight.shape, weight.matrix().shape, weight.apply(np.ones((2, 5))).shape
+    ((12, 5), (12, 5), (2, 12))
+    """
+
+    layout: Layout
+    network: Network
+    factors: Sequence[Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows of all gates, columns of all parts."""
+        return self.layout.shape
+
+    @property
+    def backend(self) -> Any:
+        """TensorLy backend of the factors."""
+        return backend_of("GatedWeight", "factors[0]", self.factors[0])
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the only factor is the matrix itself."""
+        return self.network.factors == DENSE
+
+    def with_factors(self, factors: Sequence[Any]) -> Self:
+        """Return the same map with other factors."""
+        return dataclasses.replace(self, factors=factors)
+
+    def apply(self, x: Any) -> Any:
+        """Return ``x W^T`` for the first part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[0])."""
+        backend = self._check_width("apply", x)
+        network, factors, _ = self._cut(0)[1:]
+        axis = len(x.shape) - 1
+        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1]))
+        return self.layout.gate_major(backend, y, axis)
+
+    def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[list[Any], Any]]]:
+        r"""Return ``y = x W^T`` for the first part, and the function from ``dL/dy`` to the gradients of the factors and of x.
+
+        Parameters
+        ----------
+        x : array, shape (batch, widths[0])
+
+        Returns
+        -------
+        (array, callable)
+            y, shape (batch, n_gates * rows), and ``pull_back(dy) -> (gradients of the factors, gradient of x)``.
+
+        Notes
+        -----
+        Contracts x with the factors, or goes through the dense matrix where the cost model finds that cheaper.
+        """
+        backend = self._check_width("vjp", x)
+        if self.rebuilding_is_cheaper(x.shape[0]):
+            matrix, pull_back_matrix = self.matrix_vjp(0)
+
+            def pull_back_dense(dy: Any) -> tuple[list[Any], Any]:
+                d_matrix = backend.matmul(backend.transpose(dy, (1, 0)), x)  # (rows, width)
+                return pull_back_matrix(d_matrix), backend.matmul(dy, matrix)
+
+            return backend.matmul(x, backend.transpose(matrix, (1, 0))), pull_back_dense
+        slices, network, factors, _ = self._cut(0)
+        y, pull_back = gradients.vjp(backend, network, factors, pad_axis(backend, x, 1, network.shape[1]))
+
+        def pull_back_factors(dy: Any) -> tuple[list[Any], Any]:
+            of, dx = pull_back(self.layout.ungated(backend, dy, 1))
+            return self._uncut(of, slices), dx[:, : x.shape[1]]
+
+        return self.layout.gate_major(backend, y, 1), pull_back_factors
+
+    def matrix(self, part: int = 0) -> Any:
+        """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
+        return self.matrix_vjp(part)[0]
+
+    def matrix_vjp(self, part: int = 0) -> tuple[Any, Callable[[Any], list[Any]]]:
+        """Return `matrix`, and the function from the gradient with respect to it to the gradients of the factors."""
+        backend = self.backend
+        slices, network, factors, offset = self._cut(part)
+        box, pull_back_box = gradients.plan_vjp(backend, tensor_plan(network), factors, network.shape)
+        start, stop = (column - offset for column in self.layout.spans[part])
+        columns = box if (start, stop) == (0, network.shape[1]) else box[:, start:stop]
+
+        def pull_back(d_matrix: Any) -> list[Any]:
+            d_box = pad_axis(backend, self.layout.ungated(backend, d_matrix, 0), 1, network.shape[1], start)
+            return self._uncut(pull_back_box(d_box), slices)
+
+        return self.layout.gate_major(backend, columns, 0), pull_back
+
+    def squared_norm(self) -> float:
+        """Return the sum of squares of the weight's entries, padding left out; the matrix is not formed."""
+        pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
+        return sum(float(operations.squared_norm(self.backend, *piece)) for piece in pieces)
+
+    def rebuilding_is_cheaper(self, batch: int) -> bool:
+        """Whether to go through the dense matrix for that many rows of x."""
+        return _rebuilding_is_cheaper(self.network.data, operator.index(batch))
+
+    @classmethod
+    def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
+        """Return a dense matrix, shape (rows, sum(widths)), as it is: a network of one factor."""
+        rows, columns = matrix.shape
+        layout = Layout(rows, _adjoining(widths or (columns,)), (rows,), (columns,))
+        return cls(layout, Network(DENSE, ("j1",), ("i1",), (("i1", columns), ("j1", rows))), [matrix])
+
+    @classmethod
+    def of_format(cls, matrix: FactorizedMatrix, widths: Sequence[int] | None = None) -> Self:
+        """Return a factorized matrix, its rows gate-major and its columns the parts one after the other."""
+        out_modes, in_modes = matrix.tensorized_shape
+        rows, columns = matrix.shape
+        mode = "stack" if matrix.stack > 1 else "first"
+        layout = Layout(rows // matrix.stack, _adjoining(widths or (columns,)), out_modes, in_modes, matrix.stack, mode)
+        return cls(layout, matrix.network, matrix.factors)
+
+    @classmethod
+    def random(
+        cls,
+        rows: int,
+        widths: Sequence[int],
+        *,
+        factorization: str,
+        rank: Any = "same",
+        std: float = 1.0,
+        random_state: RandomState = None,
+        like: Any = None,
+        names: tuple[str, str, str] = ("GatedWeight.random", "out_modes", "in_modes"),
+        **where: Any,
+    ) -> Self:
+        """Draw a weight whose root mean square, padding left out, is exactly `std`.
+
+        Parameters
+        ----------
+        rows, widths, names, **where
+            As for `make_layout`.
+        factorization : str
+            Name of the format.
+        rank : 'full', 'same', float, int or the format's own form
+        std : float
+        random_state : int, Generator, RandomState or None
+        like : array, optional
+            Gives backend, dtype and device; default NumPy's float64.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong form.
+        """
+        format = get_format(factorization, names[0], "factorization")
+        layout = make_layout(rows, widths, format, names=names, **where)
+        rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
+        network = format.make_network(layout.tensorized_shape, rank)
+        drawn = cls(layout, network, unit_factors(network, as_generator(names[0], random_state)))
+        measured = math.sqrt(drawn.squared_norm() / math.prod(layout.shape))
+        scaled = [factor * (std / measured) ** (1 / len(drawn.factors)) for factor in drawn.factors]
+        return drawn.with_factors(scaled if like is None else [_like(factor, like) for factor in scaled])
+
+    @classmethod
+    def from_matrices(cls, parts: Sequence[Any], layout: Layout, factorization: str, rank: Any = None, **options: Any) -> Self:
+        """Decompose a dense weight.
+
+        Parameters
+        ----------
+        parts : sequence of arrays, shapes (n_gates * rows, widths[part])
+        layout : Layout
+        factorization, rank, **options
+            As for `tensorly_rnn.factorize`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong form.
+        """
+        shapes = [(layout.shape[0], width) for width in layout.widths]
+        if [tuple(part.shape) for part in parts] != shapes:
+            raise ValueError(
+                f"from_matrices: parts must be one matrix each; expected shapes {shapes}, "
+                f"got {[tuple(part.shape) for part in parts]}."
+            )
+        padded = layout.padded_matrix(backend_of("from_matrices", "parts[0]", parts[0]), parts)
+        found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
+        return cls(layout, found.network, found.factors)
+
+    def _check_width(self, method: str, x: Any) -> Any:
+        width, shape = self.layout.widths[0], tuple(x.shape)
+        if shape[-1:] != (width,):
+            raise ValueError(f"GatedWeight.{method}: x must have {width} columns; expected (..., {width}), got {shape}.")
+        return self.backend
+
+    def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
+        """The smallest box of columns that holds a part: its slices, network, factors and first column."""
+        box, offset = covering_box(self.network.in_modes, *self.layout.spans[part])
+        slices = dict(zip(self.network.inputs, box))
+        return slices, *operations.cut(self.network, self.factors, slices), offset
+
+    def _uncut(self, of: Sequence[Any], slices: dict[str, slice]) -> list[Any]:
+        """Gradients of the factors from those of their slices: zeros where nothing was taken."""
+        whole = []
+        for indices, gradient in zip(self.network.factors, of):
+            for axis, index in enumerate(indices):
+                if index in slices:
+                    gradient = pad_axis(self.backend, gradient, axis, self.network.size[index], slices[index].start)
+            whole.append(gradient)
+        return whole
+
+
+def _adjoining(widths: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    ends = [sum(widths[: k + 1]) for k in range(len(widths))]
+    return tuple((end - width, end) for end, width in zip(ends, widths))
+
+
+def _like(values: np.ndarray, like: Any) -> Any:
+    return new_array(backend_of("random", "like", like), values, like)
+
+
+@planned
+def _rebuilding_is_cheaper(data: NetworkData, batch: int) -> bool:
+    network = Network(*data)
+    # The planner's own objective: elements moved weigh as much as 64 operations.
+    rows, columns = network.shape
+    applied, built = apply_plan(network, batch), tensor_plan(network)
+    dense = 2 * batch * rows * columns + 64 * (batch * (rows + columns) + rows * columns)
+    return applied.flops + 64 * applied.moved > built.flops + 64 * built.moved + dense
