@@ -18,7 +18,21 @@ class ExpectedFailure:
         return f"{self.law}-{self.backend}"
 
 
-EXPECTED_FAILURES: tuple[ExpectedFailure, ...] = ()
+EVERY_FORMAT = ("bt", "ht", "tr", "tt")
+
+EXPECTED_FAILURES: tuple[ExpectedFailure, ...] = (
+    ExpectedFailure(
+        "paddle",
+        "half_precision",
+        EVERY_FORMAT,
+        "Paddle has no product of float16 arrays on a CPU",
+        """
+import paddle
+half = paddle.ones([2, 2], dtype="float16")
+paddle.matmul(half, half)
+""",
+    ),
+)
 
 
 def marks(law, name, backend, rows=EXPECTED_FAILURES):

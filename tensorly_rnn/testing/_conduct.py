@@ -82,6 +82,27 @@ def dtypes(subject: Subject, draw: st.DrawFn) -> None:
             assert one.dtype == like.dtype, f"expected {like.dtype}, got {one.dtype}"
 
 
+def half_precision(subject: Subject, draw: st.DrawFn) -> None:
+    """In half precision everything is right to its digits, and of its dtype."""
+    shape, half = ((2, 3), (3, 2)), np.dtype("float16")
+    f = subject.cls.random(shape, 2, random_state=draw(st.integers(0, 100)), like=subject.backend.array(np.zeros(1, half)))
+    wide = type(f)([factor.astype(float) for factor in subject.numpy_factors(f)])
+    x, dy = np.ones((2, 6)), np.full((2, 6), 0.5)
+    like = subject.backend.array(np.zeros(1, half))
+    of_factors, of_x = f.gradients(subject.backend.array(x.astype(half)), subject.backend.array(dy.astype(half)))
+    wide_factors, wide_x = wide.gradients(x, dy)
+    pairs = [
+        (f.to_matrix(), wide.to_matrix()),
+        (f.apply(subject.backend.array(x.astype(half))), wide.apply(x)),
+        (of_x, wide_x),
+        *zip(of_factors, wide_factors),
+    ]
+    for found, expected in pairs:
+        assert found.dtype == like.dtype, f"expected {like.dtype}, got {found.dtype}"
+        largest = np.abs(expected).max() + 1.0
+        np.testing.assert_allclose(subject.backend.to_numpy(found) / largest, expected / largest, atol=0.02)
+
+
 def untouched(subject: Subject, draw: st.DrawFn) -> None:
     """Nothing is written to factors, operands or the caller's lists; factors are kept as they are."""
     whole = draw(subject.matrices())

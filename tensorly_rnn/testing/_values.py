@@ -1,12 +1,14 @@
 """Laws of values: what a factorized matrix computes is what its dense matrix would give."""
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from tensorly_rnn._backend import backend_of
+from tensorly_rnn._backend import backend_of, most_axes
 from tensorly_rnn.decomposition import factorize
+from tensorly_rnn.testing._conduct import refuses
 from tensorly_rnn.testing.subject import Subject
 
 LEADING = ((), (0,), (1,), (3,), (2, 3), (2, 0))
@@ -65,6 +67,13 @@ def gradients(subject: Subject, draw: st.DrawFn) -> None:
     factors, dense = subject.numpy_factors(f), subject.dense(f)
     subject.equal(of_x, dy_values @ dense, "gradient of x")
     assert len(of_factors) == len(factors)
+    y, pull_back = f.vjp(x)
+    subject.equal(y, x_values @ dense.T, "vjp")
+    # Twice: the partial results are kept.
+    for again in (pull_back(dy), pull_back(dy)):
+        subject.equal(again[1], dy_values @ dense, "gradient of x by vjp")
+        for one, other in zip(again[0], of_factors):
+            subject.equal(one, subject.backend.to_numpy(other), "gradient by vjp")
     generator = np.random.default_rng(2)
     for number, (factor, gradient) in enumerate(zip(factors, of_factors)):
         for _ in range(2):
@@ -76,6 +85,54 @@ def gradients(subject: Subject, draw: st.DrawFn) -> None:
             assert tuple(gradient.shape) == factor.shape
             along = np.sum(subject.backend.to_numpy(gradient) * direction)
             np.testing.assert_allclose(along, (sides[0] - sides[1]) / 2, rtol=1e-8, atol=1e-8, err_msg=f"gradient {number}")
+
+
+def lstsq_grad(subject: Subject, draw: st.DrawFn) -> None:
+    """`lstsq_grad` is the central difference of its loss, which is quadratic in each factor: exact at any step."""
+    f = draw(subject.matrices(padded=True))
+    target, values = subject.array(*f.shape)
+    mask = np.random.default_rng(1).integers(0, 2, f.shape) if draw(st.booleans()) else None
+    weights = np.ones(f.shape) if mask is None else mask.astype(float)
+    factors = subject.numpy_factors(f)
+
+    def loss(moved: list[np.ndarray]) -> float:
+        return 0.5 * float(np.sum((weights * (subject.dense_with(f, moved) - values)) ** 2))
+
+    result: Any = f.lstsq_grad(target, return_loss=True, mask=None if mask is None else subject.backend.array(weights))
+    of, found = result
+    np.testing.assert_allclose(float(found), loss(factors), rtol=1e-9, atol=1e-9, err_msg="loss")
+    assert type(of) is type(f) and of.shape == f.shape
+    generator = np.random.default_rng(2)
+    for number, (factor, gradient) in enumerate(zip(factors, subject.numpy_factors(of))):
+        direction = generator.normal(size=factor.shape)
+        steps = (factor + direction, factor - direction)
+        sides = [loss([step if k == number else one for k, one in enumerate(factors)]) for step in steps]
+        along = np.sum(gradient * direction)
+        # What the two losses lose by rounding.
+        scale = 1e-9 * (abs(sides[0]) + abs(sides[1]))
+        np.testing.assert_allclose(
+            along, (sides[0] - sides[1]) / 2, rtol=1e-8, atol=1e-8 + scale, err_msg=f"gradient {number}"
+        )
+
+
+def many_modes(subject: Subject, draw: st.DrawFn) -> None:
+    """Five modes and more: right whatever the number of axes; a tensor that the backend has no array for is refused."""
+    order = draw(st.integers(5, 6)) if not subject.backend.slow else 5
+    modes = ((2, 1, 3, 1, 2, 1)[:order], (1, 2, 1, 3, 1, 2)[:order])
+    f = subject.cls.random(modes, 2, random_state=draw(st.integers(0, 100)), like=subject.backend.array(np.zeros(1)))
+    dense = subject.dense(f)
+    (x, x_values), (dy, dy_values) = subject.array(2, f.shape[1]), subject.array(2, f.shape[0], seed=1)
+    subject.equal(f.to_matrix(), dense, "to_matrix")
+    subject.equal(f.apply(x), x_values @ dense.T, "apply")
+    subject.equal(f.T.to_matrix(), dense.T, "f.T.to_matrix")
+    of_factors, of_x = f.gradients(x, dy)
+    subject.equal(of_x, dy_values @ dense, "gradient of x")
+    along = np.sum(subject.backend.to_numpy(of_factors[-1]) * subject.numpy_factors(f)[-1])
+    np.testing.assert_allclose(along, np.sum(dy_values * (x_values @ dense.T)), rtol=1e-9, atol=1e-9)
+    if 2 * order <= most_axes(f.backend):
+        subject.equal(f.to_tensor(), dense.reshape(*modes[0], *modes[1]), "to_tensor")
+    else:
+        refuses(ValueError, "to_tensor: tensorized_shape must have no more axes", f.to_tensor)
 
 
 def linearity(subject: Subject, draw: st.DrawFn) -> None:
