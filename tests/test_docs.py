@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.expected_failures import EVERY_FORMAT, EXPECTED_FAILURES
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
@@ -28,6 +30,13 @@ def test_the_examples_of_the_docs_print_what_they_say(page):
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks(page)), {}, page.stem, str(page), 0)
     assert examples.examples
     assert doctest.DocTestRunner().run(examples).failed == 0
+
+
+def test_the_page_of_backends_has_every_expected_failure():
+    page = (ROOT / "docs" / "backends.md").read_text()
+    shown = re.findall(r"^\| (\w+) \| `(\w+)` \| all \| (.+) \|$", page, flags=re.MULTILINE)
+    assert shown == [(row.backend, row.law, row.reason) for row in EXPECTED_FAILURES if row.formats == EVERY_FORMAT]
+    assert len(shown) == len(EXPECTED_FAILURES)
 
 
 def test_links_and_pictures_exist():
