@@ -1,5 +1,9 @@
 """What traces or transforms the arithmetic: torch.compile, torch.func, jax.jit, jax.grad, jax.vmap, tf.function, tapes."""
 
+import subprocess
+import sys
+import textwrap
+
 import jax
 import numpy as np
 import pytest
@@ -69,6 +73,18 @@ def test_torch_compile_of_layers_in_one_graph(decompose):
     found, wanted = ([y, *torch.autograd.grad((y**2).sum(), parameters)] for y in (compiled(x), run(x)))
     for one, other in zip(found, wanted):
         assert_allclose(one.detach(), other.detach(), atol=1e-13)
+
+
+def test_torch_compile_may_be_the_first_use_of_torch():
+    code = """
+        import torch
+        import tensorly_rnn as tlr
+
+        run = torch.compile(lambda factors, x: tlr.TTMatrix(factors).apply(x), fullgraph=True, backend="eager")
+        print(run([torch.ones(1, 2, 3, 1)], torch.ones(3)).tolist())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.stdout.strip() == "[3.0, 3.0]", done.stderr
 
 
 @every_format
