@@ -160,12 +160,26 @@ class FactorizedWeight(nn.Module):
 
         The rank may become less than it was, where the sizes allow no more.
         """
-        like = self.factors[0]
+        if parts[0].is_meta:
+            # A weight without numbers has a form only.
+            return
         detached = [part.detach() for part in parts]
         with spoken_by("FactorizedWeight"):
             found = GatedWeight.from_matrices(detached, self.layout, self.format.name, self._rank, **options)
+        self.load(found)
+
+    def load(self, found: GatedWeight) -> None:
+        """Replace the factors by those of a weight of the same layout and format, of any rank, in tensors."""
+        like = self.factors[0]
         self._rank = self.format.rank_from_sizes(found.network.size, len(self.in_modes))
-        self.factors = nn.ParameterList(nn.Parameter(factor.to(dtype=like.dtype)) for factor in found.factors)
+        self.factors = nn.ParameterList(
+            nn.Parameter(factor.to(device=like.device, dtype=like.dtype)) for factor in found.factors
+        )
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        """Refuse to be taken for a tensor; torch's transformer layers, which ask, then go their ordinary way."""
+        return NotImplemented
 
     def extra_repr(self) -> str:
         """Format, modes, rank and compression."""

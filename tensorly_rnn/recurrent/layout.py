@@ -100,16 +100,20 @@ class Layout:
             gated = backend.transpose(gated, (0, 2, 1, 3))
         return backend.reshape(gated, (*before, self.n_gates * padded, *after))
 
-    def padded_matrix(self, backend: Any, parts: Sequence[Any]) -> Any:
-        """Return the padded matrix of a weight given as one matrix a part, shape (n_gates * rows, widths[part])."""
+    def padded_columns(self, backend: Any, parts: Sequence[Any]) -> Any:
+        """Return the padded columns of rows given as one array a part, shape (rows, widths[part])."""
         pieces, filled = [], 0
         for (start, stop), part in zip(self.spans, parts):
             if start > filled:
-                pieces.append(backend.zeros((self.shape[0], start - filled), **context(backend, part)))
+                pieces.append(backend.zeros((part.shape[0], start - filled), **context(backend, part)))
             pieces.append(part)
             filled = stop
         wide = pieces[0] if len(pieces) == 1 else backend.concatenate(pieces, axis=1)
-        return self.ungated(backend, pad_axis(backend, wide, 1, math.prod(self.in_modes)), 0)
+        return pad_axis(backend, wide, 1, math.prod(self.in_modes))
+
+    def padded_matrix(self, backend: Any, parts: Sequence[Any]) -> Any:
+        """Return the padded matrix of a weight given as one matrix a part, shape (n_gates * rows, widths[part])."""
+        return self.ungated(backend, self.padded_columns(backend, parts), 0)
 
     def boxes(self, network: Network) -> Iterator[dict[str, slice]]:
         """Slices of the network's open indices that together hold every entry which is not padding, once."""

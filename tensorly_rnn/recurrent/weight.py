@@ -12,7 +12,7 @@ import numpy as np
 from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of, new_array
 from tensorly_rnn._planned import planned
-from tensorly_rnn.decomposition import factorize
+from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, unit_factors
 from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
@@ -193,13 +193,23 @@ class GatedWeight:
         return drawn.with_factors(scaled if like is None else [_like(factor, like) for factor in scaled])
 
     @classmethod
-    def from_matrices(cls, parts: Sequence[Any], layout: Layout, factorization: str, rank: Any = None, **options: Any) -> Self:
+    def from_matrices(
+        cls,
+        parts: Sequence[Any],
+        layout: Layout,
+        factorization: str,
+        rank: Any = None,
+        inputs: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> Self:
         """Decompose a dense weight.
 
         Parameters
         ----------
         parts : sequence of arrays, shapes (n_gates * rows, widths[part])
         layout : Layout
+        inputs : sequence of arrays, shapes (batch, widths[part]), optional
+            Typical inputs, to whose products the factors are then refitted; see `tensorly_rnn.decomposition.calibrate`.
         factorization, rank, **options
             As for `tensorly_rnn.factorize`.
 
@@ -214,8 +224,11 @@ class GatedWeight:
                 f"from_matrices: parts must be one matrix each; expected shapes {shapes}, "
                 f"got {[tuple(part.shape) for part in parts]}."
             )
-        padded = layout.padded_matrix(backend_of("from_matrices", "parts[0]", parts[0]), parts)
+        backend = backend_of("from_matrices", "parts[0]", parts[0])
+        padded = layout.padded_matrix(backend, parts)
         found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
+        if inputs is not None:
+            found = calibrate(found, padded, layout.padded_columns(backend, inputs))
         return cls(layout, found.network, found.factors)
 
     def _check_width(self, method: str, x: Any) -> Any:

@@ -1,0 +1,126 @@
+"""What a model feeds to the weights of its layers: inputs collected while it runs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, unpack_sequence
+
+from tensorly_rnn.decomposition.calibrate import merged_rows
+
+#: Names of the dense weights of a layer whose inputs belong together, such as those of x and of h.
+Names = tuple[str, ...]
+#: What each weight of a layer multiplies when the layer is called: rows, shape (batch, columns), by the weight's name.
+InputsOf = Callable[..., dict[str, Tensor]]
+
+
+def collect_inputs(model: nn.Module, calibration: Any, groups: Mapping[nn.Module, Sequence[Names]]) -> dict[Any, np.ndarray]:
+    """Run a model on samples, in evaluation mode and without gradients, and return what the weights of its layers multiply.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it was.
+    calibration : Tensor, tuple, dict or callable
+        The model's argument, its arguments by position or by name, or a function that is called with the model.
+    groups : mapping of module to sequence of tuple of str
+        Which weights of which layers; those of one tuple side by side.
+
+    Returns
+    -------
+    dict of (module, names) to array, shape (at most 2 * columns, columns)
+        Rows with the products ``X^T X`` of all the inputs; no entry where the model did not call the layer.
+    """
+    collected: dict[Any, np.ndarray] = {}
+
+    def collect(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs_of: InputsOf = _recurrent_inputs if isinstance(module, nn.RNNBase) else _linear_inputs
+        inputs = inputs_of(module, *args, **kwargs)
+        for names in groups[module]:
+            rows = torch.cat([inputs[name] for name in names], dim=1).double().cpu().numpy()
+            if len(rows):
+                collected[module, names] = merged_rows(collected.get((module, names)), rows)
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_evaluating(model))
+        for module in groups:
+            handle = module.register_forward_pre_hook(collect, with_kwargs=True)
+            stack.callback(handle.remove)
+        _call(model, calibration)
+    return collected
+
+
+def _call(model: nn.Module, calibration: Any) -> None:
+    if isinstance(calibration, Tensor):
+        model(calibration)
+    elif isinstance(calibration, tuple):
+        model(*calibration)
+    elif isinstance(calibration, dict):
+        model(**calibration)
+    else:
+        calibration(model)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _linear_inputs(linear: nn.Module, input: Tensor) -> dict[str, Tensor]:
+    return {"weight": input.reshape(-1, input.shape[-1])}
+
+
+def _recurrent_inputs(module: nn.RNNBase, input: Any, hx: Any = None) -> dict[str, Tensor]:
+    """Run layer after layer and direction after direction: ``W_ih`` multiplies the steps, ``W_hh`` the h before each."""
+    collected: dict[str, list[Tensor]] = {}
+    for steps, state in _sequences(module, input, hx):
+        for layer in range(module.num_layers):
+            outputs = []
+            for direction in range(2 if module.bidirectional else 1):
+                suffix = f"_l{layer}" + "_reverse" * direction
+                number = layer * (2 if module.bidirectional else 1) + direction
+                own = tuple(one[number : number + 1] for one in state)
+                ordered = steps.flip(0) if direction else steps
+                output = _one_layer(module, suffix, ordered.shape[-1])(ordered, _as_hx(own))[0]
+                before = own[0] if own else output.new_zeros(1, *output.shape[1:])
+                collected.setdefault(f"weight_ih{suffix}", []).append(ordered.flatten(0, 1))
+                collected.setdefault(f"weight_hh{suffix}", []).append(torch.cat([before, output[:-1]]).flatten(0, 1))
+                outputs.append(output.flip(0) if direction else output)
+            steps = torch.cat(outputs, dim=-1)
+    return {name: torch.cat(rows) for name, rows in collected.items()}
+
+
+def _sequences(module: nn.RNNBase, input: Any, hx: Any) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Sequences of equal length, shape (L, N, input_size), each with its part of the initial states."""
+    state = () if hx is None else tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+    if isinstance(input, PackedSequence):
+        return [
+            (steps.unsqueeze(1), tuple(one[:, k : k + 1] for one in state)) for k, steps in enumerate(unpack_sequence(input))
+        ]
+    if input.dim() == 2:
+        return [(input.unsqueeze(1), tuple(one.unsqueeze(1) for one in state))]
+    return [(input.transpose(0, 1) if module.batch_first else input, state)]
+
+
+def _as_hx(state: tuple[Tensor, ...]) -> Any:
+    return None if not state else state[0] if len(state) == 1 else state
+
+
+def _one_layer(module: nn.RNNBase, suffix: str, width: int) -> nn.Module:
+    """One layer and direction of torch's module, on the same parameters."""
+    own = {name: getattr(module, name) for name in ("nonlinearity", "proj_size") if getattr(module, name, None)}
+    kind: Any = type(module)
+    layer = kind(width, module.hidden_size, bias=module.bias, device="meta", **own).eval()
+    for name, _ in list(layer.named_parameters()):
+        setattr(layer, name, getattr(module, name.removesuffix("_l0") + suffix))
+    return layer
