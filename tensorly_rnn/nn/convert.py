@@ -79,7 +79,8 @@ def factorize_module(
         Where the weights are decomposed, side by side: a pool of threads or processes, Dask's ``client.get_executor()``.
         They travel as NumPy arrays; results are those of no executor.
     inplace : bool
-        Whether to replace the layers in `model` itself. Otherwise it is copied, without the weights that are replaced.
+        Whether to replace the layers in `model` itself. Otherwise it is copied, without the weights that are replaced;
+        a pruned model, which torch cannot copy, only goes so.
     **options
         Of the layers (``implementation``, ``gate_mode``, ``in_modes``, ...; each class gets those that it has) and of the
         decomposition (``n_starts``, ``n_iter_max``, ``random_state``, ...).
