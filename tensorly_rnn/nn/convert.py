@@ -286,7 +286,8 @@ def _decomposed(
                 except ValueError as error:
                     if "must leave room" not in str(error):
                         raise
-                    reason = str(error).partition("; ")[2].partition(". Ask")[0]
+                    least = re.search(r"(at least \d+ parameters).*(, got \d+)", str(error))
+                    reason = f"expected {least[1]}{least[2]}" if least else str(error)
             yield reason or found
     finally:
         for job in jobs:
