@@ -141,7 +141,7 @@ def factorize_module(
         inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
     replacements: dict[int, nn.Module] = {}
     for layer, found in zip(layers, _decomposed(function, layers, asked, inputs, executor)):
-        rows[layer.name], replacement = _finished(layer, found, inputs, exact=rank == "full" and isinstance(rank, str))
+        rows[layer.name], replacement = _finished(layer, found, inputs, exact=isinstance(rank, str) and rank == "full")
         if replacement is not None:
             replacements[id(layer.module)] = replacement
     order = {name: number for number, (name, _) in enumerate(model.named_modules())}

@@ -181,7 +181,7 @@ def test_a_transformer_runs_in_both_modes():
 @pytest.fixture(scope="module")
 def dask_executor():
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         with distributed.Client(cluster) as client:
             yield client.get_executor()
 
@@ -318,3 +318,15 @@ def test_wrong_arguments_are_errors(tagger):
         tagger.head.weight[0, 0] = float("nan")
     refused(ValueError, r"factorize_module: .* must be finite.*\(at layer 'head'\)", inplace=True)
     assert type(tagger.first) is nn.Linear and torch.equal(tagger.first.weight, before["first.weight"])
+
+
+def test_a_projected_lstm_is_calibrated_too():
+    torch.manual_seed(0)
+    lstm = nn.LSTM(24, 16, proj_size=6).double()
+    x = torch.randn(9, 40, 24, dtype=torch.float64) * 0.8 ** torch.arange(24)
+    asked = {"factorization": "tt", "compression_ratio": 3, "decompose": "layerwise"}
+    plain, refitted = (factorize_module(lstm, calibration=given, **asked)[0] for given in (None, x[:, :30]))
+    # What is refitted are the weights' products, in front of the gates.
+    dense, held_out = lstm.weight_ih_l0, x[:, 30:]
+    errors = [(held_out @ (one.weight_ih_l0.matrix() - dense).T).norm().item() for one in (plain, refitted)]
+    assert errors[1] < 0.9 * errors[0]
