@@ -29,7 +29,13 @@ class Network:
     outputs, inputs : tuple of str
         Indices of the rows and of the columns.
     sizes : tuple of (str, int)
-        The size of every index, sorted by name, so that equal networks compare equal and hash alike.
+        The size of every index, sorted by name, so that equal networks compare equal and hash alike; not of one named ``b``,
+        which are the rows of x.
+
+    Raises
+    ------
+    ValueError
+        If an index is named ``b``.
 
     Examples
     --------
@@ -60,6 +66,10 @@ class Network:
 
     def __post_init__(self) -> None:
         size = dict(self.sizes)
+        if BATCH in size:
+            raise ValueError(
+                f"Network: sizes must leave {BATCH!r} to the rows of x; expected other names, got {tuple(size)}. Rename it."
+            )
         shapes = tuple(tuple(size[index] for index in indices) for indices in self.factors)
         out_modes, in_modes = (tuple(size[index] for index in side) for side in (self.outputs, self.inputs))
         derived = {

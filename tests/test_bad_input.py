@@ -196,3 +196,9 @@ def test_the_checks_are_traced_by_jax_and_torch(case):
     each = torch.func.vmap(lambda x, dy: kind(factors).gradients(x, dy)[0])(*tensors)
     for found, other in zip(each, expected[0]):
         np.testing.assert_allclose(found.sum(0), other, atol=1e-11)
+
+
+def test_the_index_of_the_rows_of_x_is_taken():
+    # A rank index of that name would be merged with the rows silently where the sizes agree.
+    with pytest.raises(ValueError, match=r"Network: sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):
+        tlr.Network((("b", "j1"), ("b", "i1")), ("j1",), ("i1",), (("b", 2), ("i1", 4), ("j1", 5)))
