@@ -2,6 +2,7 @@
 
 import math
 import sys
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,7 @@ def _most_axes(backend: type) -> int:
 
 # Looked up by what traces the arithmetic, and filled outside of it.
 _LOADED: dict[str, Any] = {}
+_LOADING = Lock()
 
 
 @planned
@@ -181,8 +183,9 @@ def _load(name: str) -> None:
         return
     # TensorLy switches JAX to 64 bit for the whole process when this backend loads; the choice is the user's.
     jax = sys.modules["jax"]
-    enabled = jax.config.jax_enable_x64
-    try:
-        _LOADED[name] = BackendManager.load_backend(name)
-    finally:
-        jax.config.update("jax_enable_x64", enabled)
+    with _LOADING:  # A second thread would take for the user's choice what the first has just switched.
+        enabled = jax.config.jax_enable_x64
+        try:
+            _LOADED[name] = BackendManager.load_backend(name)
+        finally:
+            jax.config.update("jax_enable_x64", enabled)
