@@ -14,7 +14,9 @@ from tensorly.tr_tensor import TRTensor
 from tensorly.tt_tensor import TTTensor
 
 import tensorly_rnn as tlr
+from tensorly_rnn import recurrent
 from tensorly_rnn._backend import device_of, same_device
+from tensorly_rnn.nn import FactorizedLinear
 from tests.cases import CASES
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
@@ -202,3 +204,17 @@ def test_the_index_of_the_rows_of_x_is_taken():
     # A rank index of that name would be merged with the rows silently where the sizes agree.
     with pytest.raises(ValueError, match=r"Network: sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):
         tlr.Network((("b", "j1"), ("b", "i1")), ("j1",), ("i1",), (("b", 2), ("i1", 4), ("j1", 5)))
+
+
+def test_errors_name_the_function_called_or_stay_a_frameworks_own():
+    for call, name in (
+        (lambda: tlr.cost("tt", SHAPE, "some"), "cost"),
+        (lambda: tlr.n_param("tt", SHAPE, "some"), "n_param"),
+        (lambda: tlr.TTMatrix.random(SHAPE, "some"), "TTMatrix.random"),
+        (lambda: FactorizedLinear(15, 6, factorization="tt", rank="some"), "FactorizedLinear"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: rank must be known; expected 'full', 'same' or numbers, got 'some'"):
+            call()
+    layer = recurrent.GRU(jax.numpy.ones((9, 5)), jax.numpy.ones((9, 3)))
+    with pytest.raises(jax.errors.ConcretizationTypeError, match="Abstract tracer value"):
+        jax.jit(lambda vector: layer.with_vec(vector).factorized("tt", 2).to_vec())(layer.to_vec())

@@ -531,6 +531,9 @@ def test_wrong_factors_of_a_gated_weight_are_refused():
             getattr(weight, method)(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="LSTM.factorized: matrix must be finite"):
         recurrent.LSTM(W_IH + np.nan, W_HH).factorized("tt", 2)
+    for std in (-1.0, math.nan, "1"):
+        with pytest.raises(ValueError, match="GatedWeight.random: std must be a finite number of at least 0; got"):
+            recurrent.GatedWeight.random(3, (5,), factorization="tt", std=std)
     with pytest.raises(ValueError, match="make_layout: widths must have one or two entries; expected 1 or 2, got 3"):
         recurrent.make_layout(3, (1, 2, 3), tlr.TTMatrix)
 
@@ -608,6 +611,10 @@ BAD_STARTS = [
     (dict(factorization="tt", gate_mode="stack"), ValueError, "LSTM.random: gate_mode must be known"),
     (dict(factorization="tt", input_modes=(2, 2)), ValueError, "LSTM.random: input_modes must multiply to the size or more; expected a product of at least 5, got 4"),
     (dict(factorization="tt", hidden_modes=(2, 1), input_modes=(5, 1)), ValueError, "hidden_modes must multiply .* at least 3, got 2"),
+    (dict(factorization="tt", rank="some"), ValueError, "LSTM.random: rank must be known; expected 'full', 'same' or numbers, got 'some'"),
+    (dict(factorization="tt", like=[1.0]), TypeError, "LSTM.random: like must be an array of a TensorLy backend; .* got list"),
+    (dict(factorization="tt", like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
+    (dict(like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
     (dict(proj_size=3), ValueError, "proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than 3, got 3"),
     (dict(random_state=-1), TypeError, "random_state must be a seed or a generator"),
     (dict(hidden_size=0), ValueError, "hidden_size must be a positive integer"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import one_of, positive_int, spoken_by
 from tensorly_rnn.formats._registry import get_format
 from tensorly_rnn.network import CONTRACTION_ORDERS, Cost, Network
 from tensorly_rnn.tensorize import validate_tensorized_shape
@@ -125,4 +125,6 @@ def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, 
     cls = get_format(format, function)
     modes = validate_tensorized_shape(function, tensorized_shape)
     cls, options = cls.variant(options, len(modes[0]))
-    return cls.make_network(modes, cls.validate_rank(modes, rank, **options))
+    with spoken_by(function):
+        rank = cls.validate_rank(modes, rank, **options)
+    return cls.make_network(modes, rank)

@@ -88,7 +88,8 @@ class FactorizedWeight(nn.Module):
         self.rows, self.widths, self.n_gates = self.layout.rows, self.layout.widths, self.layout.n_gates
         self.out_modes, self.in_modes, self.gate_mode = self.layout.out_modes, self.layout.in_modes, self.layout.gate_mode
         self.tensorized_shape = self.layout.tensorized_shape
-        self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
+        with spoken_by(names[0]):
+            self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 

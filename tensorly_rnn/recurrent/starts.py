@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorly_rnn._backend import backend_of, new_array
 from tensorly_rnn._checks import one_of, spoken_by
 from tensorly_rnn.formats import get_format
-from tensorly_rnn.formats._random import RandomState, as_generator
+from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -54,8 +53,7 @@ def random_parameters(
         )
 
     def uniform(*shape: int) -> Any:
-        drawn = generator.uniform(-bound, bound, shape)
-        return drawn if like is None else new_array(backend_of(function, "like", like), drawn, like)
+        return drawn_like(function, [generator.uniform(-bound, bound, shape)], like)[0]
 
     decompose = one_of(function, "decompose", decompose, DECOMPOSE)
     parameters: dict[str, Any] = {}

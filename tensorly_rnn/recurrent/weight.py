@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
 from tensorly_rnn import gradients, operations
-from tensorly_rnn._backend import backend_of, new_array
+from tensorly_rnn._backend import backend_of
+from tensorly_rnn._checks import spoken_by
 from tensorly_rnn._planned import planned
 from tensorly_rnn.decomposition import factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
-from tensorly_rnn.formats._random import RandomState, as_generator, unit_factors
+from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
 from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
@@ -185,12 +184,14 @@ class GatedWeight:
         """
         format = get_format(factorization, names[0], "factorization")
         layout = make_layout(rows, widths, format, names=names, **where)
-        rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
+        std = checked_std(names[0], std)
+        with spoken_by(names[0]):
+            rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
         network = format.make_network(layout.tensorized_shape, rank)
         drawn = cls(layout, network, unit_factors(network, as_generator(names[0], random_state)))
         measured = math.sqrt(drawn.squared_norm() / math.prod(layout.shape))
         scaled = [factor * (std / measured) ** (1 / len(drawn.factors)) for factor in drawn.factors]
-        return drawn.with_factors(scaled if like is None else [_like(factor, like) for factor in scaled])
+        return drawn.with_factors(drawn_like(names[0], scaled, like))
 
     @classmethod
     def from_matrices(cls, parts: Sequence[Any], layout: Layout, factorization: str, rank: Any = None, **options: Any) -> Self:
@@ -244,10 +245,6 @@ class GatedWeight:
 def _adjoining(widths: Sequence[int]) -> tuple[tuple[int, int], ...]:
     ends = [sum(widths[: k + 1]) for k in range(len(widths))]
     return tuple((end - width, end) for end, width in zip(ends, widths))
-
-
-def _like(values: np.ndarray, like: Any) -> Any:
-    return new_array(backend_of("random", "like", like), values, like)
 
 
 @planned
