@@ -501,6 +501,8 @@ BAD_LAYERS = [
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, bias_hh=np.zeros(11)), ValueError, r"bias_hh must fit the layer; expected shape \(12,\), got \(11,\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((2, 3))), ValueError, r"weight_hh must fit the layer; expected shape \(12, 2\), got \(12, 3\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((3, 2))), ValueError, r"weight_hr must fit the layer; expected shape \(3, 3\), got \(3, 2\)"),
+    ("LSTM", dict(weight_ih=W_IH[:, :0], weight_hh=W_HH), ValueError, r"LSTM: weight_ih must not be empty; expected a row and a column or more, got shape \(12, 0\)"),
+    ("LSTM", dict(weight_ih=W_IH[:0], weight_hh=W_HH[:0, :0]), ValueError, r"LSTM: weight_hh must not be empty; .* got shape \(0, 0\)"),
     ("LSTM", dict(weight=W_HH), ValueError, "weight must have a column for x and 3 for h; expected at least 4, got 3"),
     ("LSTM", dict(weight=recurrent.GatedWeight.dense(W_IH, (5,))), ValueError, r"weight must have its columns in these parts; expected widths \(2, 3\), got \(5,\)"),
     ("LSTM", dict(weight_ih=recurrent.GatedWeight.dense(W_IH, (2, 3)), weight_hh=W_HH), ValueError, r"weight_ih must have its columns in these parts; expected widths \(5,\), got \(2, 3\)"),
@@ -520,17 +522,43 @@ def test_wrong_parameters_are_refused(name, arguments, error, message):
         getattr(recurrent, name)(**arguments)
 
 
-def test_wrong_factors_of_a_gated_weight_are_refused():
+def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
     weight = recurrent.GatedWeight.random(3, (5,), factorization="tt", rank=2, n_gates=4, random_state=0)
     with pytest.raises(ValueError, match=r"LSTM: weight_ih must have the factors of its network; expected \[\(1, 8, 3, 2\)"):
         recurrent.LSTM(weight.with_factors(weight.factors[::-1]), W_HH)
     with pytest.raises(ValueError, match=r"from_matrices: parts must be one matrix each; expected shapes \[\(12, 5\)\]"):
         recurrent.GatedWeight.from_matrices([W_HH], weight.layout, "tt")
-    for method in ("apply", "vjp"):
-        with pytest.raises(ValueError, match=rf"GatedWeight.{method}: x must have 5 columns; expected \(..., 5\), got \(2, 4\)"):
-            getattr(weight, method)(np.zeros((2, 4)))
+    for message, x in ((r"expected \(..., 5\), got \(2, 4\)", np.zeros((2, 4))), (r"got \(\)", np.array(1.0))):
+        with pytest.raises(ValueError, match=rf"GatedWeight.apply: x must have 5 columns; .*{message}"):
+            weight.apply(x)
     with pytest.raises(ValueError, match="LSTM.factorized: matrix must be finite"):
         recurrent.LSTM(W_IH + np.nan, W_HH).factorized("tt", 2)
+    with pytest.raises(TypeError, match=r"apply: x must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
+        weight.apply(torch.zeros(2, 5))
+    fits = r"must be a matrix that fits; expected shape \(%s, %s\), got \(%s\)"
+    for rebuilds in (True, False):
+        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, rebuilds=rebuilds: rebuilds)
+        # Of three axes the middle one would pass for the columns.
+        for shape in ((3, 5, 5), (5,), (2, 4)):
+            with pytest.raises(ValueError, match="GatedWeight.vjp: x " + fits % ("'batch'", 5, str(shape)[1:-1])):
+                weight.vjp(np.zeros(shape))
+        _, pull_back = weight.vjp(np.ones((2, 5)))
+        with pytest.raises(ValueError, match="GatedWeight.vjp: dy " + fits % (2, 12, "12, 2")):
+            pull_back(np.ones((12, 2)))
+        with pytest.raises(TypeError, match=r"dy must have the dtype of factors\[0\]; expected float64, got float32"):
+            pull_back(np.ones((2, 12), "float32"))
+    with pytest.raises(ValueError, match="GatedWeight.matrix_vjp: d_matrix " + fits % (12, 5, "5, 12")):
+        weight.matrix_vjp()[1](np.ones((5, 12)))
+    for make, error, message in (
+        (lambda: recurrent.GatedWeight.dense(W_IH[0]), ValueError, r"dense: matrix must be a matrix; expected 2 axes, got shape \(5,\)"),
+        (lambda: recurrent.GatedWeight.dense(W_IH[:, :0]), ValueError, r"dense: matrix must not be empty; .* got shape \(12, 0\)"),
+        (lambda: recurrent.GatedWeight.dense([[1.0]]), TypeError, "dense: matrix must be an array of a TensorLy backend"),
+        (lambda: recurrent.GatedWeight.dense(W_IH, (2, 2)), ValueError, r"dense: widths must add up to the columns; expected 5, got 4: \(2, 2\)"),
+        (lambda: recurrent.GatedWeight.of_format(TT, (9,)), ValueError, r"of_format: widths must add up to the columns; expected 5, got 9: \(9,\)"),
+        (lambda: recurrent.GatedWeight.of_format(W_IH), TypeError, "of_format: matrix must be a factorized matrix; got ndarray. Use dense"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            make()
     for std in (-1.0, math.nan, "1"):
         with pytest.raises(ValueError, match="GatedWeight.random: std must be a finite number of at least 0; got"):
             recurrent.GatedWeight.random(3, (5,), factorization="tt", std=std)

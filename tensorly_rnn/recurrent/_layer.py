@@ -11,7 +11,6 @@ from tensorly_rnn._checks import positive_int
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.recurrent._checks import (
-    arrays_of,
     check_alike,
     check_sequence,
     check_shape,
@@ -22,7 +21,7 @@ from tensorly_rnn.recurrent.cells import Cell, State
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
 from tensorly_rnn.recurrent.sequence import Trace, run, run_backward
 from tensorly_rnn.recurrent.starts import decomposed_weights, random_parameters
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.weight import GatedWeight, arrays_of
 
 WEIGHTS = ("weight", "weight_ih", "weight_hh")
 
