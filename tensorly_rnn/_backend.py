@@ -52,7 +52,7 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
 
 
 def same_backend(function: str, arrays: dict[str, Any]) -> Any:
-    """Return the backend that all named arrays share."""
+    """Return the backend that all named arrays, whose sizes are known, share."""
     names = {argument: backend_name(array) for argument, array in arrays.items()}
     first_argument, first = next(iter(arrays.items()))
     backend = backend_of(function, first_argument, first)
@@ -61,6 +61,11 @@ def same_backend(function: str, arrays: dict[str, Any]) -> Any:
             raise TypeError(
                 f"{function}: {argument} must be of the same backend as {first_argument}; expected "
                 f"{names[first_argument]}, got {name or type(arrays[argument]).__name__}. Convert one of them."
+            )
+        if any(size is None for size in arrays[argument].shape):
+            raise ValueError(
+                f"{function}: {argument} must have sizes that are known, for what is computed is planned for them; expected "
+                f"numbers, got {tuple(arrays[argument].shape)}. Trace for one size, with no None in tf.function's signature."
             )
     return backend
 

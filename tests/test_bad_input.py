@@ -218,3 +218,19 @@ def test_errors_name_the_function_called_or_stay_a_frameworks_own():
     layer = recurrent.GRU(jax.numpy.ones((9, 5)), jax.numpy.ones((9, 3)))
     with pytest.raises(jax.errors.ConcretizationTypeError, match="Abstract tracer value"):
         jax.jit(lambda vector: layer.with_vec(vector).factorized("tt", 2).to_vec())(layer.to_vec())
+
+
+class Unsized(np.ndarray):
+    """As TensorFlow traces arrays of any batch size."""
+
+    shape = property(lambda self: (None, 15))
+
+
+@every_format
+def test_sizes_that_are_not_known(case):
+    unsized = np.ones((2, 15)).view(Unsized)
+    for method in ("apply", "vjp"):
+        with pytest.raises(ValueError, match=rf"{method}: x must have sizes that are known, .* got \(None, 15\). Trace for one"):
+            getattr(made(case), method)(unsized)
+    with pytest.raises(ValueError, match="GRU.forward: x must have sizes that are known"):
+        recurrent.GRU.random(15, 3, random_state=0).forward(unsized)
