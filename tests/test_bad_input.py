@@ -80,8 +80,9 @@ def test_another_dtype(case):
         rule = "be of booleans, integers or the factors' dtype" if argument == "mask" else "have the factors' dtype"
         with pytest.raises(TypeError, match=rf"{method}: {argument} must {rule}; expected float64, got float32"):
             call()
-    with pytest.raises(TypeError, match="mask must be of booleans, .* got complex128"):
-        f.lstsq_grad(np.ones((6, 15)), mask=np.ones((6, 15), complex))
+    for dtype in (complex, object, "m8[s]", "U1"):
+        with pytest.raises(TypeError, match="mask must be of booleans, .* got (complex128|object|timedelta64|<U1)"):
+            f.lstsq_grad(np.ones((6, 15)), mask=np.ones((6, 15)).astype(dtype))
 
 
 @every_format

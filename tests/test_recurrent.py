@@ -339,7 +339,8 @@ CASES = [(backend, *case) for backend in BACKENDS for case in ON_BACKENDS[: 3 if
 
 @pytest.mark.parametrize(("backend", "name", "settings"), CASES, ids=str)
 def test_every_backend(backend, name, settings):
-    layer = getattr(recurrent, name).random(5, 3, **{"rank": 2, **settings}, random_state=0)
+    rank = {"rank": 2} if "factorization" in settings else {}
+    layer = getattr(recurrent, name).random(5, 3, **{**rank, **settings}, random_state=0)
     arrays = draws(layer, (3, 2))
     output, state, tape = layer.forward(*arrays[:2])
     wanted = layer.backward(tape, *arrays[2:])
@@ -625,6 +626,8 @@ def test_wrong_parameters_by_name_or_vector_are_refused():
     parameters = gru.parameters
     with pytest.raises(ValueError, match=r"GRU.with_parameters: parameters must have as many arrays by name; .* got \{'weight_ih': 1\}"):
         gru.with_parameters({"weight_ih": parameters["weight_ih"]})
+    with pytest.raises(TypeError, match="GRU.with_parameters: parameters must be lists of arrays by name; .* got list"):
+        gru.with_parameters([parameters["weight_ih"]])
     with pytest.raises(ValueError, match=r"bias_hh must fit the layer; expected shape \(9,\), got \(8,\)"):
         gru.with_parameters({**parameters, "bias_hh": [np.zeros(8)]})
     with pytest.raises(ValueError, match=r"GRU.with_vec: vector must fit the layer; expected shape \(90,\), got \(89,\)"):
@@ -643,6 +646,7 @@ BAD_STARTS = [
     (dict(factorization="tt", like=[1.0]), TypeError, "LSTM.random: like must be an array of a TensorLy backend; .* got list"),
     (dict(factorization="tt", like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
     (dict(like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
+    *((dict([option]), ValueError, "LSTM.random: factorization must be named where rank, decompose, modes or gate_mode are") for option in (("rank", 4), ("decompose", "full"), ("input_modes", (5, 1)), ("hidden_modes", (3, 1)), ("gate_mode", "last"))),
     (dict(proj_size=3), ValueError, "proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than 3, got 3"),
     (dict(random_state=-1), TypeError, "random_state must be a seed or a generator"),
     (dict(hidden_size=0), ValueError, "hidden_size must be a positive integer"),

@@ -201,6 +201,9 @@ class Recurrent:
             If names, numbers, shapes, backends or dtypes do not fit.
         """
         function = f"{type(self).__name__}.with_parameters"
+        if not isinstance(parameters, Mapping):
+            got = type(parameters).__name__
+            raise TypeError(f"{function}: parameters must be lists of arrays by name; expected a mapping, got {got}.")
         wanted = {name: len(arrays) for name, arrays in self.parameters.items()}
         got = {name: len(arrays) for name, arrays in parameters.items()}
         if got != wanted:

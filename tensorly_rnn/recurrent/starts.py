@@ -57,7 +57,13 @@ def random_parameters(
 
     decompose = one_of(function, "decompose", decompose, DECOMPOSE)
     parameters: dict[str, Any] = {}
-    if factorization is not None:
+    if factorization is None:
+        if (decompose, rank, input_modes, hidden_modes, gate_mode) != ("input", "same", None, None, None):
+            raise ValueError(
+                f"{function}: factorization must be named where rank, decompose, modes or gate_mode are; expected a format, "
+                "got None, for which all weights are dense. Name a format, or leave the others out."
+            )
+    else:
         parameters |= _weights(make, decompose, widths[1] == hidden_size, hidden_modes, input_modes)
     rows = n_gates * hidden_size
     if "weight" not in parameters:
