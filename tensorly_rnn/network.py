@@ -4,7 +4,7 @@ import math
 import operator
 from dataclasses import dataclass, field
 
-from tensorly_rnn._checks import one_of
+from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices, Pairs, Plan, plan
 
@@ -102,12 +102,18 @@ class Network:
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
         """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If `batch` is no positive integer or `contraction_order` is not known.
+
         Notes
         -----
         The backward pass runs two products of the same arithmetic for each of the forward plan, one for the gradient of each
         operand: what it writes has the sizes of what the forward pass read.
         """
-        applied = apply_plan(self, batch, contraction_order)
+        one_of("cost", "contraction_order", contraction_order, CONTRACTION_ORDERS)
+        applied = apply_plan(self, positive_int("cost", "batch", batch), contraction_order)
         read = [math.prod(view.merged) for step in applied.steps for view in (step.left_view, step.right_view)]
         return Cost(
             batch=batch,

@@ -95,6 +95,8 @@ def test_applying_is_cheaper_than_the_dense_product_at_the_papers_sizes():
 def test_cost_refuses_what_is_no_batch():
     with pytest.raises(ValueError, match="cost: batch must be a positive integer; expected at least 1, got 0"):
         tlr.cost("tt", ((2, 3), (3, 2)), 2, batch=0)
+    with pytest.raises(ValueError, match="cost: batch must be a positive integer; expected at least 1, got -2"):
+        tlr.TTMatrix.random(((2, 3), (3, 2)), 2, random_state=0).network.cost(-2)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
