@@ -91,6 +91,11 @@ class GatedWeight:
         (array, callable)
             y, shape (batch, n_gates * rows), and ``pull_back(dy) -> (gradients of the factors, gradient of x)``.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If x, or later dy, is of another backend, dtype or device, or of another shape.
+
         Notes
         -----
         Contracts x with the factors, or goes through the dense matrix where the cost model finds that cheaper.
