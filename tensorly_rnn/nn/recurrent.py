@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._checks import check_dtype, check_sequence, checked_dropout, checked_proj_size
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.starts import DECOMPOSE
 
-DECOMPOSE = ("input", "layerwise", "full")
 LSTMState = tuple[Tensor, Tensor]
 
 
