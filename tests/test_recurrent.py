@@ -323,6 +323,24 @@ def test_a_stack_and_one_matrix_over_x_and_h():
     close(found.weight, np.concatenate([wanted.weight_ih, wanted.weight_hh], axis=1))
 
 
+def test_the_norm_of_a_padded_stack_leaves_the_padding_out():
+    f = tlr.HTMatrix.random(((2, 3), (3, 4)), (2, 2), root_rank=4, random_state=0)
+    f = type(f)(f.factors, shape=(20, 11))
+    weight = recurrent.GatedWeight.of_format(f)
+    assert weight.squared_norm() == pytest.approx((f.to_matrix() ** 2).sum(), rel=1e-12)
+    assert weight.layout.tensorized_shape == f.tensorized_shape
+
+
+def test_the_weight_is_rebuilt_only_where_that_costs_less():
+    # 256 x 256: dense 2 * 256^2 operations a row, a train of rank 1 an eighth of them; which is less for any number of rows.
+    modes = {"factorization": "tt", "rank": 1, "out_modes": (16, 16), "in_modes": (16, 16), "random_state": 0}
+    weight = recurrent.GatedWeight.random(256, (256,), **modes)
+    assert not any(weight.rebuilding_is_cheaper(batch) for batch in (1, 100, 10_000))
+    # 30 x 12 is so small that the arrays between the factors outweigh it.
+    modes = {"factorization": "ht", "rank": 1, "out_modes": (10, 3), "in_modes": (4, 3), "random_state": 0}
+    assert recurrent.GatedWeight.random(30, (12,), **modes).rebuilding_is_cheaper(1000)
+
+
 # Backends.
 
 
