@@ -441,6 +441,17 @@ def test_random_has_exactly_the_standard_deviation_of_torch(factorization, decom
 
 @every_format
 @every_way
+@pytest.mark.parametrize("proj_size", [0, 2])
+def test_random_has_the_factors_of_the_torch_layer(factorization, decompose, proj_size):
+    settings = {"factorization": factorization, "rank": 2, "decompose": decompose, "proj_size": proj_size}
+    theirs = FactorizedLSTM(11, 7, **settings)
+    found = [array.shape for of in recurrent.LSTM.random(11, 7, **settings).parameters.values() for array in of]
+    # torch registers the parameters of modules after a module's own.
+    assert sorted(found) == sorted(tuple(parameter.shape) for parameter in theirs.parameters())
+
+
+@every_format
+@every_way
 def test_there_and_back(factorization, decompose):
     _, dense = torch_layer("projected lstm")
     x, hx, d_output, d_state = draws(dense)
