@@ -123,3 +123,10 @@ def test_permutations_of_too_many_axes_go_in_rounds(permutation, most):
         assert len(sizes) == len(order) <= most
         moved = moved.reshape(sizes).transpose(order)
     assert (moved.ravel() == array.ravel()).all()
+
+
+def test_rounds_are_as_few_as_the_axes_allow():
+    for axes, rounds in ((9, 1), (10, 2), (13, 2)):
+        turned = tuple(reversed(range(axes)))
+        assert len(_rounds((2,) * axes, turned, 9)) == len(_rounds_back((2,) * axes, turned, 9)) == rounds
+    assert _rounds((2, 3), (0, 1), 9) == ()

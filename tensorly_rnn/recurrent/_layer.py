@@ -219,7 +219,7 @@ class Recurrent:
         return to_vec(self.parameters)
 
     def with_vec(self, vector: Any) -> Self:
-        """Return the layer with the parameters in a vector, as `to_vec` orders them.
+        """Return the layer with the parameters in a vector, as `to_vec` orders them; views of it where the backend has views.
 
         Raises
         ------
