@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
+from tensorly_rnn import contraction
 from tensorly_rnn.contraction import _rounds, _rounds_back, execute, plan
 from tensorly_rnn.network import apply_plan
 from tests.cases import CASES
@@ -130,3 +131,13 @@ def test_rounds_are_as_few_as_the_axes_allow():
         turned = tuple(reversed(range(axes)))
         assert len(_rounds((2,) * axes, turned, 9)) == len(_rounds_back((2,) * axes, turned, 9)) == rounds
     assert _rounds((2, 3), (0, 1), 9) == ()
+
+
+def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
+    # A single row has no axis: another question.
+    searched = set()
+    search = contraction._order
+    monkeypatch.setattr(contraction, "_order", lambda *question: searched.add(question) or search(*question))
+    for rows in (5, 6, 7, 8, 0, 1):
+        plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
+    assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]
