@@ -133,6 +133,11 @@ def test_rounds_are_as_few_as_the_axes_allow():
     assert _rounds((2, 3), (0, 1), 9) == ()
 
 
+def test_a_plan_without_products_costs_its_array():
+    turned = plan((("i", "j"),), ("j", "i"), (("i", 3), ("j", 5)))
+    assert (turned.flops, turned.moved, turned.peak) == (0, 0, 15)
+
+
 def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
     # A single row has no axis: another question.
     searched = set()
