@@ -46,8 +46,7 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
             f"{tuple(dict.fromkeys(_BACKEND_NAMES.values()))}, got {type(array).__name__}. "
             "Convert it first, for example with numpy.asarray."
         )
-    if name not in _LOADED:
-        _load(name)
+    _load(name)
     return _LOADED[name]
 
 
@@ -176,7 +175,7 @@ def _most_axes(backend: type) -> int:
     return _MOST_AXES.get(getattr(backend, "backend_name", ""), 64)
 
 
-# Looked up by what traces the arithmetic, and filled outside of it.
+# Looked up by what traces the arithmetic, which must find it filled: `_load` comes first, always.
 _LOADED: dict[str, Any] = {}
 _LOADING = Lock()
 

@@ -1,39 +1,34 @@
-"""The backends under test: how a NumPy array becomes one of theirs and comes back."""
+"""The backends under test: those named in the environment variable TEST_BACKENDS, parted by commas.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+TensorFlow and Paddle cannot live in one process; by default the tests take all others. CuPy is skipped where it is not there.
+"""
 
-import jax.numpy as jnp
+import os
+import warnings
+
 import numpy as np
-import torch
+
+from tensorly_rnn._backend import backend_name
+from tensorly_rnn.testing import Backend, get_backend
+
+CHOSEN = tuple(os.environ.get("TEST_BACKENDS", "numpy,numpy_read_only,pytorch,jax,cupy").split(","))
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    frozen = np.array(array)
-    frozen.flags.writeable = False
-    return frozen
+def _found(name: str) -> Backend | None:
+    with warnings.catch_warnings():
+        # Frameworks warn about their own dependencies while they are imported.
+        warnings.simplefilter("ignore")
+        try:
+            return get_backend(name)
+        except Exception:  # no CuPy, or no GPU
+            if name == "cupy":
+                return None
+            raise
 
 
-@dataclass(frozen=True)
-class Backend:
-    name: str
-    array: Callable[[np.ndarray], Any]
-    kind: type
-    # JAX compiles anew for every shape: it gets a small fixed pool of them and few examples.
-    slow: bool = False
-
-    def __str__(self) -> str:
-        return self.name
+BACKENDS = tuple(filter(None, map(_found, CHOSEN)))
 
 
-BACKENDS = (
-    Backend("numpy", np.array, np.ndarray),
-    Backend("numpy_read_only", _read_only, np.ndarray),
-    Backend("pytorch", lambda array: torch.tensor(np.array(array)), torch.Tensor),
-    Backend("jax", jnp.asarray, jnp.ndarray, slow=True),
-)
-
-
-def to_numpy(array: Any) -> np.ndarray:
-    return array.detach().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+def to_numpy(array):
+    name = backend_name(array)
+    return np.asarray(array) if name is None else get_backend(name).to_numpy(array)

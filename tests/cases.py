@@ -1,15 +1,14 @@
-"""One row a format: its reference, its count as the papers write it, how ranks are drawn, and ranks that must fail."""
+"""One row a format: its reference, its count as the papers write it, and ranks that must fail."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import strategies as st
-
+import tensorly_rnn as tlr
+from tensorly_rnn.testing import Subject, canonical_ranks
+from tensorly_rnn.testing.strategies import pool
 from tests import reference
-
-RANKS = st.integers(1, 3)
 
 
 @dataclass(frozen=True)
@@ -18,10 +17,6 @@ class Case:
     reference: Callable[[list], Any]
     # Parameters from the sizes p_k = m_k n_k and the canonical rank, written as in the papers.
     count: Callable[[list[int], Any], int]
-    # Strategy of canonical ranks for a number of modes.
-    ranks: Callable[[int], st.SearchStrategy]
-    # Canonical ranks for a few fixed shapes, for backends that compile anew for every shape.
-    pool: dict[Any, Any]
     # Ranks for three modes that must be refused: the rank, the error, part of its message.
     wrong_ranks: tuple[tuple[Any, type[Exception], str], ...]
     # Factor by which truncation may miss the best error, for d modes; None where none is known.
@@ -30,6 +25,17 @@ class Case:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def pool(self) -> dict[Any, Any]:
+        return pool(tlr.get_format(self.name))
+
+    def ranks(self, order: int) -> Any:
+        """Strategy of canonical ranks for a number of modes."""
+        return canonical_ranks(tlr.get_format(self.name), ((1,) * order, (1,) * order))
+
+    def subject(self, backend: Any) -> Subject:
+        return Subject(tlr.get_format(self.name), backend, self.reference, self.count, recovery=1e-12)
 
 
 def _chain_count(sizes, rank):
@@ -53,16 +59,6 @@ def _tree_count(sizes, rank):
     return total
 
 
-def _ring_ranks(order):
-    if order == 1:
-        return st.just((1, 1))
-    return st.tuples(*[RANKS] * order).map(lambda ranks: (*ranks, ranks[0]))
-
-
-def _pool(*ranks):
-    return dict(zip((((2,), (3,)), ((2, 3), (3, 2)), ((2, 3, 1), (3, 1, 2))), ranks))
-
-
 _COMMON_WRONG = (
     (0, ValueError, "rank must be a positive integer; expected at least 1, got 0"),
     (-2, ValueError, "expected at least 1, got -2"),
@@ -79,8 +75,6 @@ CASES = (
         "tt",
         reference.chain,
         _chain_count,
-        lambda order: st.tuples(*[RANKS] * (order - 1)).map(lambda ranks: (1, *ranks, 1)),
-        _pool((1, 1), (1, 3, 1), (1, 2, 3, 1)),
         (
             *_COMMON_WRONG,
             ((1, 2, 1), ValueError, "rank must have 4 entries; expected 4, got 3"),
@@ -94,8 +88,6 @@ CASES = (
         "tr",
         reference.chain,
         _chain_count,
-        _ring_ranks,
-        _pool((1, 1), (3, 2, 3), (2, 1, 3, 2)),
         (
             *_COMMON_WRONG,
             ((2, 2, 2), ValueError, "rank must have 4 entries; expected 4, got 3"),
@@ -107,8 +99,6 @@ CASES = (
         "bt",
         reference.block_term,
         _block_term_count,
-        lambda order: st.tuples(st.integers(1, 2), st.tuples(*[RANKS] * order)),
-        _pool((2, (3,)), (2, (2, 3)), (1, (1, 2, 3))),
         (
             *_COMMON_WRONG,
             ((1, 2, 3), ValueError, r"must be \(n_blocks, core rank\); expected 2 entries, got 3"),
@@ -121,8 +111,6 @@ CASES = (
         "ht",
         reference.hierarchical_tucker,
         _tree_count,
-        lambda order: st.tuples(*[RANKS] * (2 * order - 1)),
-        _pool((2,), (2, 1, 3), (1, 2, 3, 2, 1)),
         (
             *_COMMON_WRONG,
             ((1, 2, 3), ValueError, r"must be \(leaf, node\) or have one entry a node .*expected 2 or 5 entries, got 3"),

@@ -4,6 +4,8 @@ import os
 
 # One thread each: the tests' arrays are small, and spinning threads on a shared machine cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# TensorFlow reports its own optimizations as it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hypothesis
 import jax

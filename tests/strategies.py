@@ -1,8 +1,9 @@
-"""Hypothesis strategies: modes, ranks and factors, small, uneven and without symmetry."""
+"""Strategies by the rows of `tests/cases.py`, and fixed shapes; those for everyone are in `tensorly_rnn.testing`."""
 
 from hypothesis import strategies as st
 
 import tensorly_rnn as tlr
+from tensorly_rnn.testing import factorized_matrices
 
 # Distinct primes and ones, orders 1 to 3.
 SHAPES = (
@@ -17,9 +18,12 @@ SHAPES = (
     ((1, 1, 2, 3), (3, 2, 1, 1)),
 )
 
+
 @st.composite
 def factorized(draw, case, slow=False):
     """A NumPy factorized matrix of one format with any uneven rank; for a slow backend, of the few kinds in the pool."""
-    shape = draw(st.sampled_from(tuple(case.pool) if slow else SHAPES))
-    rank = case.pool[shape] if slow else draw(case.ranks(len(shape[0])))
-    return tlr.get_format(case.name).random(shape, rank, random_state=draw(st.integers(0, 2**32 - 1)))
+    kind = tlr.get_format(case.name)
+    if not slow:
+        return draw(factorized_matrices(kind))
+    modes, rank = draw(st.sampled_from(list(case.pool.items())))
+    return draw(factorized_matrices(kind, tensorized_shape=st.just(modes), ranks=lambda _: st.just(rank)))

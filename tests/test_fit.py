@@ -248,7 +248,7 @@ def test_levelled_bases_carry_the_same_energy_and_lead_back(case, seed):
 
 @pytest.mark.parametrize("method", ["auto", "als"])
 @pytest.mark.parametrize("name", ["bt", "tr"])
-@pytest.mark.parametrize("backend", BACKENDS[2:3], ids=str)
+@pytest.mark.parametrize("backend", [one for one in BACKENDS if one.name == "pytorch"], ids=str)
 def test_callback_gets_the_full_factors_and_their_error(method, name, backend):
     dense = np.random.default_rng(3).normal(size=(30, 30))
     rank = {"bt": (2, (2, 1, 2)), "tr": 2}[name]

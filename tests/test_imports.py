@@ -10,6 +10,7 @@ PACKAGE = Path(tensorly_rnn.__file__).parent
 # From the top down: a room may import from the rooms after it.
 DIRECTION = (
     "nn",
+    "testing",
     "recurrent",
     "decomposition",
     "formats",

@@ -1,4 +1,8 @@
-"""What traces or transforms the arithmetic: torch.compile, torch.func, jax.jit, jax.grad, jax.vmap."""
+"""What traces or transforms the arithmetic: torch.compile, torch.func, jax.jit, jax.grad, jax.vmap, tf.function, tapes."""
+
+import subprocess
+import sys
+import textwrap
 
 import jax
 import numpy as np
@@ -8,6 +12,7 @@ from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM
+from tests.backends import CHOSEN
 
 SHAPE, PADDED = ((2, 3, 5), (5, 2, 3)), (29, 28)
 
@@ -70,6 +75,18 @@ def test_torch_compile_of_layers_in_one_graph(decompose):
         assert_allclose(one.detach(), other.detach(), atol=1e-13)
 
 
+def test_torch_compile_may_be_the_first_use_of_torch():
+    code = """
+        import torch
+        import tensorly_rnn as tlr
+
+        run = torch.compile(lambda factors, x: tlr.TTMatrix(factors).apply(x), fullgraph=True, backend="eager")
+        print(run([torch.ones(1, 2, 3, 1)], torch.ones(3)).tolist())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.stdout.strip() == "[3.0, 3.0]", done.stderr
+
+
 @every_format
 def test_torch_func(name):
     f = drawn(name, torch.zeros(1, dtype=torch.float64))
@@ -97,3 +114,34 @@ def test_jax_jit_grad_and_vmap(name):
     wanted = type(f)(f.factors, shape=PADDED).gradients(x, 2.0 * y)
     for one, other in zip((*found[0], found[1]), (*wanted[0], wanted[1])):
         assert_allclose(one, other, atol=1e-11)
+
+
+@pytest.mark.skipif("tensorflow" not in CHOSEN, reason="TensorFlow takes a process of its own")
+@every_format
+def test_tensorflow_function_and_tape(name):
+    import tensorflow as tf
+
+    f = drawn(name, tf.zeros((1,), tf.float64))
+    x = tf.constant(np.random.default_rng(4).normal(size=(4, 28)))
+    run, variables = with_factors(f), [tf.Variable(factor) for factor in f.factors]
+    y = run(f.factors, x)
+    assert_allclose(tf.function(run)(f.factors, x), y, atol=1e-13)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(run(variables, x) ** 2)
+    wanted = type(f)(f.factors, shape=PADDED).gradients(x, 2.0 * y)[0]
+    for found, other in zip(tape.gradient(loss, variables), wanted):
+        assert_allclose(found, other, atol=1e-11)
+
+
+@pytest.mark.skipif("paddle" not in CHOSEN, reason="Paddle takes a process of its own")
+@every_format
+def test_paddle_backward(name):
+    import paddle
+
+    f = drawn(name, paddle.zeros([1], dtype="float64"))
+    x = paddle.to_tensor(np.random.default_rng(5).normal(size=(4, 28)))
+    run, leaves = with_factors(f), [paddle.to_tensor(factor.numpy(), stop_gradient=False) for factor in f.factors]
+    (run(leaves, x) ** 2).sum().backward()
+    wanted = type(f)(f.factors, shape=PADDED).gradients(x, 2.0 * run(f.factors, x))[0]
+    for leaf, other in zip(leaves, wanted):
+        assert_allclose(leaf.grad.numpy(), other.numpy(), atol=1e-11)

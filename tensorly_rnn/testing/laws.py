@@ -1,0 +1,188 @@
+"""The laws that every format keeps on every backend, and the call that runs them all on one's own."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, available_formats, get_format
+from tensorly_rnn.testing import _conduct, _tensors, _values
+from tensorly_rnn.testing.backends import get_backend
+from tensorly_rnn.testing.strategies import Ranks
+from tensorly_rnn.testing.subject import Count, Reference, Subject, TensorSubject
+
+#: The laws by name: ``law(subject, draw)`` raises where one example, drawn with `draw`, breaks it.
+LAWS: dict[str, Callable[[Subject, st.DrawFn], None]] = {
+    "reconstruction": _values.reconstruction,
+    "apply": _values.apply,
+    "products": _values.products,
+    "gradients": _values.gradients,
+    "lstsq_grad": _values.lstsq_grad,
+    "linearity": _values.linearity,
+    "many_modes": _values.many_modes,
+    "padding": _values.padding,
+    "arithmetic": _values.arithmetic,
+    "recovery": _values.recovery,
+    "count": _conduct.count,
+    "ranks": _conduct.ranks,
+    "random": _conduct.random,
+    "dtypes": _conduct.dtypes,
+    "half_precision": _conduct.half_precision,
+    "untouched": _conduct.untouched,
+    "pickling": _conduct.pickling,
+    "refusals": _conduct.refusals,
+}
+
+#: The laws of factorized tensors by name.
+TENSOR_LAWS: dict[str, Callable[[TensorSubject, st.DrawFn], None]] = {
+    "reconstruction": _tensors.reconstruction,
+    "count": _tensors.count,
+    "arithmetic": _tensors.arithmetic,
+    "random": _tensors.random,
+    "pickling": _tensors.pickling,
+}
+
+# Where every shape is compiled anew.
+EXAMPLES_WHERE_SLOW = 2
+
+
+def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25) -> None:
+    """Check one law on drawn examples.
+
+    Parameters
+    ----------
+    law : str
+        One of `LAWS`, or of `TENSOR_LAWS` for a `TensorSubject`.
+    subject : Subject or TensorSubject
+    max_examples : int
+        Examples to draw; at most 2 on a backend that compiles anew for every shape.
+
+    Raises
+    ------
+    AssertionError
+        If an example breaks the law; it names the law, the format and the backend.
+    TypeError, ValueError
+        If there is no such law, or `max_examples` is no positive integer.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import TTMatrix
+    >>> check_law("apply", Subject(TTMatrix, get_backend("numpy")))
+    """
+    laws: dict[str, Callable[[Any, st.DrawFn], None]] = {**(TENSOR_LAWS if isinstance(subject, TensorSubject) else LAWS)}
+    check_example = laws[one_of("check_law", "law", law, tuple(laws))]
+    positive_int("check_law", "max_examples", max_examples)
+
+    # Without a database: Hypothesis would mix up the examples of all laws, which are one function to it.
+    @settings(
+        max_examples=min(max_examples, EXAMPLES_WHERE_SLOW) if subject.backend.slow else max_examples,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+    )
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        check_example(subject, data.draw)  # type: ignore[arg-type]
+
+    try:
+        check()
+    except Exception as error:
+        raise AssertionError(
+            f"the law {law!r} does not hold for {subject.cls.__name__} on the backend {subject.backend}: {error}"
+        ) from error
+
+
+def assert_format_laws(
+    cls: type[FactorizedMatrix],
+    *,
+    backends: Sequence[str] = ("numpy",),
+    reference: Reference | None = None,
+    count: Count | None = None,
+    ranks: Ranks | None = None,
+    recovery: float | None = 1e-6,
+    max_examples: int = 25,
+) -> None:
+    r"""Assert that a matrix format keeps all `LAWS` on some backends.
+
+    Parameters
+    ----------
+    cls : class of a matrix format
+        Registered: `factorize` and `n_param` know it by its name.
+    backends : sequence of str
+        See `get_backend`; ``'numpy_read_only'`` catches whatever writes to its arguments.
+    reference : callable, optional
+        Takes a list of NumPy factors to the dense matrix ``W`` of shape (stack * prod(out_modes), prod(in_modes)). Default:
+        one loop over all indices that the format declares. One's own says that they are declared as they were meant.
+    count : callable, optional
+        Takes the sizes ``[m_k n_k]`` and a canonical rank to the number of parameters, as one would write it by hand.
+    ranks : callable, optional
+        Takes a tensorized shape to a Hypothesis strategy of ranks. Default: `canonical_ranks`.
+    recovery : float, optional
+        Relative error that `factorize` must reach at full rank; None leaves that law out.
+    max_examples : int
+        Examples a law; fewer where every shape is compiled anew.
+
+    Raises
+    ------
+    AssertionError
+        If a law does not hold; it names the law, the format and the backend. Hypothesis' smallest example stands in the
+        notes of its cause.
+    TypeError, ValueError
+        If `cls` is no registered format, or a backend is not known.
+    ImportError
+        If a backend is not installed.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import TTMatrix
+    >>> assert_format_laws(TTMatrix, count=lambda sizes, rank: sum(map(int.__mul__, sizes, map(int.__mul__, rank, rank[1:]))))
+    """
+    if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix)):
+        raise TypeError(
+            f"assert_format_laws: cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}."
+        )
+    name = getattr(cls, "name", None)
+    if name not in available_formats() or get_format(name) is not cls:
+        raise ValueError(
+            f"assert_format_laws: cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
+            f"{name!r}. Decorate it with tensorly_rnn.formats.register."
+        )
+    positive_int("assert_format_laws", "max_examples", max_examples)
+    for backend in backends:
+        subject = Subject(cls, get_backend(backend), reference, count, ranks, recovery)
+        for law in LAWS:
+            if law != "recovery" or recovery is not None:
+                check_law(law, subject, max_examples)
+
+
+def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] = ("numpy",), max_examples: int = 25) -> None:
+    """Assert that a class of factorized tensors keeps all `TENSOR_LAWS` on some backends.
+
+    Parameters
+    ----------
+    cls : class of a factorized tensor
+    backends : sequence of str
+    max_examples : int
+
+    Raises
+    ------
+    AssertionError
+        If a law does not hold; it names the law, the class and the backend.
+    TypeError, ValueError
+        If `cls` is no factorized tensor, or a backend is not known.
+    ImportError
+        If a backend is not installed.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import BTTensor
+    >>> assert_tensor_laws(BTTensor, max_examples=5)
+    """
+    if not (isinstance(cls, type) and issubclass(cls, FactorizedTensor)):
+        raise TypeError(f"assert_tensor_laws: cls must be a class of factorized tensors; expected BTTensor, say, got {cls!r}.")
+    positive_int("assert_tensor_laws", "max_examples", max_examples)
+    for backend in backends:
+        for law in TENSOR_LAWS:
+            check_law(law, TensorSubject(cls, get_backend(backend)), max_examples)

@@ -1,0 +1,55 @@
+"""Dense tensors straight from the index names, with none of the library's contractions."""
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn.contraction import Indices
+from tensorly_rnn.formats import FactorizedMatrix
+
+
+def by_definition(indices: Sequence[Indices], factors: Sequence[Any], opened: Indices) -> np.ndarray:
+    r"""Return ``T[opened] = sum over all other indices of prod_p factor_p[indices[p]]``.
+
+    One loop over every assignment of all indices (NumPy's `einsum` without an order of contraction), as slow as the
+    definition.
+
+    Parameters
+    ----------
+    indices : sequence of tuple of str
+        Index names of every factor's axes.
+    factors : sequence of NumPy arrays
+    opened : tuple of str
+        Indices of the result's axes, in their order.
+
+    Returns
+    -------
+    array, one axis an open index
+
+    Examples
+    --------
+    >>> by_definition((("j", "r"), ("r", "i")), [np.ones((2, 3)), np.ones((3, 4))], ("i", "j")).tolist()
+    [[3.0, 3.0], [3.0, 3.0], [3.0, 3.0], [3.0, 3.0]]
+    """
+    names = dict.fromkeys(index for factor in indices for index in factor)
+    letter = dict(zip(names, string.ascii_letters, strict=False))
+    operands = ",".join("".join(letter[index] for index in factor) for factor in indices)
+    return np.einsum(f"{operands}->{''.join(letter[index] for index in opened)}", *factors, optimize=False)
+
+
+def matrix_by_definition(cls: type[FactorizedMatrix], factors: Sequence[Any]) -> np.ndarray:
+    """Return the dense matrix that a format's index names give NumPy factors, padding not cropped.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import TTMatrix
+    >>> matrix_by_definition(TTMatrix, [np.ones((1, 2, 3, 2)), np.ones((2, 3, 2, 1))]).shape
+    (6, 6)
+    """
+    order = cls.order_of(len(factors)) or 0
+    rows = (*((cls.stack_index,) if cls.stack_index else ()), *(f"j{k + 1}" for k in range(order)))
+    columns = tuple(f"i{k + 1}" for k in range(order))
+    tensor = by_definition(cls.indices(order), factors, (*rows, *columns))
+    return tensor.reshape(int(np.prod(tensor.shape[: len(rows)])), -1)

@@ -1,0 +1,271 @@
+"""Hypothesis strategies: modes, ranks, factorized matrices and tensors; small, uneven and without symmetry."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tensorly_rnn.contraction import Indices
+from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor
+from tensorly_rnn.tensorize import TensorizedShape
+from tensorly_rnn.testing.backends import Backend, get_backend
+
+Matrix = TypeVar("Matrix", bound=FactorizedMatrix)
+Tensor = TypeVar("Tensor", bound=FactorizedTensor)
+#: Takes a tensorized shape to a strategy of ranks.
+Ranks = Callable[[TensorizedShape], st.SearchStrategy[Any]]
+
+# For backends that compile anew for every shape.
+POOL_SHAPES: tuple[TensorizedShape, ...] = (((2,), (3,)), ((2, 3), (3, 2)), ((2, 3, 1), (3, 1, 2)))
+
+PRIMES = (2, 3, 5, 7)
+
+
+def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
+    """Return a strategy of tensor shapes whose modes are distinct primes and ones, of at most 210 entries.
+
+    Parameters
+    ----------
+    min_order, max_order : int
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> @given(tensor_shapes(max_order=3))
+    ... def law(shape):
+    ...     assert 1 <= len(shape) <= 3 and set(shape) <= {1, 2, 3, 5, 7}
+    >>> law()
+    """
+    return st.integers(min_order, max_order).flatmap(_modes)
+
+
+def tensorized_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[TensorizedShape]:
+    """Return a strategy of ``(out_modes, in_modes)`` made of distinct primes and ones, of at most 210 entries in all.
+
+    Parameters
+    ----------
+    min_order, max_order : int
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> @given(tensorized_shapes(min_order=2))
+    ... def law(modes):
+    ...     assert 2 <= len(modes[0]) == len(modes[1]) <= 4
+    >>> law()
+    """
+    halves = st.integers(min_order, max_order).flatmap(lambda order: _modes(2 * order))
+    return halves.map(lambda modes: (modes[: len(modes) // 2], modes[len(modes) // 2 :]))
+
+
+def _modes(length: int) -> st.SearchStrategy[tuple[int, ...]]:
+    ones = (1,) * max(1, length + 1 - len(PRIMES))
+    return st.permutations((*PRIMES, *ones)).map(lambda modes: tuple(modes[:length]))
+
+
+def rank_indices(cls: type[FactorizedMatrix], order: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the rank indices of a format whose sizes are free, and those that must have size 1.
+
+    A summed index that stands in one factor only carries nothing: on one axis it would only sum over it (the ends of a
+    train), on two it would take a trace (a ring of a single core).
+
+    Examples
+    --------
+    >>> from tensorly_rnn import TTMatrix
+    >>> rank_indices(TTMatrix, 3)
+    (('r1', 'r2'), ('r0', 'r3'))
+    """
+    factors = cls.indices(order)
+    modes = {f"{side}{k + 1}" for side in "ji" for k in range(order)}
+    standing = Counter(index for indices in factors for index in dict.fromkeys(indices))
+    names = [index for index in dict.fromkeys(index for indices in factors for index in indices) if index not in modes]
+    free = tuple(index for index in names if standing[index] > 1 or index == cls.stack_index)
+    return free, tuple(index for index in names if index not in free)
+
+
+def canonical_ranks(
+    cls: type[FactorizedMatrix], tensorized_shape: TensorizedShape, max_size: int = 3
+) -> st.SearchStrategy[Any]:
+    """Return a strategy of a format's canonical ranks, derived from its index names: each rank index has a size of its own.
+
+    Parameters
+    ----------
+    cls : class of a matrix format
+    tensorized_shape : (tuple of int, tuple of int)
+    max_size : int
+        Largest size of a rank index.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tensorly_rnn import TRMatrix
+    >>> @given(canonical_ranks(TRMatrix, ((2, 3), (3, 2))))
+    ... def law(rank):
+    ...     assert rank[0] == rank[2]
+    >>> law()
+    """
+    order = len(tensorized_shape[0])
+    free, single = rank_indices(cls, order)
+    sizes = st.fixed_dictionaries({index: st.integers(1, max_size) for index in free})
+    return sizes.map(lambda drawn: _canonical(cls, tensorized_shape, {**drawn, **dict.fromkeys(single, 1)}))
+
+
+def pool(cls: type[FactorizedMatrix]) -> dict[TensorizedShape, Any]:
+    """Return a few shapes, each with one canonical rank of uneven sizes, for backends that compile anew for every shape.
+
+    Examples
+    --------
+    >>> from tensorly_rnn import TTMatrix
+    >>> pool(TTMatrix)[((2, 3, 1), (3, 1, 2))]
+    (1, 2, 3, 1)
+    """
+    found = {}
+    for shape in POOL_SHAPES:
+        free, single = rank_indices(cls, len(shape[0]))
+        # A stack in the smaller ones.
+        stack = {cls.stack_index: 2 if len(shape[0]) < 3 else 1} if cls.stack_index else {}
+        sizes = {index: 1 + (k + 1) % 3 for k, index in enumerate(free)}
+        found[shape] = _canonical(cls, shape, {**sizes, **stack, **dict.fromkeys(single, 1)})
+    return found
+
+
+def _canonical(cls: type[FactorizedMatrix], shape: TensorizedShape, sizes: dict[str, int]) -> Any:
+    return cls.explicit_rank(shape, cls.rank_from_sizes(sizes, len(shape[0])))
+
+
+@st.composite
+def factorized_matrices(
+    draw: st.DrawFn,
+    cls: type[Matrix],
+    backend: str | Backend = "numpy",
+    tensorized_shape: st.SearchStrategy[TensorizedShape] | None = None,
+    ranks: Ranks | None = None,
+    padded: bool = False,
+) -> Matrix:
+    """Return a strategy of matrices of a format on a backend, with normally distributed factors in double precision.
+
+    Parameters
+    ----------
+    cls : class of a matrix format
+    backend : str or Backend
+        See `get_backend`.
+    tensorized_shape : strategy of (tuple of int, tuple of int), optional
+        Default: `tensorized_shapes`; where every shape is compiled, those of `pool`.
+    ranks : callable, optional
+        Takes a tensorized shape to a strategy of ranks; default `canonical_ranks`.
+    padded : bool
+        Whether some matrices are smaller than their modes.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tensorly_rnn import HTMatrix
+    >>> @given(factorized_matrices(HTMatrix))
+    ... def law(f):
+    ...     assert f.n_param == sum(factor.size for factor in f.factors)
+    >>> law()
+    """
+    on = get_backend(backend) if isinstance(backend, str) else backend
+    fixed = pool(cls) if on.slow and tensorized_shape is None else {}
+    if tensorized_shape is None:
+        tensorized_shape = st.sampled_from(list(fixed)) if fixed else tensorized_shapes()
+    shape = draw(tensorized_shape)
+    rank = fixed[shape] if fixed and ranks is None else _draw_rank(draw, cls, shape, ranks)
+    f = _draw_matrix(draw, cls, on, shape, cls.rank_sizes(rank))
+    if not padded or on.slow:
+        return f
+    rows, columns = (draw(st.integers(1, n)) for n in (f.shape[0] // f.stack, f.shape[1]))
+    return cls(f.factors, shape=(f.stack * rows, columns))
+
+
+@st.composite
+def factorized_pairs(
+    draw: st.DrawFn,
+    cls: type[Matrix],
+    backend: str | Backend = "numpy",
+    tensorized_shape: st.SearchStrategy[TensorizedShape] | None = None,
+    ranks: Ranks | None = None,
+    padded: bool = False,
+) -> tuple[Matrix, Matrix]:
+    """Return a strategy of two matrices of a format, of one shape and modes, each with a rank of its own.
+
+    Parameters
+    ----------
+    cls, backend, tensorized_shape, ranks, padded
+        See `factorized_matrices`.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tensorly_rnn import HTMatrix
+    >>> @given(factorized_pairs(HTMatrix, padded=True))
+    ... def law(pair):
+    ...     assert (pair[0] + pair[1]).shape == pair[0].shape == pair[1].shape
+    >>> law()
+    """
+    on = get_backend(backend) if isinstance(backend, str) else backend
+    f = draw(factorized_matrices(cls, on, tensorized_shape, ranks, padded))
+    rank = f.rank if on.slow else _draw_rank(draw, cls, f.tensorized_shape, ranks)
+    # The stack is part of the shape.
+    sizes = {**cls.rank_sizes(rank), **({cls.stack_index: f.stack} if cls.stack_index else {})}
+    g = _draw_matrix(draw, cls, on, f.tensorized_shape, sizes)
+    return f, cls(g.factors, shape=f.shape)
+
+
+@st.composite
+def factorized_tensors(
+    draw: st.DrawFn,
+    cls: type[Tensor],
+    backend: str | Backend = "numpy",
+    shape: st.SearchStrategy[tuple[int, ...]] | None = None,
+) -> Tensor:
+    """Return a strategy of factorized tensors (`BTTensor`, `HTTensor`) with normally distributed factors.
+
+    Parameters
+    ----------
+    cls : class of a factorized tensor
+    backend : str or Backend
+        See `get_backend`.
+    shape : strategy of tuple of int, optional
+        Default: `tensor_shapes`; where every shape is compiled, those of `pool`.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tensorly_rnn import BTTensor
+    >>> @given(factorized_tensors(BTTensor))
+    ... def law(t):
+    ...     assert tuple(t.to_tensor().shape) == t.shape
+    >>> law()
+    """
+    on = get_backend(backend) if isinstance(backend, str) else backend
+    format = cls.format
+    fixed = pool(format) if on.slow and shape is None else {}
+    if fixed:
+        pairs = draw(st.sampled_from(list(fixed)))
+        modes, rank = tuple(m * n for m, n in zip(*pairs)), fixed[pairs]
+    else:
+        modes = draw(tensor_shapes() if shape is None else shape)
+        rank = draw(canonical_ranks(format, (modes, (1,) * len(modes))))
+    # A tensor is no stack.
+    stacked = {format.stack_index: 1} if format.stack_index else {}
+    sizes = {**format.rank_sizes(rank), **stacked, **{f"j{k + 1}": mode for k, mode in enumerate(modes)}}
+    return cls([on.array(one) for one in _draw_factors(draw, format.tensor_indices(len(modes)), sizes)])
+
+
+def _draw_rank(draw: st.DrawFn, cls: type[FactorizedMatrix], shape: TensorizedShape, ranks: Ranks | None) -> Any:
+    return draw(canonical_ranks(cls, shape)) if ranks is None else cls.validate_rank(shape, draw(ranks(shape)))
+
+
+def _draw_matrix(
+    draw: st.DrawFn, cls: type[Matrix], on: Backend, shape: TensorizedShape, rank_sizes: dict[str, int]
+) -> Matrix:
+    sizes = {**rank_sizes, **{f"{side}{k + 1}": mode for side, modes in zip("ji", shape) for k, mode in enumerate(modes)}}
+    return cls([on.array(one) for one in _draw_factors(draw, cls.indices(len(shape[0])), sizes)])
+
+
+def _draw_factors(draw: st.DrawFn, indices: tuple[Indices, ...], sizes: dict[str, int]) -> list[np.ndarray]:
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return [generator.normal(size=tuple(sizes[index] for index in names)) for names in indices]

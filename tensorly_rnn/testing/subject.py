@@ -1,0 +1,125 @@
+"""What a law is about: a format on a backend, and what to hold it against."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor
+from tensorly_rnn.tensorize import TensorizedShape
+from tensorly_rnn.testing.backends import Backend
+from tensorly_rnn.testing.reference import by_definition, matrix_by_definition
+from tensorly_rnn.testing.strategies import (
+    Ranks,
+    factorized_matrices,
+    factorized_pairs,
+    factorized_tensors,
+    pool,
+    tensorized_shapes,
+)
+
+#: Takes NumPy factors to the dense matrix, padding not cropped.
+Reference = Callable[[Sequence[np.ndarray]], np.ndarray]
+#: Takes the sizes ``p_k = m_k n_k`` and a canonical rank to the number of parameters.
+Count = Callable[[list[int], Any], int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A format on a backend, and what its laws hold it against.
+
+    Parameters
+    ----------
+    cls : class of a matrix format
+    backend : Backend
+    reference, count, ranks, recovery
+        See `assert_format_laws`.
+    """
+
+    cls: type[FactorizedMatrix]
+    backend: Backend
+    reference: Reference | None = None
+    count: Count | None = None
+    ranks: Ranks | None = None
+    recovery: float | None = 1e-6
+
+    @property
+    def options(self) -> tuple[dict[str, Any], ...]:
+        """Keywords that a rank is tried with: none, and a stack where the format has one."""
+        return ({}, {"root_rank": 3}) if "root_rank" in self.cls.options else ({},)
+
+    def shapes(self) -> st.SearchStrategy[TensorizedShape]:
+        """Return a strategy of tensorized shapes."""
+        return st.sampled_from(list(pool(self.cls))) if self.backend.slow else tensorized_shapes()
+
+    def matrices(self, padded: bool = False) -> st.SearchStrategy[FactorizedMatrix]:
+        """Return a strategy of matrices of the format on the backend."""
+        return factorized_matrices(self.cls, self.backend, ranks=self.ranks, padded=padded)
+
+    def pairs(self) -> st.SearchStrategy[tuple[FactorizedMatrix, FactorizedMatrix]]:
+        """Return a strategy of two matrices of one shape, on the backend, each with a rank of its own."""
+        return factorized_pairs(self.cls, self.backend, ranks=self.ranks, padded=True)
+
+    def array(self, *shape: int, seed: int = 0) -> tuple[Any, np.ndarray]:
+        """Return normally distributed numbers, as an array of the backend and of NumPy."""
+        values = np.random.default_rng(seed).normal(size=shape)
+        return self.backend.array(values), values
+
+    def numpy_factors(self, f: FactorizedMatrix) -> list[np.ndarray]:
+        """Return the factors of a matrix as NumPy arrays."""
+        return [np.array(self.backend.to_numpy(factor)) for factor in f.factors]
+
+    def dense(self, f: FactorizedMatrix) -> np.ndarray:
+        """Return the true entries of a matrix by the reference."""
+        factors = self.numpy_factors(f)
+        return _cropped(f, self.reference(factors)) if self.reference else self.dense_with(f, factors)
+
+    def dense_with(self, f: FactorizedMatrix, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the true entries that the index names of f give other NumPy factors."""
+        return _cropped(f, matrix_by_definition(type(f), factors))
+
+    def equal(self, found: Any, expected: Any, what: str) -> None:
+        """Assert that an array of the backend holds the expected numbers."""
+        _equal(self.backend, found, expected, what)
+
+
+@dataclass(frozen=True)
+class TensorSubject:
+    """A class of factorized tensors on a backend.
+
+    Parameters
+    ----------
+    cls : class of a factorized tensor
+    backend : Backend
+    """
+
+    cls: type[FactorizedTensor]
+    backend: Backend
+
+    def tensors(self) -> st.SearchStrategy[FactorizedTensor]:
+        """Return a strategy of tensors of the class on the backend."""
+        return factorized_tensors(self.cls, self.backend)
+
+    def dense(self, t: FactorizedTensor) -> np.ndarray:
+        """Return the dense tensor that the index names give."""
+        stacked = (t.format.stack_index,) if t.format.stack_index else ()
+        opened = (*stacked, *(f"j{k + 1}" for k in range(t.order)))
+        factors = [self.backend.to_numpy(factor) for factor in t.factors]
+        return by_definition(t.format.tensor_indices(t.order), factors, opened).reshape(t.shape)
+
+    def equal(self, found: Any, expected: Any, what: str) -> None:
+        """Assert that an array of the backend holds the expected numbers."""
+        _equal(self.backend, found, expected, what)
+
+
+def _cropped(f: FactorizedMatrix, full: np.ndarray) -> np.ndarray:
+    stacked = np.asarray(full).reshape(f.stack, -1, full.shape[-1])
+    return stacked[:, : f.shape[0] // f.stack, : f.shape[1]].reshape(f.shape)
+
+
+def _equal(backend: Backend, found: Any, expected: Any, what: str) -> None:
+    assert isinstance(found, backend.kind), f"{what}: expected {backend.kind}, got {type(found)}"
+    assert_allclose(backend.to_numpy(found), expected, rtol=1e-9, atol=1e-10, err_msg=what)
