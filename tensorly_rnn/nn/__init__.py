@@ -1,7 +1,7 @@
 """Torch layers with their weights in factors. The only folder that imports torch."""
 
 from tensorly_rnn.nn.linear import FactorizedLinear
-from tensorly_rnn.nn.recurrent import FactorizedLSTM
+from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.weight import FactorizedWeight
 
-__all__ = ["FactorizedLSTM", "FactorizedLinear", "FactorizedWeight"]
+__all__ = ["FactorizedGRU", "FactorizedLSTM", "FactorizedLinear", "FactorizedRNN", "FactorizedWeight"]

@@ -65,12 +65,13 @@ class GatedWeight:
         """Return the same map with other factors."""
         return dataclasses.replace(self, factors=factors)
 
-    def apply(self, x: Any) -> Any:
-        """Return ``x W^T`` for the first part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[0])."""
-        backend = self._check_width("apply", x)
-        network, factors, _ = self._cut(0)[1:]
+    def apply(self, x: Any, part: int = 0) -> Any:
+        """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part])."""
+        backend = self._check_width("apply", x, part)
+        network, factors, offset = self._cut(part)[1:]
         axis = len(x.shape) - 1
-        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1]))
+        start = self.layout.spans[part][0] - offset
+        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1], start))
         return self.layout.gate_major(backend, y, axis)
 
     def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[list[Any], Any]]]:
@@ -218,8 +219,8 @@ class GatedWeight:
         found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         return cls(layout, found.network, found.factors)
 
-    def _check_width(self, method: str, x: Any) -> Any:
-        width, shape = self.layout.widths[0], tuple(x.shape)
+    def _check_width(self, method: str, x: Any, part: int = 0) -> Any:
+        width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
             raise ValueError(f"GatedWeight.{method}: x must have {width} columns; expected (..., {width}), got {shape}.")
         return self.backend
