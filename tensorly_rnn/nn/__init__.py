@@ -2,6 +2,16 @@
 
 from tensorly_rnn.nn.linear import FactorizedLinear
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.nn.weight import FactorizedWeight
 
-__all__ = ["FactorizedGRU", "FactorizedLSTM", "FactorizedLinear", "FactorizedRNN", "FactorizedWeight"]
+__all__ = [
+    "FactorizedGRU",
+    "FactorizedGRUCell",
+    "FactorizedLSTM",
+    "FactorizedLSTMCell",
+    "FactorizedLinear",
+    "FactorizedRNN",
+    "FactorizedRNNCell",
+    "FactorizedWeight",
+]
