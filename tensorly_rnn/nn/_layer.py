@@ -102,7 +102,9 @@ class RecurrentLayer(Recurrent):
             suffixes = self._suffixes_of(layer)
             first = layer * self._directions
             before = tuple(part[first : first + self._directions] for part in state)
-            run = self._fused if self._reconstructs(suffixes, math.prod(steps.shape[:-1])) else self._stepwise
+            # A compiler takes torch's kernels apart into steps, or fails on them: oneDNN's LSTM has no gradient there.
+            fused = not torch.compiler.is_compiling() and self._reconstructs(suffixes, math.prod(steps.shape[:-1]))
+            run = self._fused if fused else self._stepwise
             steps, after = run(suffixes, steps, batch_sizes, before)
             ended.append(after)
         return steps, tuple(torch.cat(parts) for parts in zip(*ended))

@@ -411,6 +411,21 @@ def test_a_wrong_nonlinearity_and_projections_of_other_cells_are_refused():
             ours(11, 7, proj_size=3)
 
 
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+def test_torch_compile_in_one_graph_and_export(ours, implementation):
+    torch.manual_seed(0)
+    layer = ours(11, 7, bidirectional=True, factorization="ht", rank=2, decompose="full", implementation=implementation)
+    x = torch.randn(3, 2, 11)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    found, wanted = ([*tensors(run(x)), *torch.autograd.grad(loss_of(run(x)), list(layer.parameters()))] for run in (compiled, layer))
+    assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    if implementation == "factorized":
+        exported = torch.export.export(layer.eval(), (x,)).module()
+        assert_close(tensors(exported(x)), tensors(layer(x)), atol=1e-6, rtol=1e-5)
+
+
 def test_a_layer_learns_as_well_as_a_dense_one():
     # The first bit of a sequence of noise is asked for at its end.
     generator = torch.Generator().manual_seed(0)
