@@ -1,7 +1,17 @@
 """Torch layers with their weights in factors. The only folder that imports torch."""
 
 from tensorly_rnn.nn.linear import FactorizedLinear
-from tensorly_rnn.nn.recurrent import FactorizedLSTM
+from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.nn.weight import FactorizedWeight
 
-__all__ = ["FactorizedLSTM", "FactorizedLinear", "FactorizedWeight"]
+__all__ = [
+    "FactorizedGRU",
+    "FactorizedGRUCell",
+    "FactorizedLSTM",
+    "FactorizedLSTMCell",
+    "FactorizedLinear",
+    "FactorizedRNN",
+    "FactorizedRNNCell",
+    "FactorizedWeight",
+]

@@ -66,17 +66,18 @@ class GatedWeight:
         """Return the same map with other factors."""
         return dataclasses.replace(self, factors=factors)
 
-    def apply(self, x: Any) -> Any:
-        """Return ``x W^T`` for the first part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[0])."""
+    def apply(self, x: Any, part: int = 0) -> Any:
+        """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part])."""
         arrays = {"factors[0]": self.factors[0], "x": x}
         backend = same_backend("GatedWeight.apply", arrays)
         same_device("GatedWeight.apply", arrays)
-        width, shape = self.layout.widths[0], tuple(x.shape)
+        width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
             raise ValueError(f"GatedWeight.apply: x must have {width} columns; expected (..., {width}), got {shape}.")
-        network, factors, _ = self._cut(0)[1:]
+        network, factors, offset = self._cut(part)[1:]
         axis = len(x.shape) - 1
-        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1]))
+        start = self.layout.spans[part][0] - offset
+        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1], start))
         return self.layout.gate_major(backend, y, axis)
 
     def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[list[Any], Any]]]:
