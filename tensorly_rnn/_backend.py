@@ -2,6 +2,7 @@
 
 import math
 import sys
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
 
 
 def same_backend(function: str, arrays: dict[str, Any]) -> Any:
-    """Return the backend that all named arrays share."""
+    """Return the backend that all named arrays, whose sizes are known, share."""
     names = {argument: backend_name(array) for argument, array in arrays.items()}
     first_argument, first = next(iter(arrays.items()))
     backend = backend_of(function, first_argument, first)
@@ -59,6 +60,11 @@ def same_backend(function: str, arrays: dict[str, Any]) -> Any:
             raise TypeError(
                 f"{function}: {argument} must be of the same backend as {first_argument}; expected "
                 f"{names[first_argument]}, got {name or type(arrays[argument]).__name__}. Convert one of them."
+            )
+        if any(size is None for size in arrays[argument].shape):
+            raise ValueError(
+                f"{function}: {argument} must have sizes that are known, for what is computed is planned for them; expected "
+                f"numbers, got {tuple(arrays[argument].shape)}. Trace for one size, with no None in tf.function's signature."
             )
     return backend
 
@@ -171,6 +177,7 @@ def _most_axes(backend: type) -> int:
 
 # Looked up by what traces the arithmetic, which must find it filled: `_load` comes first, always.
 _LOADED: dict[str, Any] = {}
+_LOADING = Lock()
 
 
 @planned
@@ -180,8 +187,9 @@ def _load(name: str) -> None:
         return
     # TensorLy switches JAX to 64 bit for the whole process when this backend loads; the choice is the user's.
     jax = sys.modules["jax"]
-    enabled = jax.config.jax_enable_x64
-    try:
-        _LOADED[name] = BackendManager.load_backend(name)
-    finally:
-        jax.config.update("jax_enable_x64", enabled)
+    with _LOADING:  # A second thread would take for the user's choice what the first has just switched.
+        enabled = jax.config.jax_enable_x64
+        try:
+            _LOADED[name] = BackendManager.load_backend(name)
+        finally:
+            jax.config.update("jax_enable_x64", enabled)

@@ -66,5 +66,7 @@ def spoken_by(function: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError):
+            raise  # A framework's own, made of other arguments than a message.
         _, colon, rest = str(error).partition(": ")
         raise type(error)(f"{function}: {rest}" if colon else str(error)) from None

@@ -4,7 +4,7 @@ import math
 import operator
 from dataclasses import dataclass, field
 
-from tensorly_rnn._checks import one_of
+from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices, Pairs, Plan, plan
 
@@ -29,7 +29,13 @@ class Network:
     outputs, inputs : tuple of str
         Indices of the rows and of the columns.
     sizes : tuple of (str, int)
-        The size of every index, sorted by name, so that equal networks compare equal and hash alike.
+        The size of every index, sorted by name, so that equal networks compare equal and hash alike; not of one named ``b``,
+        which are the rows of x.
+
+    Raises
+    ------
+    ValueError
+        If an index is named ``b``.
 
     Examples
     --------
@@ -60,6 +66,10 @@ class Network:
 
     def __post_init__(self) -> None:
         size = dict(self.sizes)
+        if BATCH in size:
+            raise ValueError(
+                f"Network: sizes must leave {BATCH!r} to the rows of x; expected other names, got {tuple(size)}. Rename it."
+            )
         shapes = tuple(tuple(size[index] for index in indices) for indices in self.factors)
         out_modes, in_modes = (tuple(size[index] for index in side) for side in (self.outputs, self.inputs))
         derived = {
@@ -92,12 +102,18 @@ class Network:
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
         """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If `batch` is no positive integer or `contraction_order` is not known.
+
         Notes
         -----
         The backward pass runs two products of the same arithmetic for each of the forward plan, one for the gradient of each
         operand: what it writes has the sizes of what the forward pass read.
         """
-        applied = apply_plan(self, batch, contraction_order)
+        one_of("cost", "contraction_order", contraction_order, CONTRACTION_ORDERS)
+        applied = apply_plan(self, positive_int("cost", "batch", batch), contraction_order)
         read = [math.prod(view.merged) for step in applied.steps for view in (step.left_view, step.right_view)]
         return Cost(
             batch=batch,

@@ -4,13 +4,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
+import jax
 import numpy as np
 import pytest
 import tensorly
 import torch
 
 import tensorly_rnn as tlr
+from tensorly_rnn import _backend
 
 
 def run(code):
@@ -64,6 +67,26 @@ def test_two_threads_use_two_backends():
         thread.join()
     assert kinds == {"a": {np.ndarray}, "b": {torch.Tensor}}
     assert tensorly.get_backend() == "numpy"
+
+
+def test_two_threads_that_load_jax_at_once_leave_its_precision(monkeypatch):
+    def load(name):
+        jax.config.update("jax_enable_x64", True)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(_backend, "_LOADED", {})
+    monkeypatch.setattr(_backend.BackendManager, "load_backend", load)
+    threads = [threading.Thread(target=_backend._load.__wrapped__, args=("jax",)) for _ in range(2)]
+    jax.config.update("jax_enable_x64", False)
+    try:
+        for thread in threads:
+            thread.start()
+            time.sleep(0.03)
+        for thread in threads:
+            thread.join()
+        assert not jax.config.jax_enable_x64
+    finally:
+        jax.config.update("jax_enable_x64", True)
 
 
 @pytest.mark.parametrize("array", [[[1.0]], 1.0, np.float64(1.0), None, "matrix"], ids=repr)

@@ -14,7 +14,9 @@ from tensorly.tr_tensor import TRTensor
 from tensorly.tt_tensor import TTTensor
 
 import tensorly_rnn as tlr
+from tensorly_rnn import recurrent
 from tensorly_rnn._backend import device_of, same_device
+from tensorly_rnn.nn import FactorizedLinear
 from tests.cases import CASES
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
@@ -78,8 +80,9 @@ def test_another_dtype(case):
         rule = "be of booleans, integers or the factors' dtype" if argument == "mask" else "have the factors' dtype"
         with pytest.raises(TypeError, match=rf"{method}: {argument} must {rule}; expected float64, got float32"):
             call()
-    with pytest.raises(TypeError, match="mask must be of booleans, .* got complex128"):
-        f.lstsq_grad(np.ones((6, 15)), mask=np.ones((6, 15), complex))
+    for dtype in (complex, object, "m8[s]", "U1"):
+        with pytest.raises(TypeError, match="mask must be of booleans, .* got (complex128|object|timedelta64|<U1)"):
+            f.lstsq_grad(np.ones((6, 15)), mask=np.ones((6, 15)).astype(dtype))
 
 
 @every_format
@@ -196,3 +199,39 @@ def test_the_checks_are_traced_by_jax_and_torch(case):
     each = torch.func.vmap(lambda x, dy: kind(factors).gradients(x, dy)[0])(*tensors)
     for found, other in zip(each, expected[0]):
         np.testing.assert_allclose(found.sum(0), other, atol=1e-11)
+
+
+def test_the_index_of_the_rows_of_x_is_taken():
+    # A rank index of that name would be merged with the rows silently where the sizes agree.
+    with pytest.raises(ValueError, match=r"Network: sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):
+        tlr.Network((("b", "j1"), ("b", "i1")), ("j1",), ("i1",), (("b", 2), ("i1", 4), ("j1", 5)))
+
+
+def test_errors_name_the_function_called_or_stay_a_frameworks_own():
+    for call, name in (
+        (lambda: tlr.cost("tt", SHAPE, "some"), "cost"),
+        (lambda: tlr.n_param("tt", SHAPE, "some"), "n_param"),
+        (lambda: tlr.TTMatrix.random(SHAPE, "some"), "TTMatrix.random"),
+        (lambda: FactorizedLinear(15, 6, factorization="tt", rank="some"), "FactorizedLinear"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: rank must be known; expected 'full', 'same' or numbers, got 'some'"):
+            call()
+    layer = recurrent.GRU(jax.numpy.ones((9, 5)), jax.numpy.ones((9, 3)))
+    with pytest.raises(jax.errors.ConcretizationTypeError, match="Abstract tracer value"):
+        jax.jit(lambda vector: layer.with_vec(vector).factorized("tt", 2).to_vec())(layer.to_vec())
+
+
+class Unsized(np.ndarray):
+    """As TensorFlow traces arrays of any batch size."""
+
+    shape = property(lambda self: (None, 15))
+
+
+@every_format
+def test_sizes_that_are_not_known(case):
+    unsized = np.ones((2, 15)).view(Unsized)
+    for method in ("apply", "vjp"):
+        with pytest.raises(ValueError, match=rf"{method}: x must have sizes that are known, .* got \(None, 15\). Trace for one"):
+            getattr(made(case), method)(unsized)
+    with pytest.raises(ValueError, match="GRU.forward: x must have sizes that are known"):
+        recurrent.GRU.random(15, 3, random_state=0).forward(unsized)

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
+from tensorly_rnn import contraction
 from tensorly_rnn.contraction import _rounds, _rounds_back, execute, plan
 from tensorly_rnn.network import apply_plan
 from tests.cases import CASES
@@ -95,6 +96,8 @@ def test_applying_is_cheaper_than_the_dense_product_at_the_papers_sizes():
 def test_cost_refuses_what_is_no_batch():
     with pytest.raises(ValueError, match="cost: batch must be a positive integer; expected at least 1, got 0"):
         tlr.cost("tt", ((2, 3), (3, 2)), 2, batch=0)
+    with pytest.raises(ValueError, match="cost: batch must be a positive integer; expected at least 1, got -2"):
+        tlr.TTMatrix.random(((2, 3), (3, 2)), 2, random_state=0).network.cost(-2)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -121,3 +124,25 @@ def test_permutations_of_too_many_axes_go_in_rounds(permutation, most):
         assert len(sizes) == len(order) <= most
         moved = moved.reshape(sizes).transpose(order)
     assert (moved.ravel() == array.ravel()).all()
+
+
+def test_rounds_are_as_few_as_the_axes_allow():
+    for axes, rounds in ((9, 1), (10, 2), (13, 2)):
+        turned = tuple(reversed(range(axes)))
+        assert len(_rounds((2,) * axes, turned, 9)) == len(_rounds_back((2,) * axes, turned, 9)) == rounds
+    assert _rounds((2, 3), (0, 1), 9) == ()
+
+
+def test_a_plan_without_products_costs_its_array():
+    turned = plan((("i", "j"),), ("j", "i"), (("i", 3), ("j", 5)))
+    assert (turned.flops, turned.moved, turned.peak) == (0, 0, 15)
+
+
+def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
+    # A single row has no axis: another question.
+    searched = set()
+    search = contraction._order
+    monkeypatch.setattr(contraction, "_order", lambda *question: searched.add(question) or search(*question))
+    for rows in (5, 6, 7, 8, 0, 1):
+        plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
+    assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]

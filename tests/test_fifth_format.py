@@ -106,7 +106,7 @@ BROKEN = (
     ("recovery", "full_rank", lambda cp: classmethod(lambda cls, tensorized_shape, **options: 1)),
     ("count", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: size["r"] + 1)),
     ("count", "n_param", lambda cp: property(lambda f: cp.n_param.fget(f) + 1)),
-    ("ranks", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: max(1, size["r"] - 1))),
+    ("ranks", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: size["r"] + 1)),
     ("ranks", "explicit_rank", lambda cp: classmethod(lambda cls, tensorized_shape, rank, **options: abs(int(rank or 1)) or 1)),
     ("random", "random", lambda cp: classmethod(lambda cls, *a, **options: cp.random.__func__(cls, *a, **options) * 1.01)),
     ("random", "random", lambda cp: classmethod(lambda cls, m, k, std, seed, like: cp.random.__func__(cls, m, k, std, 0, like))),

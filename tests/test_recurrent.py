@@ -323,6 +323,24 @@ def test_a_stack_and_one_matrix_over_x_and_h():
     close(found.weight, np.concatenate([wanted.weight_ih, wanted.weight_hh], axis=1))
 
 
+def test_the_norm_of_a_padded_stack_leaves_the_padding_out():
+    f = tlr.HTMatrix.random(((2, 3), (3, 4)), (2, 2), root_rank=4, random_state=0)
+    f = type(f)(f.factors, shape=(20, 11))
+    weight = recurrent.GatedWeight.of_format(f)
+    assert weight.squared_norm() == pytest.approx((f.to_matrix() ** 2).sum(), rel=1e-12)
+    assert weight.layout.tensorized_shape == f.tensorized_shape
+
+
+def test_the_weight_is_rebuilt_only_where_that_costs_less():
+    # 256 x 256: dense 2 * 256^2 operations a row, a train of rank 1 an eighth of them; which is less for any number of rows.
+    modes = {"factorization": "tt", "rank": 1, "out_modes": (16, 16), "in_modes": (16, 16), "random_state": 0}
+    weight = recurrent.GatedWeight.random(256, (256,), **modes)
+    assert not any(weight.rebuilding_is_cheaper(batch) for batch in (1, 100, 10_000))
+    # 30 x 12 is so small that the arrays between the factors outweigh it.
+    modes = {"factorization": "ht", "rank": 1, "out_modes": (10, 3), "in_modes": (4, 3), "random_state": 0}
+    assert recurrent.GatedWeight.random(30, (12,), **modes).rebuilding_is_cheaper(1000)
+
+
 # Backends.
 
 
@@ -339,7 +357,8 @@ CASES = [(backend, *case) for backend in BACKENDS for case in ON_BACKENDS[: 3 if
 
 @pytest.mark.parametrize(("backend", "name", "settings"), CASES, ids=str)
 def test_every_backend(backend, name, settings):
-    layer = getattr(recurrent, name).random(5, 3, **{"rank": 2, **settings}, random_state=0)
+    rank = {"rank": 2} if "factorization" in settings else {}
+    layer = getattr(recurrent, name).random(5, 3, **{**rank, **settings}, random_state=0)
     arrays = draws(layer, (3, 2))
     output, state, tape = layer.forward(*arrays[:2])
     wanted = layer.backward(tape, *arrays[2:])
@@ -418,6 +437,17 @@ def test_random_has_exactly_the_standard_deviation_of_torch(factorization, decom
         again = getattr(recurrent, name).random(*sizes, **settings, random_state=3)
         assert np.array_equal(layer.to_vec(), again.to_vec())
         assert layer.n_param == layer.to_vec().shape[0]
+
+
+@every_format
+@every_way
+@pytest.mark.parametrize("proj_size", [0, 2])
+def test_random_has_the_factors_of_the_torch_layer(factorization, decompose, proj_size):
+    settings = {"factorization": factorization, "rank": 2, "decompose": decompose, "proj_size": proj_size}
+    theirs = FactorizedLSTM(11, 7, **settings)
+    found = [array.shape for of in recurrent.LSTM.random(11, 7, **settings).parameters.values() for array in of]
+    # torch registers the parameters of modules after a module's own.
+    assert sorted(found) == sorted(tuple(parameter.shape) for parameter in theirs.parameters())
 
 
 @every_format
@@ -501,6 +531,8 @@ BAD_LAYERS = [
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, bias_hh=np.zeros(11)), ValueError, r"bias_hh must fit the layer; expected shape \(12,\), got \(11,\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((2, 3))), ValueError, r"weight_hh must fit the layer; expected shape \(12, 2\), got \(12, 3\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((3, 2))), ValueError, r"weight_hr must fit the layer; expected shape \(3, 3\), got \(3, 2\)"),
+    ("LSTM", dict(weight_ih=W_IH[:, :0], weight_hh=W_HH), ValueError, r"LSTM: weight_ih must not be empty; expected a row and a column or more, got shape \(12, 0\)"),
+    ("LSTM", dict(weight_ih=W_IH[:0], weight_hh=W_HH[:0, :0]), ValueError, r"LSTM: weight_hh must not be empty; .* got shape \(0, 0\)"),
     ("LSTM", dict(weight=W_HH), ValueError, "weight must have a column for x and 3 for h; expected at least 4, got 3"),
     ("LSTM", dict(weight=recurrent.GatedWeight.dense(W_IH, (5,))), ValueError, r"weight must have its columns in these parts; expected widths \(2, 3\), got \(5,\)"),
     ("LSTM", dict(weight_ih=recurrent.GatedWeight.dense(W_IH, (2, 3)), weight_hh=W_HH), ValueError, r"weight_ih must have its columns in these parts; expected widths \(5,\), got \(2, 3\)"),
@@ -520,17 +552,46 @@ def test_wrong_parameters_are_refused(name, arguments, error, message):
         getattr(recurrent, name)(**arguments)
 
 
-def test_wrong_factors_of_a_gated_weight_are_refused():
+def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
     weight = recurrent.GatedWeight.random(3, (5,), factorization="tt", rank=2, n_gates=4, random_state=0)
     with pytest.raises(ValueError, match=r"LSTM: weight_ih must have the factors of its network; expected \[\(1, 8, 3, 2\)"):
         recurrent.LSTM(weight.with_factors(weight.factors[::-1]), W_HH)
     with pytest.raises(ValueError, match=r"from_matrices: parts must be one matrix each; expected shapes \[\(12, 5\)\]"):
         recurrent.GatedWeight.from_matrices([W_HH], weight.layout, "tt")
-    for method in ("apply", "vjp"):
-        with pytest.raises(ValueError, match=rf"GatedWeight.{method}: x must have 5 columns; expected \(..., 5\), got \(2, 4\)"):
-            getattr(weight, method)(np.zeros((2, 4)))
+    for message, x in ((r"expected \(..., 5\), got \(2, 4\)", np.zeros((2, 4))), (r"got \(\)", np.array(1.0))):
+        with pytest.raises(ValueError, match=rf"GatedWeight.apply: x must have 5 columns; .*{message}"):
+            weight.apply(x)
     with pytest.raises(ValueError, match="LSTM.factorized: matrix must be finite"):
         recurrent.LSTM(W_IH + np.nan, W_HH).factorized("tt", 2)
+    with pytest.raises(TypeError, match=r"apply: x must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
+        weight.apply(torch.zeros(2, 5))
+    fits = r"must be a matrix that fits; expected shape \(%s, %s\), got \(%s\)"
+    for rebuilds in (True, False):
+        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, rebuilds=rebuilds: rebuilds)
+        # Of three axes the middle one would pass for the columns.
+        for shape in ((3, 5, 5), (5,), (2, 4)):
+            with pytest.raises(ValueError, match="GatedWeight.vjp: x " + fits % ("'batch'", 5, str(shape)[1:-1])):
+                weight.vjp(np.zeros(shape))
+        _, pull_back = weight.vjp(np.ones((2, 5)))
+        with pytest.raises(ValueError, match="GatedWeight.vjp: dy " + fits % (2, 12, "12, 2")):
+            pull_back(np.ones((12, 2)))
+        with pytest.raises(TypeError, match=r"dy must have the dtype of factors\[0\]; expected float64, got float32"):
+            pull_back(np.ones((2, 12), "float32"))
+    with pytest.raises(ValueError, match="GatedWeight.matrix_vjp: d_matrix " + fits % (12, 5, "5, 12")):
+        weight.matrix_vjp()[1](np.ones((5, 12)))
+    for make, error, message in (
+        (lambda: recurrent.GatedWeight.dense(W_IH[0]), ValueError, r"dense: matrix must be a matrix; expected 2 axes, got shape \(5,\)"),
+        (lambda: recurrent.GatedWeight.dense(W_IH[:, :0]), ValueError, r"dense: matrix must not be empty; .* got shape \(12, 0\)"),
+        (lambda: recurrent.GatedWeight.dense([[1.0]]), TypeError, "dense: matrix must be an array of a TensorLy backend"),
+        (lambda: recurrent.GatedWeight.dense(W_IH, (2, 2)), ValueError, r"dense: widths must add up to the columns; expected 5, got 4: \(2, 2\)"),
+        (lambda: recurrent.GatedWeight.of_format(TT, (9,)), ValueError, r"of_format: widths must add up to the columns; expected 5, got 9: \(9,\)"),
+        (lambda: recurrent.GatedWeight.of_format(W_IH), TypeError, "of_format: matrix must be a factorized matrix; got ndarray. Use dense"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            make()
+    for std in (-1.0, math.nan, "1"):
+        with pytest.raises(ValueError, match="GatedWeight.random: std must be a finite number of at least 0; got"):
+            recurrent.GatedWeight.random(3, (5,), factorization="tt", std=std)
     with pytest.raises(ValueError, match="make_layout: widths must have one or two entries; expected 1 or 2, got 3"):
         recurrent.make_layout(3, (1, 2, 3), tlr.TTMatrix)
 
@@ -594,6 +655,8 @@ def test_wrong_parameters_by_name_or_vector_are_refused():
     parameters = gru.parameters
     with pytest.raises(ValueError, match=r"GRU.with_parameters: parameters must have as many arrays by name; .* got \{'weight_ih': 1\}"):
         gru.with_parameters({"weight_ih": parameters["weight_ih"]})
+    with pytest.raises(TypeError, match="GRU.with_parameters: parameters must be lists of arrays by name; .* got list"):
+        gru.with_parameters([parameters["weight_ih"]])
     with pytest.raises(ValueError, match=r"bias_hh must fit the layer; expected shape \(9,\), got \(8,\)"):
         gru.with_parameters({**parameters, "bias_hh": [np.zeros(8)]})
     with pytest.raises(ValueError, match=r"GRU.with_vec: vector must fit the layer; expected shape \(90,\), got \(89,\)"):
@@ -608,6 +671,11 @@ BAD_STARTS = [
     (dict(factorization="tt", gate_mode="stack"), ValueError, "LSTM.random: gate_mode must be known"),
     (dict(factorization="tt", input_modes=(2, 2)), ValueError, "LSTM.random: input_modes must multiply to the size or more; expected a product of at least 5, got 4"),
     (dict(factorization="tt", hidden_modes=(2, 1), input_modes=(5, 1)), ValueError, "hidden_modes must multiply .* at least 3, got 2"),
+    (dict(factorization="tt", rank="some"), ValueError, "LSTM.random: rank must be known; expected 'full', 'same' or numbers, got 'some'"),
+    (dict(factorization="tt", like=[1.0]), TypeError, "LSTM.random: like must be an array of a TensorLy backend; .* got list"),
+    (dict(factorization="tt", like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
+    (dict(like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
+    *((dict([option]), ValueError, "LSTM.random: factorization must be named where rank, decompose, modes or gate_mode are") for option in (("rank", 4), ("decompose", "full"), ("input_modes", (5, 1)), ("hidden_modes", (3, 1)), ("gate_mode", "last"))),
     (dict(proj_size=3), ValueError, "proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than 3, got 3"),
     (dict(random_state=-1), TypeError, "random_state must be a seed or a generator"),
     (dict(hidden_size=0), ValueError, "hidden_size must be a positive integer"),

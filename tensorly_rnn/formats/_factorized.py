@@ -123,7 +123,7 @@ class Factorized(Arithmetic):
         arrays = {"factors[0]": self.factors[0], "mask": mask}
         same_backend(function, arrays)
         same_device(function, arrays)
-        if mask.dtype != self.dtype and (is_real_float(mask) or "complex" in str(mask.dtype)):
+        if mask.dtype != self.dtype and not any(kind in str(mask.dtype) for kind in ("bool", "int")):
             raise TypeError(
                 f"{function}: mask must be of booleans, integers or the factors' dtype; expected {self.dtype}, "
                 f"got {mask.dtype}. Convert it."

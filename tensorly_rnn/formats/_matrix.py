@@ -1,11 +1,8 @@
 """A matrix held as the factors of a format: reconstruction, products, gradients, errors, random draws."""
 
 import math
-import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
-
-import numpy as np
 
 from tensorly_rnn import arithmetic, operations
 from tensorly_rnn import gradients as _gradients
@@ -13,17 +10,16 @@ from tensorly_rnn._backend import (
     at_least_single,
     backend_of,
     detached,
-    is_real_float,
     largest_magnitude,
     most_axes,
-    new_array,
     same_backend,
     same_device,
 )
+from tensorly_rnn._checks import spoken_by
 from tensorly_rnn.contraction import execute
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
-from tensorly_rnn.formats._random import RandomState, as_generator, scaled_factors, unit_factors
+from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
 from tensorly_rnn.gradients import PullBack
 from tensorly_rnn.network import Network, tensor_plan
@@ -320,15 +316,13 @@ class FactorizedMatrix(Factorized, Format):
         function = f"{cls.__name__}.random"
         tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
         cls, options = cls.variant(options, len(tensorized_shape[0]))
-        if isinstance(std, bool) or not isinstance(std, numbers.Real) or not (math.isfinite(std) and std >= 0):
-            raise ValueError(f"{function}: std must be a finite number of at least 0; got {std!r}.")
-        backend = backend_of(function, "like", np.empty(0) if like is None else like)
-        if like is not None and not is_real_float(like):
-            raise TypeError(f"{function}: like must be an array of real floating-point numbers; got dtype {like.dtype}.")
-        network = cls.make_network(tensorized_shape, cls.validate_rank(tensorized_shape, rank, **options))
+        std = checked_std(function, std)
+        with spoken_by(function):
+            rank = cls.validate_rank(tensorized_shape, rank, **options)
+        network = cls.make_network(tensorized_shape, rank)
         drawn = unit_factors(network, as_generator(function, random_state))
-        factors = scaled_factors(backend_of(function, "factors", drawn[0]), network, drawn, float(std))
-        return cls(factors if like is None else [new_array(backend, factor, like) for factor in factors])
+        factors = scaled_factors(backend_of(function, "factors", drawn[0]), network, drawn, std)
+        return cls(drawn_like(function, factors, like))
 
     _kind = "factorized matrix"
 

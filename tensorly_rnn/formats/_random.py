@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn import operations
+from tensorly_rnn._backend import backend_of, is_real_float, new_array
 from tensorly_rnn.network import Network
 
 RandomState = None | int | np.random.Generator | np.random.RandomState
@@ -32,6 +33,23 @@ def scaled_factors(backend: Any, network: Network, factors: Sequence[Any], std: 
     measured = math.sqrt(float(operations.squared_norm(backend, network, factors)) / math.prod(network.shape))
     scale = (std / measured) ** (1 / len(factors)) if measured else 0.0
     return [factor * scale for factor in factors]
+
+
+def checked_std(function: str, std: Any) -> float:
+    """Return a standard deviation as a plain float."""
+    if isinstance(std, bool) or not isinstance(std, numbers.Real) or not 0 <= float(std) < math.inf:
+        raise ValueError(f"{function}: std must be a finite number of at least 0; got {std!r}.")
+    return float(std)
+
+
+def drawn_like(function: str, drawn: Sequence[np.ndarray], like: Any) -> list[Any]:
+    """Return drawn arrays with backend, dtype and device of `like`; None leaves them as they are."""
+    if like is None:
+        return list(drawn)
+    backend = backend_of(function, "like", like)
+    if not is_real_float(like):
+        raise TypeError(f"{function}: like must be an array of real floating-point numbers; got dtype {like.dtype}.")
+    return [new_array(backend, one, like) for one in drawn]
 
 
 def as_generator(function: str, random_state: RandomState) -> np.random.Generator | np.random.RandomState:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import spoken_by
 from tensorly_rnn.formats._registry import get_format
-from tensorly_rnn.network import CONTRACTION_ORDERS, Cost, Network
+from tensorly_rnn.network import Cost, Network
 from tensorly_rnn.tensorize import validate_tensorized_shape
 
 
@@ -116,13 +116,13 @@ def cost(
     backward                87,040            12,368             1,280
     both                   130,560            18,552             1,280
     """
-    network = _make_network("cost", format, tensorized_shape, rank, options)
-    one_of("cost", "contraction_order", contraction_order, CONTRACTION_ORDERS)
-    return network.cost(positive_int("cost", "batch", batch), contraction_order)
+    return _make_network("cost", format, tensorized_shape, rank, options).cost(batch, contraction_order)
 
 
 def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
     cls = get_format(format, function)
     modes = validate_tensorized_shape(function, tensorized_shape)
     cls, options = cls.variant(options, len(modes[0]))
-    return cls.make_network(modes, cls.validate_rank(modes, rank, **options))
+    with spoken_by(function):
+        rank = cls.validate_rank(modes, rank, **options)
+    return cls.make_network(modes, rank)

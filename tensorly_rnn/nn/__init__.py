@@ -2,8 +2,21 @@
 
 from tensorly_rnn.nn.convert import factorize_module
 from tensorly_rnn.nn.linear import FactorizedLinear
-from tensorly_rnn.nn.recurrent import FactorizedLSTM
+from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.nn.report import ConversionReport, WeightReport
 from tensorly_rnn.nn.weight import FactorizedWeight
 
-__all__ = ["ConversionReport", "FactorizedLSTM", "FactorizedLinear", "FactorizedWeight", "WeightReport", "factorize_module"]
+__all__ = [
+    "ConversionReport",
+    "FactorizedGRU",
+    "FactorizedGRUCell",
+    "FactorizedLSTM",
+    "FactorizedLSTMCell",
+    "FactorizedLinear",
+    "FactorizedRNN",
+    "FactorizedRNNCell",
+    "FactorizedWeight",
+    "WeightReport",
+    "factorize_module",
+]

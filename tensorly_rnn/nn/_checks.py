@@ -1,6 +1,7 @@
 """Checks of what torch layers are given, in torch's manner."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,8 +11,13 @@ from torch.nn.utils.rnn import PackedSequence
 from tensorly_rnn._checks import positive_int
 
 
-def check_dtype(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
-    """Refuse a tensor of another dtype than the weight's, unless autocast is at work."""
+def check_alike(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
+    """Refuse a tensor of another device or dtype than the weight's; autocast may change the dtype."""
+    if tensor.device != weight.device:
+        raise ValueError(
+            f"{caller}: {argument} must be on the device of the weights; expected {weight.device}, got {tensor.device}. "
+            "Move one of them."
+        )
     if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
         raise TypeError(
             f"{caller}: {argument} dtype {tensor.dtype} does not match weight dtype {weight.dtype}. "
@@ -19,22 +25,42 @@ def check_dtype(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> N
         )
 
 
-def check_sequence(name: str, input: Any, input_size: int, batch_first: bool, weight: Tensor) -> None:
-    """Refuse what is no sequence of `input_size` features with at least one time step, of the weight's dtype."""
-    if isinstance(input, PackedSequence):
-        raise TypeError(f"{name}: input must be a tensor; packed sequences are not taken. Pad it with pad_packed_sequence.")
+def check_features(name: str, input: Any, input_size: int, axes: tuple[int, ...], form: str, weight: Tensor) -> None:
+    """Refuse what is no tensor of `input_size` features, with one of the numbers of axes, like the weight."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}: input must be a tensor; got {type(input).__name__}.")
     shape = tuple(input.shape)
-    if len(shape) not in (2, 3):
-        raise ValueError(f"{name}: input must have 2 or 3 axes; expected (L, N, H_in) or (L, H_in), got {shape}.")
+    if len(shape) not in axes:
+        wanted = " or ".join(map(str, axes))
+        raise ValueError(f"{name}: input must have {wanted} axes; expected {form}, got {shape}.")
     if shape[-1] != input_size:
         raise ValueError(
             f"{name}: input must have input_size features; expected {input_size}, got {shape[-1]} in shape {shape}."
         )
+    check_alike(name, "input", input, weight)
+
+
+def check_sequence(name: str, input: Any, input_size: int, batch_first: bool, weight: Tensor) -> None:
+    """Refuse what is no sequence, padded or packed, of `input_size` features with at least one step, like the weight."""
+    if isinstance(input, PackedSequence):
+        check_features(name, input.data, input_size, (2,), "packed (sum of lengths, H_in)", weight)
+        return
+    form = "(N, L, H_in) or (L, H_in)" if batch_first else "(L, N, H_in) or (L, H_in)"
+    check_features(name, input, input_size, (2, 3), form, weight)
+    shape = tuple(input.shape)
     if shape[1 if batch_first and len(shape) == 3 else 0] == 0:
         raise ValueError(f"{name}: input must have at least one time step; got shape {shape}.")
-    check_dtype(name, "input", input, weight)
+
+
+def of_every_layer(name: str, argument: str, value: Any, num_layers: int, required: bool = False) -> list[Any]:
+    """Return one entry a layer: a mapping's by the layer's number, None where it has none, or the same for all."""
+    if not isinstance(value, Mapping):
+        return [value] * num_layers
+    missing = [layer for layer in range(num_layers) if layer not in value] if required else []
+    if missing or any(layer not in range(num_layers) for layer in value):
+        rule = "have an entry for each layer" if required else "have layers' numbers for keys"
+        raise ValueError(f"{name}: {argument} must {rule}; expected {list(range(num_layers))}, got {list(value)}.")
+    return [value.get(layer) for layer in range(num_layers)]
 
 
 def checked_dropout(name: str, dropout: Any, num_layers: int) -> float:
@@ -45,7 +71,7 @@ def checked_dropout(name: str, dropout: Any, num_layers: int) -> float:
         warnings.warn(
             f"{name}: dropout acts between layers; with dropout={dropout} and num_layers=1 it does nothing.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return float(dropout)
 

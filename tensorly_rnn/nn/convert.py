@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, spoken_by
 from tensorly_rnn.decomposition._decompose import Settings
-from tensorly_rnn.nn import linear, recurrent
 from tensorly_rnn.nn.calibration import Names, collect_inputs
+from tensorly_rnn.nn.linear import FactorizedLinear
+from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.report import ConversionReport, WeightReport
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.starts import DECOMPOSE
@@ -28,10 +29,10 @@ from tensorly_rnn.recurrent.weight import GatedWeight
 
 #: torch's class -> ours and the name of its method that takes torch's. Subclasses are left alone: they may do otherwise.
 CONVERSIONS: dict[type[nn.Module], tuple[type[nn.Module], str]] = {
-    getattr(nn, name): (getattr(room, f"Factorized{name}"), f"from_{name.lower()}")
-    for room in (linear, recurrent)
-    for name in ("Linear", "RNN", "GRU", "LSTM")
-    if hasattr(room, f"Factorized{name}")
+    nn.Linear: (FactorizedLinear, "from_linear"),
+    nn.RNN: (FactorizedRNN, "from_rnn"),
+    nn.GRU: (FactorizedGRU, "from_gru"),
+    nn.LSTM: (FactorizedLSTM, "from_lstm"),
 }
 SETTINGS = tuple(Settings.__dataclass_fields__)
 PARTS = ("weight_ih", "weight_hh")
@@ -202,9 +203,14 @@ def _asked(function: str, budget: dict[str, Any], options: dict[str, Any]) -> tu
 
 def _keywords(cls: type) -> tuple[str, ...]:
     """Options of a layer that a conversion does not set itself."""
-    taken = ("factorization", "rank", "device", "dtype")
-    found = inspect.signature(cls).parameters.values()
-    return tuple(one.name for one in found if one.kind is one.KEYWORD_ONLY and one.name not in taken)
+    taken = ("factorization", "rank", "forget_bias", "device", "dtype")
+    names: list[str] = []
+    for one in inspect.signature(cls).parameters.values():
+        if one.kind is one.KEYWORD_ONLY:
+            names.append(one.name)
+        elif one.kind is one.VAR_KEYWORD:
+            names += get_args(one.annotation)[0].__annotations__
+    return tuple(name for name in names if name not in taken)
 
 
 def _selected(function: str, model: nn.Module, pattern: Any, min_size: int) -> Iterator[tuple[str, nn.Module]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.nn._checks import check_dtype
+from tensorly_rnn.nn._checks import check_alike
 from tensorly_rnn.nn.weight import FactorizedWeight
 
 
@@ -89,7 +89,7 @@ class FactorizedLinear(nn.Module):
         """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
         if not isinstance(input, Tensor):
             raise TypeError(f"FactorizedLinear: input must be a tensor; got {type(input).__name__}.")
-        check_dtype("FactorizedLinear", "input", input, self.weight.factors[0])
+        check_alike("FactorizedLinear", "input", input, self.weight.factors[0])
         if input.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"FactorizedLinear: input must have {self.in_features} features; expected (..., {self.in_features}), "

@@ -1,46 +1,47 @@
-"""Recurrent layers whose weights are held in factors, with the outward contract of torch's own."""
+"""RNN, GRU and LSTM with their weights in factors, and the outward contract of torch's own."""
 
-import math
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self, Unpack
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tensorly_rnn._checks import one_of, positive_int
-from tensorly_rnn.nn._checks import check_dtype, check_sequence, checked_dropout, checked_proj_size
-from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn._checks import one_of
+from tensorly_rnn.nn._layer import RecurrentLayer
+from tensorly_rnn.nn._recurrent import Options, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
-DECOMPOSE = ("input", "layerwise", "full")
-LSTMState = tuple[Tensor, Tensor]
+DEFAULTS: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
 
 
-class FactorizedLSTM(nn.Module):
+class FactorizedLSTM(RecurrentLayer):
     r"""A drop-in for `torch.nn.LSTM` with its weights in a format.
 
     .. math::
         i, f, g, o = W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh}, \quad
-        c_t = \sigma(f) c_{t-1} + \sigma(i) \tanh(g), \quad h_t = \sigma(o) \tanh(c_t)
+        c_t = \sigma(f) c_{t-1} + \sigma(i) \tanh(g), \quad h_t = W_{hr} (\sigma(o) \tanh(c_t))
 
     Parameters
     ----------
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size
         As in `torch.nn.LSTM`.
+    forget_bias : float, optional
+        What the biases of the forget gate start at; by default as torch, uniform around 0.
     factorization : str
-        Name of the format.
+        Name of the format; default ``'ht'``.
     rank : 'full', 'same', float, int or the format's own form
+        Of every weight; or a mapping from the number of the layer to its rank. Default ``'same'``.
     decompose : {'input', 'layerwise', 'full'}
         Which weights are in factors: ``W_ih`` alone; ``W_ih`` and ``W_hh``, each on its own; or both as one matrix over
-        ``[x_t; h_{t-1}]``, zeros between (with 'ht' this is FDHT [2]_).
+        ``[x_t; h_{t-1}]``, zeros between (with 'ht' this is FDHT [2]_). Default ``'input'``.
     input_modes : sequence of int, optional
         Factors of the input size of the first layer, under 'full' of at least ``input_size`` plus the size of h; balanced
-        by default.
+        by default. Or a mapping from the number of the layer to its factors.
     hidden_modes : sequence of int, optional
-        Factors of the hidden size, without the gates; balanced by default.
+        Factors of the hidden size, without the gates, in all layers; balanced by default. Or a mapping as above.
     gate_mode : {'first', 'last', 'stack'}, optional
         Output mode that the factor 4 of the gates goes to, or the stack of the format; by default the format's choice.
     implementation : {'auto', 'factorized', 'reconstructed'}
-        Contract x with the factors, go through the dense weight, or whichever the cost model finds cheaper.
+        Contract x with the factors and go step by step; multiply the weights out once a call and run torch's own kernel on
+        them; or for each layer whichever the cost model finds cheaper for the rows of x. Default ``'auto'``.
     device, dtype
 
     Attributes
@@ -56,6 +57,11 @@ class FactorizedLSTM(nn.Module):
     TypeError, ValueError
         If an argument is of the wrong form.
 
+    Warns
+    -----
+    UserWarning
+        If there is dropout but only one layer, as in torch.
+
     Notes
     -----
     The input projection of all time steps is one product; the recurrent weight is reconstructed once a call.
@@ -69,6 +75,7 @@ class FactorizedLSTM(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> lstm = FactorizedLSTM(57600, 256, factorization="ht", rank=(14, 12), decompose="full",
     ...                       input_modes=(16, 16, 16, 15), hidden_modes=(4, 4, 4, 4), bias=False)
     >>> sum(p.numel() for p in lstm.parameters())
@@ -78,7 +85,9 @@ class FactorizedLSTM(nn.Module):
     (torch.Size([6, 2, 256]), torch.Size([1, 2, 256]))
     """
 
-    n_gates = 4
+    cell = LSTM_CELL
+    dense = nn.LSTM
+    defaults: ClassVar[dict[str, Any]] = {**DEFAULTS, "proj_size": 0}
 
     def __init__(
         self,
@@ -91,269 +100,173 @@ class FactorizedLSTM(nn.Module):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
-        factorization: str = "ht",
-        rank: Any = "same",
-        decompose: str = "input",
-        input_modes: Sequence[int] | None = None,
-        hidden_modes: Sequence[int] | None = None,
-        gate_mode: str | None = None,
-        implementation: str = "auto",
-        device: Any = None,
-        dtype: Any = None,
+        forget_bias: float | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        self.input_size = positive_int(name, "input_size", input_size)
-        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
-        self.num_layers = positive_int(name, "num_layers", num_layers)
-        self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
-        self.dropout = checked_dropout(name, dropout, self.num_layers)
-        self.proj_size = checked_proj_size(name, proj_size, self.hidden_size)
-        self.decompose = one_of(name, "decompose", decompose, DECOMPOSE)
-        self.factorization = factorization
-        context = {"device": device, "dtype": dtype}
-        settings: dict[str, Any] = {
-            "factorization": factorization,
-            "rank": rank,
-            "n_gates": self.n_gates,
-            "gate_mode": gate_mode,
-            "implementation": implementation,
-            "names": (name, "hidden_modes", "input_modes"),
-            **context,
-        }
-        state_size = self.proj_size or self.hidden_size
-        gates = self.n_gates * self.hidden_size
-        for layer in range(self.num_layers):
-            width = self.input_size if layer == 0 else state_size * self._directions
-            in_modes = input_modes if layer == 0 else None
-            for suffix in self._suffixes(layer):
-                if self.decompose == "full":
-                    weight = self._weight((width, state_size), hidden_modes, in_modes, settings)
-                    self.add_module(f"weight{suffix}", weight)
-                else:
-                    weight = self._weight((width,), hidden_modes, in_modes, settings)
-                    self.add_module(f"weight_ih{suffix}", weight)
-                if self.decompose == "layerwise":
-                    # h has the modes of the hidden size unless it is projected to another size.
-                    modes = None if self.proj_size else weight.out_modes
-                    recurrent = self._weight((state_size,), weight.out_modes, modes, settings)
-                    self.add_module(f"weight_hh{suffix}", recurrent)
-                elif self.decompose == "input":
-                    self._add_parameter(f"weight_hh{suffix}", (gates, state_size), context)
-                if self.bias:
-                    self._add_parameter(f"bias_ih{suffix}", (gates,), context)
-                    self._add_parameter(f"bias_hh{suffix}", (gates,), context)
-                if self.proj_size:
-                    self._add_parameter(f"weight_hr{suffix}", (self.proj_size, self.hidden_size), context)
+        sizes = (input_size, hidden_size, num_layers)
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, proj_size, **options)
+        self.forget_bias = checked_forget_bias(type(self).__name__, forget_bias, self.bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as `torch.nn.LSTM` does: every reconstructed weight has its standard deviation, the rest its uniform."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for name, parameter in self.named_parameters():
-            if ".factors." not in name:
-                nn.init.uniform_(parameter, -bound, bound)
-        for module in self.children():
-            assert isinstance(module, FactorizedWeight)
-            module.reset(bound / math.sqrt(3))
-
-    def forward(self, input: Tensor, hx: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
-        """Run the layers over a sequence.
-
-        Parameters
-        ----------
-        input : Tensor, shape (L, N, input_size), (N, L, input_size) if batch_first, or (L, input_size) unbatched
-        hx : (Tensor, Tensor), optional
-            ``h_0`` of shape (num_layers * num_directions, N, size of h) and ``c_0`` of shape
-            (num_layers * num_directions, N, hidden_size), without N if unbatched; default zeros.
-
-        Returns
-        -------
-        (Tensor, (Tensor, Tensor))
-            ``output`` of the last layer, its last axis num_directions * size of h; ``(h_n, c_n)`` shaped as `hx`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument has the wrong type, dtype or shape.
-        """
-        name = type(self).__name__
-        check_sequence(name, input, self.input_size, self.batch_first, next(self.parameters()))
-        batched = input.dim() == 3
-        steps = input if batched else input.unsqueeze(1)
-        if batched and self.batch_first:
-            steps = steps.transpose(0, 1)
-        h_0, c_0 = self._initial_state(steps, hx, batched)
-        h_n, c_n = [], []
-        for layer in range(self.num_layers):
-            if layer:
-                steps = nn.functional.dropout(steps, self.dropout, self.training)
-            outputs = []
-            for direction, suffix in enumerate(self._suffixes(layer)):
-                number = layer * self._directions + direction
-                # Reversed in time, the second direction is the first.
-                ordered = steps.flip(0) if direction else steps
-                output, h, c = self._run(suffix, ordered, h_0[number], c_0[number])
-                outputs.append(output.flip(0) if direction else output)
-                h_n.append(h)
-                c_n.append(c)
-            steps = torch.cat(outputs, dim=-1)
-        output, state = steps, (torch.stack(h_n), torch.stack(c_n))
-        if not batched:
-            return output.squeeze(1), (state[0].squeeze(1), state[1].squeeze(1))
-        return (output.transpose(0, 1) if self.batch_first else output), state
+        """Start as `torch.nn.LSTM` does, but for the `forget_bias`: every reconstructed weight has its standard deviation."""
+        super().reset_parameters()
+        set_forget_bias(self, self.forget_bias)
 
     @classmethod
-    def from_lstm(
-        cls, lstm: nn.LSTM, *, factorization: str = "ht", rank: Any = "same", decompose: str = "input", **options: Any
-    ) -> Self:
+    def from_lstm(cls, lstm: nn.LSTM, *, rank: Any = None, **options: Any) -> Self:
         """Decompose the weights of a dense LSTM; biases, settings, dtype and device are taken over.
 
         Parameters
         ----------
         lstm : nn.LSTM
             Not changed; nothing is shared with it.
-        factorization, rank, decompose, **options
-            As for the class. ``rank='full'`` reproduces the dense layer.
-
-        Returns
-        -------
-        FactorizedLSTM
+        rank, **options
+            As for the class, and as for `tensorly_rnn.factorize`: a rank, ``eps``, ``n_param``, ``compression_ratio`` of each
+            weight, the ``method``, ... ``rank='full'`` reproduces the dense layer.
 
         Raises
         ------
         TypeError, ValueError
-            If `lstm` is something else, or a weight is not finite.
+            If `lstm` is something else, a weight is not finite, or an argument is of the wrong form.
+
+        Examples
+        --------
+        >>> small = FactorizedLSTM.from_lstm(nn.LSTM(12, 8, num_layers=2, bidirectional=True), factorization="tt", eps=0.5)
+        >>> small.to_lstm()
+        LSTM(12, 8, num_layers=2, bidirectional=True)
         """
-        if not isinstance(lstm, nn.LSTM):
-            raise TypeError(f"from_lstm: lstm must be a torch.nn.LSTM; got {type(lstm).__name__}.")
-        # On the meta device nothing is drawn: all of it is replaced.
-        options = {"dtype": lstm.weight_ih_l0.dtype, **options, "device": "meta"}
-        layer = cls(
-            lstm.input_size,
-            lstm.hidden_size,
-            lstm.num_layers,
-            lstm.bias,
-            lstm.batch_first,
-            lstm.dropout,
-            lstm.bidirectional,
-            lstm.proj_size,
-            factorization=factorization,
-            rank=rank,
-            decompose=decompose,
-            **options,
-        ).to_empty(device=next(lstm.parameters()).device)
-        for suffix in layer._all_suffixes():
-            dense = (getattr(lstm, f"weight_ih{suffix}"), getattr(lstm, f"weight_hh{suffix}"))
-            if layer.decompose == "full":
-                getattr(layer, f"weight{suffix}").load_matrices(*dense)
-            else:
-                getattr(layer, f"weight_ih{suffix}").load_matrices(dense[0])
-            if layer.decompose == "layerwise":
-                getattr(layer, f"weight_hh{suffix}").load_matrices(dense[1])
-        with torch.no_grad():
-            for name, parameter in layer.named_parameters():
-                if ".factors." not in name:
-                    parameter.copy_(getattr(lstm, name))
-        return layer.train(lstm.training)
+        return cls._from_dense("from_lstm", "lstm", lstm, rank, options)
 
     def to_lstm(self) -> nn.LSTM:
         """Return a dense LSTM with the reconstructed weights; nothing is shared with it."""
-        like = next(self.parameters())
-        lstm = nn.LSTM(
-            self.input_size,
-            self.hidden_size,
-            self.num_layers,
-            self.bias,
-            self.batch_first,
-            self.dropout,
-            self.bidirectional,
-            self.proj_size,
-            device=like.device,
-            dtype=like.dtype,
-        )
-        own = dict(self.named_parameters())
-        with torch.no_grad():
-            for suffix in self._all_suffixes():
-                w_ih, w_hh = self._input_weight(suffix), self._recurrent_matrix(suffix)
-                getattr(lstm, f"weight_ih{suffix}").copy_(w_ih.matrix())
-                getattr(lstm, f"weight_hh{suffix}").copy_(w_hh)
-            for name, parameter in lstm.named_parameters():
-                if name in own:
-                    parameter.copy_(own[name])
-        return lstm.train(self.training)
+        return self._to_dense()
 
-    def extra_repr(self) -> str:
-        """Settings other than torch's defaults, and the way of decomposing."""
-        shown = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = {
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "bidirectional": False,
-            "proj_size": 0,
-        }
-        shown += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
-        return ", ".join([*shown, f"factorization={self.factorization!r}", f"decompose={self.decompose!r}"])
 
-    def _run(self, suffix: str, steps: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run one direction of one layer over steps of shape (L, N, width)."""
-        projected = self._input_weight(suffix)(steps)
-        if self.bias:
-            projected = projected + (getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}"))
-        recurrent = self._recurrent_matrix(suffix).T
-        projection = getattr(self, f"weight_hr{suffix}").T if self.proj_size else None
-        outputs = []
-        for gates in projected.unbind(0):
-            i, f, g, o = torch.addmm(gates, h, recurrent).chunk(4, dim=-1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
-            if projection is not None:
-                h = h @ projection
-            outputs.append(h)
-        return torch.stack(outputs), h, c
+class FactorizedGRU(RecurrentLayer):
+    r"""A drop-in for `torch.nn.GRU` with its weights in a format.
 
-    def _input_weight(self, suffix: str) -> FactorizedWeight:
-        return getattr(self, f"weight{suffix}" if self.decompose == "full" else f"weight_ih{suffix}")
+    .. math::
+        r, z = \sigma(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh}), \quad
+        n = \tanh(W_{in} x_t + b_{in} + r (W_{hn} h_{t-1} + b_{hn})), \quad h_t = (1 - z) n + z h_{t-1}
 
-    def _recurrent_matrix(self, suffix: str) -> Tensor:
-        """The dense recurrent weight, shape (4 * hidden_size, size of h)."""
-        if self.decompose == "full":
-            return getattr(self, f"weight{suffix}").matrix(part=1)
-        recurrent = getattr(self, f"weight_hh{suffix}")
-        return recurrent.matrix() if self.decompose == "layerwise" else recurrent
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As in `torch.nn.GRU`.
+    **options
+        As for `FactorizedLSTM`; the gates are three.
 
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
+    Attributes
+    ----------
+    weight_ih_l{k}{_reverse} : FactorizedWeight, shape (3 * hidden_size, input size of the layer)
+    weight_hh_l{k}{_reverse} : Parameter, or FactorizedWeight if layerwise, shape (3 * hidden_size, hidden_size)
+    weight_l{k}{_reverse} : FactorizedWeight in place of both, if full
+    bias_ih_l{k}{_reverse}, bias_hh_l{k}{_reverse} : Parameter, shape (3 * hidden_size,)
 
-    def _suffixes(self, layer: int) -> tuple[str, ...]:
-        return (f"_l{layer}", f"_l{layer}_reverse")[: self._directions]
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
 
-    def _all_suffixes(self) -> tuple[str, ...]:
-        return tuple(suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer))
+    Notes
+    -----
+    Under 'full' the parts of the weight over x and over h are multiplied apart: the reset gate acts on h's alone.
 
-    def _weight(self, widths: tuple[int, ...], out_modes: Any, in_modes: Any, settings: dict[str, Any]) -> FactorizedWeight:
-        return FactorizedWeight(self.hidden_size, widths, out_modes=out_modes, in_modes=in_modes, **settings)
+    Examples
+    --------
+    >>> import torch
+    >>> gru = FactorizedGRU(12, 8, bidirectional=True, factorization="tt", rank=2)
+    >>> output, h_n = gru(torch.zeros(5, 3, 12))
+    >>> output.shape, h_n.shape
+    (torch.Size([5, 3, 16]), torch.Size([2, 3, 8]))
+    """
 
-    def _add_parameter(self, name: str, shape: tuple[int, ...], context: dict[str, Any]) -> None:
-        self.register_parameter(name, nn.Parameter(torch.empty(shape, **context)))
+    cell = GRU_CELL
+    dense = nn.GRU
+    defaults: ClassVar[dict[str, Any]] = DEFAULTS
 
-    def _initial_state(self, steps: Tensor, hx: LSTMState | None, batched: bool) -> LSTMState:
-        name = type(self).__name__
-        count, batch = self.num_layers * self._directions, steps.shape[1]
-        sizes = (self.proj_size or self.hidden_size, self.hidden_size)
-        if hx is None:
-            zeros = [torch.zeros(count, batch, size, dtype=steps.dtype, device=steps.device) for size in sizes]
-            return zeros[0], zeros[1]
-        if not isinstance(hx, (tuple, list)) or len(hx) != 2 or not all(isinstance(one, Tensor) for one in hx):
-            raise TypeError(f"{name}: hx must be a pair of tensors (h_0, c_0); got {type(hx).__name__}.")
-        states = []
-        for label, state, size in zip(("h_0", "c_0"), hx, sizes):
-            expected = (count, batch, size) if batched else (count, size)
-            if tuple(state.shape) != expected:
-                raise ValueError(f"{name}: {label} must fit the input; expected shape {expected}, got {tuple(state.shape)}.")
-            check_dtype(name, label, state, next(self.parameters()))
-            states.append(state if batched else state.unsqueeze(1))
-        return states[0], states[1]
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
+        self.reset_parameters()
+
+    @classmethod
+    def from_gru(cls, gru: nn.GRU, *, rank: Any = None, **options: Any) -> Self:
+        """Decompose the weights of a dense GRU; everything else as `FactorizedLSTM.from_lstm`."""
+        return cls._from_dense("from_gru", "gru", gru, rank, options)
+
+    def to_gru(self) -> nn.GRU:
+        """Return a dense GRU with the reconstructed weights; nothing is shared with it."""
+        return self._to_dense()
+
+
+class FactorizedRNN(RecurrentLayer):
+    r"""A drop-in for `torch.nn.RNN` with its weights in a format: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout, bidirectional
+        As in `torch.nn.RNN`; the nonlinearity f is ``'tanh'`` or ``'relu'``.
+    **options
+        As for `FactorizedLSTM`; there is one gate.
+
+    Attributes
+    ----------
+    weight_ih_l{k}{_reverse} : FactorizedWeight, shape (hidden_size, input size of the layer)
+    weight_hh_l{k}{_reverse} : Parameter, or FactorizedWeight if layerwise, shape (hidden_size, hidden_size)
+    weight_l{k}{_reverse} : FactorizedWeight in place of both, if full
+    bias_ih_l{k}{_reverse}, bias_hh_l{k}{_reverse} : Parameter, shape (hidden_size,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rnn = FactorizedRNN(12, 8, 2, "relu", factorization="tr", rank=2, decompose="layerwise")
+    >>> output, h_n = rnn(torch.zeros(5, 3, 12))
+    >>> output.shape, h_n.shape
+    (torch.Size([5, 3, 8]), torch.Size([2, 3, 8]))
+    """
+
+    cell = RNN_CELLS["tanh"]
+    dense = nn.RNN
+    defaults: ClassVar[dict[str, Any]] = {"num_layers": 1, "nonlinearity": "tanh", **DEFAULTS}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
+        self.nonlinearity = one_of(type(self).__name__, "nonlinearity", nonlinearity, tuple(RNN_CELLS))
+        self.cell = RNN_CELLS[self.nonlinearity]
+        self.reset_parameters()
+
+    @classmethod
+    def from_rnn(cls, rnn: nn.RNN, *, rank: Any = None, **options: Any) -> Self:
+        """Decompose the weights of a dense RNN; everything else as `FactorizedLSTM.from_lstm`."""
+        return cls._from_dense("from_rnn", "rnn", rnn, rank, options)
+
+    def to_rnn(self) -> nn.RNN:
+        """Return a dense RNN with the reconstructed weights; nothing is shared with it."""
+        return self._to_dense()

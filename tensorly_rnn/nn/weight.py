@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, plain, spoken_by
+from tensorly_rnn._planned import planned
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, NetworkData
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -88,7 +89,8 @@ class FactorizedWeight(nn.Module):
         self.rows, self.widths, self.n_gates = self.layout.rows, self.layout.widths, self.layout.n_gates
         self.out_modes, self.in_modes, self.gate_mode = self.layout.out_modes, self.layout.in_modes, self.layout.gate_mode
         self.tensorized_shape = self.layout.tensorized_shape
-        self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
+        with spoken_by(names[0]):
+            self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 
@@ -133,39 +135,49 @@ class FactorizedWeight(nn.Module):
             for factor in self.factors:
                 factor *= (std / measured) ** (1 / len(self.factors))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x W^T`` for the first part of the columns.
+    def forward(self, x: Tensor, part: int = 0) -> Tensor:
+        """Return ``x W^T`` for one part of the columns.
 
         Parameters
         ----------
-        x : Tensor, shape (..., widths[0])
+        x : Tensor, shape (..., widths[part])
+        part : int
 
         Returns
         -------
         Tensor, shape (..., n_gates * rows)
         """
-        if x.shape[-1:] != (self.widths[0],):
-            width, got = self.widths[0], tuple(x.shape)
+        if x.shape[-1:] != (self.widths[part],):
+            width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
-        if self._reconstructs(math.prod(x.shape[:-1])):
-            return nn.functional.linear(x, self.matrix())
-        return self._weight().apply(x)
+        if self.reconstructs(math.prod(x.shape[:-1])):
+            return nn.functional.linear(x, self.matrix(part))
+        return self._weight().apply(x, part)
 
     def matrix(self, part: int = 0) -> Tensor:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
         return self._weight().matrix(part)
 
+    def reconstructs(self, batch: int) -> bool:
+        """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice."""
+        if self.implementation != "auto":
+            return self.implementation == "reconstructed"
+        return self._weight().rebuilding_is_cheaper(batch)
+
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).
 
-        The rank may become less than it was, where the sizes allow no more.
+        Options are those of `tensorly_rnn.factorize`; if none says how large the factors may be, the rank stays.
+        The rank may become less than asked for, where the sizes allow no more.
         """
         if parts[0].is_meta:
             # A weight without numbers has a form only.
             return
         detached = [part.detach() for part in parts]
+        if not options.keys() & {"rank", "eps", "n_param", "compression_ratio"}:
+            options["rank"] = self._rank
         with spoken_by("FactorizedWeight"):
-            found = GatedWeight.from_matrices(detached, self.layout, self.format.name, self._rank, **options)
+            found = GatedWeight.from_matrices(detached, self.layout, self.format.name, **options)
         self.load(found)
 
     def load(self, found: GatedWeight) -> None:
@@ -188,12 +200,46 @@ class FactorizedWeight(nn.Module):
             f"rank={plain(self._rank)}, compression_ratio={self.compression_ratio:.4g}"
         )
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = [state_dict.get(f"{prefix}factors.{k}") for k in range(len(self.factors))]
+        if all(isinstance(factor, Tensor) for factor in saved):
+            self._take_clipped([tuple(factor.shape) for factor in saved if factor is not None])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _take_clipped(self, shapes: list[tuple[int, ...]]) -> None:
+        """Make room for factors that a decomposition clipped from this rank to what the sizes allow; else do nothing."""
+        network = self.network
+        size: dict[str, int] = {}
+        if [len(shape) for shape in shapes] != [len(indices) for indices in network.factors]:
+            return
+        for indices, shape in zip(network.factors, shapes):
+            size |= dict(zip(indices, shape))
+        full = self.format.full_rank(self.tensorized_shape, **self.layout.rank_options)
+        least = _useful_sizes(network.data, max(self.format.rank_sizes(full).values()))
+        if all(least[index] <= n <= network.size[index] for index, n in size.items()):
+            self._rank = self.format.rank_from_sizes(size, len(self.in_modes))
+            for factor, shape in zip(self.factors, self.network.factor_shapes):
+                if tuple(factor.shape) != shape:
+                    factor.data = factor.data.new_empty(shape)
+
     def _weight(self) -> GatedWeight:
         """The weight as plain data and functions."""
         return GatedWeight(self.layout, self.network, list(self.factors))
 
-    def _reconstructs(self, batch: int) -> bool:
-        """Whether to go through the dense matrix for that many rows of x."""
-        if self.implementation != "auto":
-            return self.implementation == "reconstructed"
-        return self._weight().rebuilding_is_cheaper(batch)
+
+@planned
+def _useful_sizes(data: NetworkData, most: int) -> dict[str, int]:
+    """Size of every index, those between two factors cut down to `most` and to what either factor's other indices span."""
+    network = Network(*data)
+    size, found = dict(network.size), dict[str, int]()
+    uses = [index for indices in network.factors for index in indices]
+    between = [index for index in size if uses.count(index) == 2 and index not in (*network.outputs, *network.inputs)]
+    size |= {index: min(size[index], most) for index in between}
+    while size != found:
+        found = dict(size)
+        for index in between:
+            spans = [[one for one in indices if one != index] for indices in network.factors if index in indices]
+            # An index of all factors, as that of blocks, spans nothing.
+            rows = [math.prod(size[one] for one in span if uses.count(one) <= 2) for span in spans]
+            size[index] = min(size[index], *rows)
+    return size

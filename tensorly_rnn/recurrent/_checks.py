@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tensorly_rnn._backend import is_real_float, same_backend, same_device
-from tensorly_rnn.formats import FactorizedMatrix
-from tensorly_rnn.recurrent.weight import GatedWeight
 
 
 def check_alike(function: str, arrays: dict[str, Any]) -> Any:
@@ -30,23 +28,12 @@ def check_shape(function: str, name: str, array: Any, expected: tuple[int, ...])
         raise ValueError(f"{function}: {name} must fit the layer; expected shape {expected}, got {tuple(array.shape)}.")
 
 
-def arrays_of(function: str, name: str, weight: Any) -> dict[str, Any]:
-    """The arrays that a weight is made of, by what to call them."""
-    if not isinstance(weight, (GatedWeight, FactorizedMatrix)):
-        return {name: weight}
-    named = {f"{name}.factors[{k}]": factor for k, factor in enumerate(weight.factors)}
-    shapes = weight.network.factor_shapes
-    if isinstance(weight, GatedWeight) and [tuple(factor.shape) for factor in weight.factors] != list(shapes):
-        got = [tuple(factor.shape) for factor in weight.factors]
-        raise ValueError(f"{function}: {name} must have the factors of its network; expected {list(shapes)}, got {got}.")
-    return named
-
-
 def matrix_shape(function: str, name: str, weight: Any, n_gates: int) -> tuple[int, int]:
-    """Return rows and columns of a weight that has a matrix's two axes and equal rows for every gate."""
+    """Return rows and columns of a weight that has a matrix's two axes, none empty, and equal rows for every gate."""
     shape = tuple(weight.shape)
-    if len(shape) != 2:
-        raise ValueError(f"{function}: {name} must be a matrix; expected 2 axes, got shape {shape}.")
+    if len(shape) != 2 or 0 in shape:
+        rule, expected = ("be a matrix", "2 axes") if len(shape) != 2 else ("not be empty", "a row and a column or more")
+        raise ValueError(f"{function}: {name} must {rule}; expected {expected}, got shape {shape}.")
     if shape[0] % n_gates:
         raise ValueError(
             f"{function}: {name} must have as many rows for each of its {n_gates} gates; "

@@ -11,7 +11,6 @@ from tensorly_rnn._checks import positive_int
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.recurrent._checks import (
-    arrays_of,
     check_alike,
     check_sequence,
     check_shape,
@@ -22,7 +21,7 @@ from tensorly_rnn.recurrent.cells import Cell, State
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
 from tensorly_rnn.recurrent.sequence import Trace, run, run_backward
 from tensorly_rnn.recurrent.starts import decomposed_weights, random_parameters
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.weight import GatedWeight, arrays_of
 
 WEIGHTS = ("weight", "weight_ih", "weight_hh")
 
@@ -202,6 +201,9 @@ class Recurrent:
             If names, numbers, shapes, backends or dtypes do not fit.
         """
         function = f"{type(self).__name__}.with_parameters"
+        if not isinstance(parameters, Mapping):
+            got = type(parameters).__name__
+            raise TypeError(f"{function}: parameters must be lists of arrays by name; expected a mapping, got {got}.")
         wanted = {name: len(arrays) for name, arrays in self.parameters.items()}
         got = {name: len(arrays) for name, arrays in parameters.items()}
         if got != wanted:
@@ -217,7 +219,7 @@ class Recurrent:
         return to_vec(self.parameters)
 
     def with_vec(self, vector: Any) -> Self:
-        """Return the layer with the parameters in a vector, as `to_vec` orders them.
+        """Return the layer with the parameters in a vector, as `to_vec` orders them; views of it where the backend has views.
 
         Raises
         ------

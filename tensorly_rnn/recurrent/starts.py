@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorly_rnn._backend import backend_of, new_array
 from tensorly_rnn._checks import one_of, spoken_by
 from tensorly_rnn.formats import get_format
-from tensorly_rnn.formats._random import RandomState, as_generator
+from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -54,12 +53,17 @@ def random_parameters(
         )
 
     def uniform(*shape: int) -> Any:
-        drawn = generator.uniform(-bound, bound, shape)
-        return drawn if like is None else new_array(backend_of(function, "like", like), drawn, like)
+        return drawn_like(function, [generator.uniform(-bound, bound, shape)], like)[0]
 
     decompose = one_of(function, "decompose", decompose, DECOMPOSE)
     parameters: dict[str, Any] = {}
-    if factorization is not None:
+    if factorization is None:
+        if (decompose, rank, input_modes, hidden_modes, gate_mode) != ("input", "same", None, None, None):
+            raise ValueError(
+                f"{function}: factorization must be named where rank, decompose, modes or gate_mode are; expected a format, "
+                "got None, for which all weights are dense. Name a format, or leave the others out."
+            )
+    else:
         parameters |= _weights(make, decompose, widths[1] == hidden_size, hidden_modes, input_modes)
     rows = n_gates * hidden_size
     if "weight" not in parameters:

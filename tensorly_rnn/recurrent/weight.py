@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
 from tensorly_rnn import gradients, operations
-from tensorly_rnn._backend import backend_of, new_array
+from tensorly_rnn._backend import backend_of, same_backend, same_device
+from tensorly_rnn._checks import positive_ints, spoken_by
 from tensorly_rnn._planned import planned
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
-from tensorly_rnn.formats._random import RandomState, as_generator, unit_factors
+from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
 from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.recurrent._checks import check_alike, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
@@ -37,6 +37,7 @@ class GatedWeight:
 
     Examples
     --------
+    >>> import numpy as np
     >>> weight = GatedWeight.random(3, (5,), factorization="tt", rank=2, n_gates=4, gate_mode="last", random_state=0)
     >>> weight.shape, weight.matrix().shape, weight.apply(np.ones((2, 5))).shape
     ((12, 5), (12, 5), (2, 12))
@@ -65,12 +66,18 @@ class GatedWeight:
         """Return the same map with other factors."""
         return dataclasses.replace(self, factors=factors)
 
-    def apply(self, x: Any) -> Any:
-        """Return ``x W^T`` for the first part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[0])."""
-        backend = self._check_width("apply", x)
-        network, factors, _ = self._cut(0)[1:]
+    def apply(self, x: Any, part: int = 0) -> Any:
+        """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part])."""
+        arrays = {"factors[0]": self.factors[0], "x": x}
+        backend = same_backend("GatedWeight.apply", arrays)
+        same_device("GatedWeight.apply", arrays)
+        width, shape = self.layout.widths[part], tuple(x.shape)
+        if shape[-1:] != (width,):
+            raise ValueError(f"GatedWeight.apply: x must have {width} columns; expected (..., {width}), got {shape}.")
+        network, factors, offset = self._cut(part)[1:]
         axis = len(x.shape) - 1
-        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1]))
+        start = self.layout.spans[part][0] - offset
+        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1], start))
         return self.layout.gate_major(backend, y, axis)
 
     def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[list[Any], Any]]]:
@@ -85,15 +92,22 @@ class GatedWeight:
         (array, callable)
             y, shape (batch, n_gates * rows), and ``pull_back(dy) -> (gradients of the factors, gradient of x)``.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If x, or later dy, is of another backend, dtype or device, or of another shape.
+
         Notes
         -----
         Contracts x with the factors, or goes through the dense matrix where the cost model finds that cheaper.
         """
-        backend = self._check_width("vjp", x)
+        backend = self._check_matrix("vjp", "x", x, ("batch", self.layout.widths[0]))
+        y_shape = (x.shape[0], self.shape[0])
         if self.rebuilding_is_cheaper(x.shape[0]):
             matrix, pull_back_matrix = self.matrix_vjp(0)
 
             def pull_back_dense(dy: Any) -> tuple[list[Any], Any]:
+                self._check_matrix("vjp", "dy", dy, y_shape)
                 d_matrix = backend.matmul(backend.transpose(dy, (1, 0)), x)  # (rows, width)
                 return pull_back_matrix(d_matrix), backend.matmul(dy, matrix)
 
@@ -102,6 +116,7 @@ class GatedWeight:
         y, pull_back = gradients.vjp(backend, network, factors, pad_axis(backend, x, 1, network.shape[1]))
 
         def pull_back_factors(dy: Any) -> tuple[list[Any], Any]:
+            self._check_matrix("vjp", "dy", dy, y_shape)
             of, dx = pull_back(self.layout.ungated(backend, dy, 1))
             return self._uncut(of, slices), dx[:, : x.shape[1]]
 
@@ -120,6 +135,7 @@ class GatedWeight:
         columns = box if (start, stop) == (0, network.shape[1]) else box[:, start:stop]
 
         def pull_back(d_matrix: Any) -> list[Any]:
+            self._check_matrix("matrix_vjp", "d_matrix", d_matrix, (self.shape[0], stop - start))
             d_box = pad_axis(backend, self.layout.ungated(backend, d_matrix, 0), 1, network.shape[1], start)
             return self._uncut(pull_back_box(d_box), slices)
 
@@ -137,17 +153,23 @@ class GatedWeight:
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
         """Return a dense matrix, shape (rows, sum(widths)), as it is: a network of one factor."""
-        rows, columns = matrix.shape
-        layout = Layout(rows, _adjoining(widths or (columns,)), (rows,), (columns,))
+        function = "GatedWeight.dense"
+        check_alike(function, {"matrix": matrix})
+        rows, columns = matrix_shape(function, "matrix", matrix, 1)
+        layout = Layout(rows, _adjoining(function, widths, columns), (rows,), (columns,))
         return cls(layout, Network(DENSE, ("j1",), ("i1",), (("i1", columns), ("j1", rows))), [matrix])
 
     @classmethod
     def of_format(cls, matrix: FactorizedMatrix, widths: Sequence[int] | None = None) -> Self:
         """Return a factorized matrix, its rows gate-major and its columns the parts one after the other."""
+        function = "GatedWeight.of_format"
+        if not isinstance(matrix, FactorizedMatrix):
+            raise TypeError(f"{function}: matrix must be a factorized matrix; got {type(matrix).__name__}. Use dense.")
         out_modes, in_modes = matrix.tensorized_shape
         rows, columns = matrix.shape
         mode = "stack" if matrix.stack > 1 else "first"
-        layout = Layout(rows // matrix.stack, _adjoining(widths or (columns,)), out_modes, in_modes, matrix.stack, mode)
+        spans = _adjoining(function, widths, columns)
+        layout = Layout(rows // matrix.stack, spans, out_modes, in_modes, matrix.stack, mode)
         return cls(layout, matrix.network, matrix.factors)
 
     @classmethod
@@ -185,12 +207,14 @@ class GatedWeight:
         """
         format = get_format(factorization, names[0], "factorization")
         layout = make_layout(rows, widths, format, names=names, **where)
-        rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
+        std = checked_std(names[0], std)
+        with spoken_by(names[0]):
+            rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
         network = format.make_network(layout.tensorized_shape, rank)
         drawn = cls(layout, network, unit_factors(network, as_generator(names[0], random_state)))
         measured = math.sqrt(drawn.squared_norm() / math.prod(layout.shape))
         scaled = [factor * (std / measured) ** (1 / len(drawn.factors)) for factor in drawn.factors]
-        return drawn.with_factors(scaled if like is None else [_like(factor, like) for factor in scaled])
+        return drawn.with_factors(drawn_like(names[0], scaled, like))
 
     @classmethod
     def from_matrices(
@@ -231,11 +255,14 @@ class GatedWeight:
             found = calibrate(found, padded, layout.padded_columns(backend, inputs))
         return cls(layout, found.network, found.factors)
 
-    def _check_width(self, method: str, x: Any) -> Any:
-        width, shape = self.layout.widths[0], tuple(x.shape)
-        if shape[-1:] != (width,):
-            raise ValueError(f"GatedWeight.{method}: x must have {width} columns; expected (..., {width}), got {shape}.")
-        return self.backend
+    def _check_matrix(self, method: str, argument: str, array: Any, expected: tuple[int | str, int]) -> Any:
+        """Return the backend of a matrix like the factors, of a shape in which a name stands for any size."""
+        function = f"GatedWeight.{method}"
+        backend = check_alike(function, {"factors[0]": self.factors[0], argument: array})
+        shape = tuple(array.shape)
+        if len(shape) != 2 or any(size != got for size, got in zip(expected, shape) if not isinstance(size, str)):
+            raise ValueError(f"{function}: {argument} must be a matrix that fits; expected shape {expected}, got {shape}.")
+        return backend
 
     def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
         """The smallest box of columns that holds a part: its slices, network, factors and first column."""
@@ -254,13 +281,25 @@ class GatedWeight:
         return whole
 
 
-def _adjoining(widths: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def arrays_of(function: str, name: str, weight: Any) -> dict[str, Any]:
+    """The arrays that a weight is made of, by what to call them."""
+    if not isinstance(weight, (GatedWeight, FactorizedMatrix)):
+        return {name: weight}
+    named = {f"{name}.factors[{k}]": factor for k, factor in enumerate(weight.factors)}
+    shapes = weight.network.factor_shapes
+    if isinstance(weight, GatedWeight) and [tuple(factor.shape) for factor in weight.factors] != list(shapes):
+        got = [tuple(factor.shape) for factor in weight.factors]
+        raise ValueError(f"{function}: {name} must have the factors of its network; expected {list(shapes)}, got {got}.")
+    return named
+
+
+def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tuple[tuple[int, int], ...]:
+    """Spans of parts one after the other; one of all columns without widths."""
+    widths = (columns,) if widths is None else positive_ints(function, "widths", widths)
+    if sum(widths) != columns:
+        raise ValueError(f"{function}: widths must add up to the columns; expected {columns}, got {sum(widths)}: {widths}.")
     ends = [sum(widths[: k + 1]) for k in range(len(widths))]
     return tuple((end - width, end) for end, width in zip(ends, widths))
-
-
-def _like(values: np.ndarray, like: Any) -> Any:
-    return new_array(backend_of("random", "like", like), values, like)
 
 
 @planned

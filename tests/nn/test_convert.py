@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM, factorize_module
+from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM, FactorizedWeight, factorize_module
 from tensorly_rnn.nn.calibration import collect_inputs
 from tensorly_rnn.nn.convert import CONVERSIONS
 
@@ -330,3 +330,22 @@ def test_a_projected_lstm_is_calibrated_too():
     dense, held_out = lstm.weight_ih_l0, x[:, 30:]
     errors = [(held_out @ (one.weight_ih_l0.matrix() - dense).T).norm().item() for one in (plain, refitted)]
     assert errors[1] < 0.9 * errors[0]
+
+
+@every_cell
+@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+def test_every_recurrent_layer_is_replaced(name, decompose):
+    torch.manual_seed(0)
+    settings = {"nonlinearity": "relu"} if name == "RNN" else {}
+    model = nn.ModuleDict({"layer": getattr(nn, name)(5, 6, 2, batch_first=True, bidirectional=True, **settings)}).double()
+    x = torch.randn(3, 7, 5, dtype=torch.float64)
+    calls = []
+    small, report = factorize_module(
+        model, factorization="ht", rank="full", decompose=decompose, implementation="reconstructed",
+        calibration=lambda model: calls.append(model["layer"](x)),
+    )
+    assert len(report.replaced) == (8 if decompose == "layerwise" else 4) and len(calls) == 1
+    assert {one.implementation for one in small.modules() if isinstance(one, FactorizedWeight)} == {"reconstructed"}
+    outputs, state = small["layer"](x)
+    assert_close(outputs, model["layer"](x)[0], atol=1e-10, rtol=0)
+    assert_close(state, model["layer"](x)[1], atol=1e-10, rtol=0)

@@ -389,8 +389,6 @@ def test_bad_inputs_are_refused():
         layer(x.double())
     with pytest.raises(TypeError, match="input must be a tensor; got ndarray"):
         layer(x.numpy())
-    with pytest.raises(TypeError, match="packed sequences are not taken"):
-        layer(torch.nn.utils.rnn.pack_sequence([x[:, 0]]))
     with pytest.raises(ValueError, match=r"h_0 must fit the input; expected shape \(1, 4, 7\), got \(1, 3, 7\)"):
         layer(x, (torch.zeros(1, 3, 7), torch.zeros(1, 4, 7)))
     with pytest.raises(ValueError, match=r"c_0 must fit the input; expected shape \(1, 7\), got \(1, 8\)"):

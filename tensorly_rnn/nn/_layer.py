@@ -1,0 +1,159 @@
+"""What recurrent layers share: sequences, padded or packed, through layers and directions."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from tensorly_rnn._checks import positive_int
+from tensorly_rnn.nn._checks import check_sequence, checked_dropout, of_every_layer
+from tensorly_rnn.nn._recurrent import Recurrent
+from tensorly_rnn.nn.cells import State
+from tensorly_rnn.nn.sequence import run as run_steps
+
+
+class RecurrentLayer(Recurrent):
+    """Layers and directions of a cell, with the outward contract of torch's own; a subclass says which cell."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        proj_size: int = 0,
+        *,
+        factorization: str = "ht",
+        rank: Any = "same",
+        decompose: str = "input",
+        input_modes: Any = None,
+        hidden_modes: Any = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, proj_size, factorization, decompose)
+        name = type(self).__name__
+        self.num_layers = positive_int(name, "num_layers", num_layers)
+        self.batch_first, self.bidirectional = bool(batch_first), bool(bidirectional)
+        self.dropout = checked_dropout(name, dropout, self.num_layers)
+        # The layers above the first have another input.
+        input_modes = input_modes if input_modes is None or isinstance(input_modes, dict) else {0: input_modes}
+        of_layers = zip(
+            of_every_layer(name, "rank", rank, self.num_layers, required=True),
+            of_every_layer(name, "input_modes", input_modes, self.num_layers),
+            of_every_layer(name, "hidden_modes", hidden_modes, self.num_layers),
+        )
+        for layer, (of_layer, in_modes, out_modes) in enumerate(of_layers):
+            width = self.state_size * self._directions if layer else self.input_size
+            for suffix in self._suffixes_of(layer):
+                self._add_weights(suffix, width, of_layer, in_modes, out_modes, **settings)
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Run the layers over sequences.
+
+        Parameters
+        ----------
+        input : Tensor or PackedSequence
+            Shape (L, N, input_size), (N, L, input_size) if batch_first, or (L, input_size) unbatched.
+        hx : Tensor or (Tensor, Tensor), optional
+            ``h_0``, for an LSTM ``(h_0, c_0)``: shapes (num_layers * num_directions, N, size of h) and
+            (num_layers * num_directions, N, hidden_size), without N if unbatched; default zeros.
+
+        Returns
+        -------
+        (Tensor or PackedSequence, Tensor or (Tensor, Tensor))
+            ``output`` of the last layer, as `input`, its last axis num_directions * size of h; the last state, as `hx`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, dtype, device or shape.
+        """
+        name = type(self).__name__
+        check_sequence(name, input, self.input_size, self.batch_first, next(self.parameters()))
+        count = self.num_layers * self._directions
+        if isinstance(input, PackedSequence):
+            data, batch_sizes, order, back = input
+            state = self._state(hx, data, (count, int(batch_sizes[0])), "_0")
+            output, last = self._run_layers(data, batch_sizes, _permuted(state, order))
+            return PackedSequence(output, batch_sizes, order, back), self._shown(_permuted(last, back))
+        if input.dim() == 2:
+            state = tuple(part.unsqueeze(1) for part in self._state(hx, input, (count,), "_0"))
+            output, last = self._run_layers(input.unsqueeze(1), None, state)
+            return output.squeeze(1), self._shown(tuple(part.squeeze(1) for part in last))
+        steps = input.transpose(0, 1) if self.batch_first else input
+        output, last = self._run_layers(steps, None, self._state(hx, input, (count, steps.shape[1]), "_0"))
+        return output.transpose(0, 1) if self.batch_first else output, self._shown(last)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: for code that calls it on torch's layers, whose parameters it brings together for cuDNN."""
+
+    def _run_layers(self, steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Run all layers over steps of shape (L, N, width) or, packed, (sum(batch_sizes), width)."""
+        ended = []
+        for layer in range(self.num_layers):
+            if layer:
+                steps = nn.functional.dropout(steps, self.dropout, self.training)
+            suffixes = self._suffixes_of(layer)
+            first = layer * self._directions
+            before = tuple(part[first : first + self._directions] for part in state)
+            # A compiler takes torch's kernels apart into steps, or fails on them: oneDNN's LSTM has no gradient there.
+            fused = not torch.compiler.is_compiling() and self._reconstructs(suffixes, math.prod(steps.shape[:-1]))
+            run = self._fused if fused else self._stepwise
+            steps, after = run(suffixes, steps, batch_sizes, before)
+            ended.append(after)
+        return steps, tuple(torch.cat(parts) for parts in zip(*ended))
+
+    def _fused(self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Run one layer by torch's own kernel on weights multiplied out."""
+        weights = []
+        for suffix in suffixes:
+            weights += [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
+            others = (self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr"))
+            weights += [parameter for parameter in others if parameter is not None]
+        kernel = getattr(torch, self.cell.kernel)
+        # One layer, no dropout.
+        settings = (self._shown(state), weights, self.bias, 1, 0.0, self.training, self.bidirectional)
+        found = kernel(steps, *settings, False) if batch_sizes is None else kernel(steps, batch_sizes, *settings)
+        return found[0], tuple(found[1:])
+
+    def _stepwise(
+        self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State
+    ) -> tuple[Tensor, State]:
+        """Run one layer step by step: the input of all steps is projected in one product, the recurrent weight built once."""
+        outputs, lasts = [], []
+        for direction, suffix in enumerate(suffixes):
+            from_x = self._apply_weight(self._input(suffix), steps, self._optional(f"bias_ih{suffix}"))
+            recurrent = self._matrix(self._recurrent(suffix))
+            bias, projection = self._optional(f"bias_hh{suffix}"), self._optional(f"weight_hr{suffix}")
+            before = tuple(part[direction] for part in state)
+            output, last = run_steps(self.cell.step, from_x, batch_sizes, before, recurrent, bias, projection, bool(direction))
+            # Under autocast torch's kernel of an LSTM gives all in lower precision; the other cells' follow from the steps.
+            dtype = from_x.dtype if len(last) > 1 else output.dtype
+            outputs.append(output.to(dtype))
+            lasts.append(tuple(part.to(dtype) for part in last))
+        return torch.cat(outputs, dim=-1), tuple(torch.stack(parts) for parts in zip(*lasts))
+
+    def _ranks(self, function: str, rank: Any) -> list[Any]:
+        of_layers = of_every_layer(function, "rank", rank, self.num_layers, required=True)
+        return [of_layer for of_layer in of_layers for _ in range(self._directions)]
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes_of(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self._directions]
+
+    def _suffixes(self) -> tuple[str, ...]:
+        return tuple(suffix for layer in range(self.num_layers) for suffix in self._suffixes_of(layer))
+
+
+def _permuted(state: State, order: Tensor | None) -> State:
+    """The sequences of a state in another order."""
+    return state if order is None else tuple(part.index_select(1, order) for part in state)

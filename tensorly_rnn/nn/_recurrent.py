@@ -1,0 +1,255 @@
+"""What recurrent layers and cells share: weights in factors under torch's names, their start, conversion and counts."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn.nn._checks import check_alike, checked_proj_size
+from tensorly_rnn.nn.cells import Cell, State
+from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.starts import DECOMPOSE
+
+#: Where a part of a weight lies: a module and its part of the columns, or a dense parameter.
+Place = tuple[FactorizedWeight | nn.Parameter, int]
+
+
+class Options(TypedDict, total=False):
+    """What every recurrent layer and cell takes besides torch's own arguments, by keyword."""
+
+    factorization: str
+    rank: Any
+    decompose: str
+    input_modes: Any
+    hidden_modes: Any
+    gate_mode: str | None
+    implementation: str
+    device: Any
+    dtype: Any
+
+
+class Recurrent(nn.Module):
+    """Weights of one or several places, each in factors or dense, under torch's names with the place's suffix."""
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+    #: torch's module.
+    dense: ClassVar[type[nn.Module]]
+    #: torch's settings after the two sizes, and their defaults.
+    defaults: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        proj_size: int,
+        factorization: str,
+        decompose: str,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.input_size = positive_int(name, "input_size", input_size)
+        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
+        if proj_size and "proj_size" not in self.defaults:
+            raise ValueError(f"{name}: proj_size must be an LSTM's; expected none, got {proj_size}.")
+        self.proj_size = checked_proj_size(name, proj_size, self.hidden_size)
+        self.bias = bool(bias)
+        self.factorization = factorization
+        self.decompose = one_of(name, "decompose", decompose, DECOMPOSE)
+
+    def reset_parameters(self) -> None:
+        """Start as torch does: every reconstructed weight has its standard deviation, the rest its uniform distribution."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                nn.init.uniform_(parameter, -bound, bound)
+        for weight in self._factorized():
+            weight.reset(bound / math.sqrt(3))
+
+    @property
+    def state_size(self) -> int:
+        """Size of h: the hidden size, or what h is projected to."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def compression_ratio(self) -> float:
+        """Entries of torch's parameters over entries of these."""
+        own = sum(parameter.numel() for parameter in self.parameters())
+        saved = sum(math.prod(weight.shape) - weight.n_param for weight in self._factorized())
+        return (own + saved) / own
+
+    def extra_repr(self) -> str:
+        """Settings other than torch's defaults, the format, the way of decomposing, and the compression."""
+        shown = [f"{self.input_size}, {self.hidden_size}"]
+        shown += [f"{name}={getattr(self, name)}" for name, value in self.defaults.items() if getattr(self, name) != value]
+        own = f"factorization={self.factorization!r}, decompose={self.decompose!r}"
+        return ", ".join([*shown, own, f"compression_ratio={self.compression_ratio:.4g}"])
+
+    @classmethod
+    def _from_dense(cls, function: str, argument: str, dense: nn.Module, rank: Any, options: dict[str, Any]) -> Self:
+        """Decompose the weights of torch's module and take over the rest; options of the class, and of `factorize`."""
+        if not isinstance(dense, cls.dense):
+            raise TypeError(f"{function}: {argument} must be a torch.nn.{cls.dense.__name__}; got {type(dense).__name__}.")
+        like = next(dense.parameters())
+        make: Any = cls
+        own = {name: options.pop(name) for name in Options.__annotations__ if name in options}
+        # On the meta device nothing is drawn: all of it is replaced, ranks included.
+        own = {"dtype": like.dtype, **own, "rank": 1, "device": "meta"}
+        settings = {name: getattr(dense, name) for name in cls.defaults if name != "dropout"}
+        layer = make(dense.input_size, dense.hidden_size, **settings, **own).to_empty(device=like.device)
+        for suffix, of_place in zip(layer._suffixes(), layer._ranks(function, rank)):
+            w_ih, w_hh = getattr(dense, f"weight_ih{suffix}"), getattr(dense, f"weight_hh{suffix}")
+            matrices = {"weight": (w_ih, w_hh), "weight_ih": (w_ih,), "weight_hh": (w_hh,)}
+            for name, parts in matrices.items():
+                weight = getattr(layer, f"{name}{suffix}", None)
+                if isinstance(weight, FactorizedWeight):
+                    weight.load_matrices(*parts, rank=of_place, **options)
+        with torch.no_grad():
+            for name, parameter in layer._parameters.items():
+                if parameter is not None:
+                    parameter.copy_(getattr(dense, name))
+        # Not given to the constructor, which would warn once more where it does nothing.
+        if "dropout" in cls.defaults:
+            layer.dropout = dense.dropout
+        return layer.train(dense.training)
+
+    def _to_dense(self) -> Any:
+        """Return torch's module with the reconstructed weights; nothing is shared with it."""
+        like = next(self.parameters())
+        settings = {name: getattr(self, name) for name in self.defaults if name != "dropout"}
+        make: Any = self.dense
+        dense = make(self.input_size, self.hidden_size, **settings, device="meta", dtype=like.dtype).to_empty(
+            device=like.device
+        )
+        with torch.no_grad():
+            for suffix in self._suffixes():
+                getattr(dense, f"weight_ih{suffix}").copy_(self._matrix(self._input(suffix)))
+                getattr(dense, f"weight_hh{suffix}").copy_(self._matrix(self._recurrent(suffix)))
+            for name, parameter in self._parameters.items():
+                if parameter is not None:
+                    getattr(dense, name).copy_(parameter)
+        if "dropout" in self.defaults:
+            dense.dropout = self.dropout
+        return dense.train(self.training)
+
+    def _suffixes(self) -> tuple[str, ...]:
+        """Suffix of the parameters' names at every place."""
+        raise NotImplementedError
+
+    def _ranks(self, function: str, rank: Any) -> list[Any]:
+        """The rank at every place."""
+        raise NotImplementedError
+
+    def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
+        """Add the parameters of a place whose input has `width` features; settings of `FactorizedWeight`."""
+        names = (type(self).__name__, "hidden_modes", "input_modes")
+        context = {name: settings.get(name) for name in ("device", "dtype")}
+        gates = self.cell.n_gates * self.hidden_size
+
+        def weight(widths: tuple[int, ...], out_modes: Any, in_modes: Any) -> FactorizedWeight:
+            of_cell: dict[str, Any] = {"factorization": self.factorization, "n_gates": self.cell.n_gates, "names": names}
+            modes = {"out_modes": out_modes, "in_modes": in_modes}
+            return FactorizedWeight(self.hidden_size, widths, rank=rank, **modes, **of_cell, **settings)
+
+        def dense(name: str, *shape: int) -> None:
+            self.register_parameter(f"{name}{suffix}", nn.Parameter(torch.empty(shape, **context)))
+
+        if self.decompose == "full":
+            self.add_module(f"weight{suffix}", weight((width, self.state_size), hidden_modes, input_modes))
+        else:
+            of_input = weight((width,), hidden_modes, input_modes)
+            self.add_module(f"weight_ih{suffix}", of_input)
+            if self.decompose == "layerwise":
+                # h has the modes of the hidden size unless it is projected to another size.
+                modes = None if self.proj_size else of_input.out_modes
+                self.add_module(f"weight_hh{suffix}", weight((self.state_size,), of_input.out_modes, modes))
+            else:
+                dense("weight_hh", gates, self.state_size)
+        if self.bias:
+            dense("bias_ih", gates)
+            dense("bias_hh", gates)
+        if self.proj_size:
+            dense("weight_hr", self.proj_size, self.hidden_size)
+
+    def _factorized(self) -> list[FactorizedWeight]:
+        return [module for module in self.children() if isinstance(module, FactorizedWeight)]
+
+    def _input(self, suffix: str) -> Place:
+        """The weight over x, always in factors."""
+        return getattr(self, f"weight{suffix}" if self.decompose == "full" else f"weight_ih{suffix}"), 0
+
+    def _recurrent(self, suffix: str) -> Place:
+        """The weight over h."""
+        return (getattr(self, f"weight{suffix}"), 1) if self.decompose == "full" else (getattr(self, f"weight_hh{suffix}"), 0)
+
+    def _reconstructs(self, suffixes: Sequence[str], rows: int) -> bool:
+        """Whether to multiply out the weights at some places for an input of that many rows."""
+        weights = [self._input(suffix)[0] for suffix in suffixes]
+        return all(isinstance(weight, FactorizedWeight) and weight.reconstructs(rows) for weight in weights)
+
+    def _matrix(self, place: Place) -> Tensor:
+        """The dense matrix, in the dtype of the parameters also where autocast multiplies it out."""
+        weight, part = place
+        if not isinstance(weight, FactorizedWeight):
+            return weight
+        return weight.matrix(part).to(weight.factors[0].dtype).contiguous()
+
+    def _apply_weight(self, place: Place, x: Tensor, bias: Tensor | None) -> Tensor:
+        weight, part = place
+        if not isinstance(weight, FactorizedWeight):
+            return nn.functional.linear(x, weight, bias)
+        y = weight(x, part) if part else weight(x)
+        return y if bias is None else y + bias.to(y.dtype)
+
+    def _optional(self, name: str) -> Tensor | None:
+        return getattr(self, name, None)
+
+    def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
+        """The arrays of an initial state, each of shape (*leading, size); zeros if none is given."""
+        name = type(self).__name__
+        sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), (self.state_size, self.hidden_size)))
+        if hx is None:
+            return tuple(torch.zeros(*leading, size, dtype=like.dtype, device=like.device) for size in sizes.values())
+        given = (hx,) if isinstance(hx, Tensor) else hx
+        one = len(sizes) == 1
+        listed = isinstance(given, (tuple, list)) and (isinstance(hx, Tensor) or not one)
+        if not listed or len(given) != len(sizes) or not all(isinstance(part, Tensor) for part in given):
+            wanted = f"a tensor {next(iter(sizes))}" if one else f"a pair of tensors ({', '.join(sizes)})"
+            raise TypeError(f"{name}: hx must be {wanted}; got {type(hx).__name__}.")
+        weight = next(self.parameters())
+        for (label, size), part in zip(sizes.items(), given):
+            expected = (*leading, size)
+            if tuple(part.shape) != expected:
+                raise ValueError(f"{name}: {label} must fit the input; expected shape {expected}, got {tuple(part.shape)}.")
+            check_alike(name, label, part, weight)
+        return tuple(given)
+
+    def _shown(self, state: State) -> Any:
+        """A state as the user has it: one tensor where the cell has one."""
+        return state if len(state) > 1 else state[0]
+
+
+def set_forget_bias(module: Recurrent, forget_bias: float | None) -> None:
+    """Let the biases of an LSTM's forget gates, the second of four, add up to `forget_bias`; leave them if that is None."""
+    if forget_bias is None:
+        return
+    with torch.no_grad():
+        for name, parameter in module.named_parameters(recurse=False):
+            if name.startswith("bias_"):
+                parameter.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
+
+
+def checked_forget_bias(name: str, forget_bias: Any, bias: bool) -> float | None:
+    """Return the number, and refuse one that has no biases to go to."""
+    if forget_bias is None:
+        return None
+    if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)) or not math.isfinite(forget_bias):
+        raise ValueError(f"{name}: forget_bias must be a number; expected a finite number or None, got {forget_bias!r}.")
+    if not bias:
+        raise ValueError(f"{name}: forget_bias must go to a bias; expected None with bias=False, got {forget_bias!r}.")
+    return float(forget_bias)

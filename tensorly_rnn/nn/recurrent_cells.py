@@ -1,0 +1,208 @@
+"""Single steps of RNN, GRU and LSTM with their weights in factors, and the outward contract of torch's own cells."""
+
+from typing import Any, ClassVar, Self, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from tensorly_rnn._checks import one_of
+from tensorly_rnn.nn._checks import check_features
+from tensorly_rnn.nn._recurrent import Options, Recurrent, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
+
+
+class RecurrentCell(Recurrent):
+    """One step of a cell, with the outward contract of torch's own; a subclass says which cell."""
+
+    defaults: ClassVar[dict[str, Any]] = {"bias": True}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        factorization: str = "ht",
+        rank: Any = "same",
+        decompose: str = "input",
+        input_modes: Any = None,
+        hidden_modes: Any = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 0, factorization, decompose)
+        self._add_weights("", self.input_size, rank, input_modes, hidden_modes, **settings)
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """Make one step.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, input_size), or (input_size,) unbatched
+        hx : Tensor or (Tensor, Tensor), optional
+            ``h``, for an LSTM ``(h, c)``: shape (N, hidden_size), without N if unbatched; default zeros.
+
+        Returns
+        -------
+        Tensor or (Tensor, Tensor)
+            The state after the step, as `hx`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, dtype, device or shape.
+        """
+        name = type(self).__name__
+        check_features(name, input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", next(self.parameters()))
+        state = self._state(hx, input, input.shape[:-1], "")
+        if input.dim() == 2:
+            return self._shown(self._step(input, state))
+        after = self._step(input.unsqueeze(0), tuple(part.unsqueeze(0) for part in state))
+        return self._shown(tuple(part.squeeze(0) for part in after))
+
+    @classmethod
+    def from_cell(cls, cell: nn.RNNCellBase, *, rank: Any = None, **options: Any) -> Self:
+        """Decompose the weights of torch's cell; everything else as `FactorizedLSTM.from_lstm`."""
+        return cls._from_dense("from_cell", "cell", cell, rank, options)
+
+    def to_cell(self) -> Any:
+        """Return torch's cell with the reconstructed weights; nothing is shared with it."""
+        return self._to_dense()
+
+    def _step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
+        of_x, of_h = self._input(""), self._recurrent("")
+        if self._reconstructs(self._suffixes(), x.shape[0]):
+            kernel = getattr(torch, f"{self.cell.kernel}_cell")
+            found = kernel(x, self._shown(state), self._matrix(of_x), self._matrix(of_h), bias_ih, bias_hh)
+            return found if len(state) > 1 else (found,)
+        from_x, from_h = self._apply_weight(of_x, x, bias_ih), self._apply_weight(of_h, state[0], bias_hh)
+        return self.cell.step(from_x, from_h, state)
+
+    def _ranks(self, function: str, rank: Any) -> list[Any]:
+        return [rank]
+
+    def _suffixes(self) -> tuple[str, ...]:
+        return ("",)
+
+
+class FactorizedLSTMCell(RecurrentCell):
+    """A drop-in for `torch.nn.LSTMCell` with its weights in a format: one step of `FactorizedLSTM`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias
+        As in `torch.nn.LSTMCell`.
+    forget_bias : float, optional
+        What the biases of the forget gate start at; by default as torch, uniform around 0.
+    **options
+        As for `FactorizedLSTM`, without settings by layer.
+
+    Attributes
+    ----------
+    weight_ih : FactorizedWeight, shape (4 * hidden_size, input_size)
+    weight_hh : Parameter, or FactorizedWeight if layerwise, shape (4 * hidden_size, hidden_size)
+    weight : FactorizedWeight in place of both, if full
+    bias_ih, bias_hh : Parameter, shape (4 * hidden_size,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
+
+    Examples
+    --------
+    >>> cell = FactorizedLSTMCell(12, 8, factorization="ht", rank=3, decompose="full")
+    >>> h, c = cell(torch.zeros(3, 12))
+    >>> h, c = cell(torch.zeros(3, 12), (h, c))
+    >>> h.shape, c.shape
+    (torch.Size([3, 8]), torch.Size([3, 8]))
+    """
+
+    cell = LSTM_CELL
+    dense = nn.LSTMCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        forget_bias: float | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, **options)
+        self.forget_bias = checked_forget_bias(type(self).__name__, forget_bias, self.bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as `torch.nn.LSTMCell` does, but for the `forget_bias`."""
+        super().reset_parameters()
+        set_forget_bias(self, self.forget_bias)
+
+
+class FactorizedGRUCell(RecurrentCell):
+    """A drop-in for `torch.nn.GRUCell` with its weights in a format: one step of `FactorizedGRU`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias
+        As in `torch.nn.GRUCell`.
+    **options
+        As for `FactorizedLSTM`, without settings by layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
+
+    Examples
+    --------
+    >>> FactorizedGRUCell(12, 8, factorization="tt", rank=2)(torch.zeros(12)).shape
+    torch.Size([8])
+    """
+
+    cell = GRU_CELL
+    dense = nn.GRUCell
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[Options]) -> None:
+        super().__init__(input_size, hidden_size, bias, **options)
+        self.reset_parameters()
+
+
+class FactorizedRNNCell(RecurrentCell):
+    """A drop-in for `torch.nn.RNNCell` with its weights in a format: one step of `FactorizedRNN`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias, nonlinearity
+        As in `torch.nn.RNNCell`.
+    **options
+        As for `FactorizedLSTM`, without settings by layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong form.
+
+    Examples
+    --------
+    >>> FactorizedRNNCell(12, 8, nonlinearity="relu", factorization="bt", rank=(2, 2))(torch.zeros(3, 12)).shape
+    torch.Size([3, 8])
+    """
+
+    cell = RNN_CELLS["tanh"]
+    dense = nn.RNNCell
+    defaults: ClassVar[dict[str, Any]] = {"bias": True, "nonlinearity": "tanh"}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, **options)
+        self.nonlinearity = one_of(type(self).__name__, "nonlinearity", nonlinearity, tuple(RNN_CELLS))
+        self.cell = RNN_CELLS[self.nonlinearity]
+        self.reset_parameters()

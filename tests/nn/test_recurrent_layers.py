@@ -1,0 +1,455 @@
+"""FactorizedRNN, FactorizedGRU and FactorizedLSTM against torch's, in every cell, direction, way of computing and packing."""
+
+import copy
+import io
+import itertools
+import math
+import pickle
+import warnings
+
+import pytest
+import torch
+from torch.func import functional_call
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
+from torch.testing import assert_close
+
+import tensorly_rnn as tlr
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+
+FORMATS = tlr.available_formats()
+DECOMPOSE = ("input", "layerwise", "full")
+# Our class, torch's, the way there and back, and torch's settings.
+CELLS = {
+    "tanh": (FactorizedRNN, torch.nn.RNN, "rnn", {}),
+    "relu": (FactorizedRNN, torch.nn.RNN, "rnn", {"nonlinearity": "relu"}),
+    "gru": (FactorizedGRU, torch.nn.GRU, "gru", {}),
+    "lstm": (FactorizedLSTM, torch.nn.LSTM, "lstm", {}),
+    "projected": (FactorizedLSTM, torch.nn.LSTM, "lstm", {"proj_size": 3}),
+}
+LENGTHS = {"padded": None, "sorted": (5, 3, 3, 1), "unsorted": (2, 5, 1, 4), "equal": (5, 5, 5, 5)}
+SHAPES = {
+    "plain": {},
+    "deep both ways": {"num_layers": 2, "bidirectional": True},
+    "no bias, batch first": {"num_layers": 2, "bias": False, "batch_first": True},
+}
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
+every_format = pytest.mark.parametrize("factorization", FORMATS)
+every_way = pytest.mark.parametrize("decompose", DECOMPOSE)
+both_implementations = pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+
+
+def dense_module(cell, **settings):
+    generator = torch.Generator().manual_seed(0)
+    _, theirs, _, own = CELLS[cell]
+    module = theirs(11, 7, dtype=torch.float64, **own, **settings)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 3)
+    return module
+
+
+def from_dense(cell, module, **options):
+    ours, _, name, _ = CELLS[cell]
+    return getattr(ours, f"from_{name}")(module, **options)
+
+
+def inputs(module, packing="padded", batch=4, steps=5):
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    x = draw(batch, steps, 11) if module.batch_first else draw(steps, batch, 11)
+    count = module.num_layers * (2 if module.bidirectional else 1)
+    sizes = (module.proj_size or 7, 7) if "LSTM" in type(module).__name__ else (7,)
+    state = tuple(draw(count, batch, size) for size in sizes)
+    lengths = LENGTHS[packing]
+    fed = x
+    if lengths:
+        fed = pack_padded_sequence(x, torch.tensor(lengths), batch_first=module.batch_first, enforce_sorted=packing == "sorted")
+    return fed, state if len(state) > 1 else state[0], (x, *state)
+
+
+def tensors(result):
+    output, state = result
+    return [output.data if isinstance(output, PackedSequence) else output, *(state if isinstance(state, tuple) else (state,))]
+
+
+def loss_of(result):
+    # Uneven weights, so that no two entries can be exchanged unseen.
+    return sum((part * torch.linspace(0.3, 1.7, part.numel(), dtype=part.dtype).reshape(part.shape)).sin().sum() for part in tensors(result))
+
+
+def compare(layer, module, packing):
+    found_x, found_hx, found_leaves = inputs(module, packing)
+    wanted_x, wanted_hx, wanted_leaves = inputs(module, packing)
+    found, wanted = layer(found_x, found_hx), module(wanted_x, wanted_hx)
+    if packing != "padded":
+        for name in ("batch_sizes", "sorted_indices", "unsorted_indices"):
+            one, other = getattr(found[0], name), getattr(wanted[0], name)
+            assert (one is None) == (other is None)
+            assert one is None or torch.equal(one, other)
+    assert type(found[1]) is type(wanted[1])
+    assert_close(tensors(found), tensors(wanted), atol=1e-10, rtol=0)
+    loss_of(found).backward()
+    loss_of(wanted).backward()
+    assert_close([leaf.grad for leaf in found_leaves], [leaf.grad for leaf in wanted_leaves], atol=1e-10, rtol=0)
+    dense = dict(module.named_parameters())
+    for name, parameter in layer.named_parameters():
+        if ".factors." not in name:
+            assert_close(parameter.grad, dense[name].grad, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("packing", LENGTHS)
+@both_implementations
+@every_format
+@every_cell
+def test_full_rank_reproduces_outputs_states_and_gradients(cell, factorization, implementation, packing):
+    # Ways of decomposing and shapes are spread over the cases such that every pair with a cell occurs.
+    place = FORMATS.index(factorization) + list(LENGTHS).index(packing)
+    shapes = list(SHAPES.values())
+    module = dense_module(cell, **shapes[(place + 1) % 3])
+    options = {"factorization": factorization, "rank": "full", "decompose": DECOMPOSE[place // 2 % 3]}
+    layer = from_dense(cell, module, **options, implementation=implementation)
+    compare(layer, module, packing)
+
+
+@every_way
+@pytest.mark.parametrize("shape", SHAPES)
+@both_implementations
+@every_cell
+def test_every_shape_and_way_of_decomposing(cell, implementation, shape, decompose):
+    module = dense_module(cell, **SHAPES[shape])
+    options = {"factorization": "ht", "rank": "full", "decompose": decompose, "implementation": implementation}
+    layer = from_dense(cell, module, **options)
+    compare(layer, module, "unsorted")
+    x, hx, _ = inputs(module)
+    axis = 0 if module.batch_first else 1
+    one_state = tuple(part[:, 0] for part in hx) if isinstance(hx, tuple) else hx[:, 0]
+    for case in ((x,), (x.select(axis, 0),), (x.select(axis, 0), one_state), (x.narrow(axis, 0, 1),), (x.narrow(axis, 0, 0),)):
+        assert_close(layer(*case), module(*case), atol=1e-10, rtol=0)
+    packed, _, _ = inputs(module, "sorted")
+    assert_close(tensors(layer(packed)), tensors(module(packed)), atol=1e-10, rtol=0)
+
+
+@both_implementations
+@every_way
+@every_cell
+def test_gradients_of_the_factors_are_those_through_the_dense_weights(cell, decompose, implementation):
+    module = dense_module(cell)
+    options = {"factorization": "tr", "rank": "full", "decompose": decompose, "implementation": implementation}
+    layer = from_dense(cell, module, **options)
+    x, hx, _ = inputs(module, "unsorted")
+    loss_of(layer(x, hx)).backward()
+    factors = [parameter for name, parameter in layer.named_parameters() if ".factors." in name]
+    found = [factor.grad.clone() for factor in factors]
+    layer.zero_grad()
+    if decompose == "full":
+        weights = {"weight_ih_l0": layer.weight_l0.matrix(0), "weight_hh_l0": layer.weight_l0.matrix(1)}
+    else:
+        weights = {"weight_ih_l0": layer.weight_ih_l0.matrix()}
+        if decompose == "layerwise":
+            weights["weight_hh_l0"] = layer.weight_hh_l0.matrix()
+    x, hx, _ = inputs(module, "unsorted")
+    loss_of(functional_call(module, weights, (x, hx))).backward()
+    assert_close(found, [factor.grad for factor in factors], atol=1e-10, rtol=0)
+    assert all(gradient.abs().max() > 1e-3 for gradient in found)
+
+
+@both_implementations
+@pytest.mark.parametrize("factorization, decompose", list(zip(FORMATS, [*DECOMPOSE, "full"])))
+@every_cell
+def test_gradcheck(cell, factorization, decompose, implementation):
+    torch.manual_seed(0)
+    ours, _, _, own = CELLS[cell]
+    proj = {"proj_size": 2} if "proj_size" in own else own
+    options = {"factorization": factorization, "rank": 2, "decompose": decompose, "dtype": torch.float64}
+    layer = ours(5, 3, bidirectional=True, **proj, **options, implementation=implementation)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def run(x, *parameters):
+        packed = pack_padded_sequence(x, torch.tensor([1, 3]), enforce_sorted=False)
+        return tuple(tensors(functional_call(layer, dict(zip(names, parameters)), (packed,))))
+
+    x = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(run, (x, *layer.parameters()), fast_mode=True)
+
+
+@every_way
+@pytest.mark.parametrize("shape", SHAPES)
+@every_cell
+def test_there_and_back(cell, shape, decompose):
+    module = dense_module(cell, **SHAPES[shape]).eval()
+    before, state = {name: value.clone() for name, value in module.state_dict().items()}, torch.get_rng_state()
+    layer = from_dense(cell, module, factorization="tt", rank="full", decompose=decompose)
+    back = getattr(layer, f"to_{CELLS[cell][2]}")()
+    assert repr(back) == repr(module)
+    assert not back.training and not layer.training
+    assert torch.equal(torch.get_rng_state(), state)
+    for (name, one), (same_name, other) in zip(back.named_parameters(), module.named_parameters()):
+        assert name == same_name and one.data_ptr() != other.data_ptr()
+        assert_close(one, other, atol=1e-12, rtol=0)
+    assert {name.split(".factors.")[0] for name, _ in layer.named_parameters() if decompose != "full"} <= set(before)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(1.0)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@both_implementations
+def test_settings_of_each_layer(implementation):
+    settings = {"input_modes": {0: (4, 3), 1: (2, 7)}, "hidden_modes": {1: (7, 1)}, "rank": {0: 2, 1: (1, 3, 1)}}
+    layer = FactorizedGRU(11, 7, 2, bidirectional=True, factorization="tt", **settings, implementation=implementation)
+    assert layer.weight_ih_l0.in_modes == layer.weight_ih_l0_reverse.in_modes == (4, 3)
+    assert (layer.weight_ih_l1.in_modes, layer.weight_ih_l1_reverse.out_modes) == ((2, 7), (7, 1))
+    assert (layer.weight_ih_l0.rank, layer.weight_ih_l1_reverse.rank) == ((1, 2, 1), (1, 3, 1))
+    x = torch.randn(5, 4, 11)
+    assert_close(layer(x), layer.to_gru()(x), atol=1e-6, rtol=1e-5)
+    ranks = {0: "full", 1: 1}
+    found = FactorizedGRU.from_gru(layer.to_gru(), factorization="tt", rank=ranks, input_modes=(4, 3))
+    assert_close(found.weight_ih_l0.matrix(), layer.weight_ih_l0.matrix(), atol=1e-6, rtol=1e-5)
+    assert found.weight_ih_l1.rank == (1, 1, 1)
+    one = FactorizedGRU(11, 7, 2, factorization="tt", input_modes=(4, 3))
+    assert (one.weight_ih_l0.in_modes, one.weight_ih_l1.in_modes) == ((4, 3), one.weight_ih_l1.layout.in_modes)
+
+
+@every_way
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_conversion_asks_for_an_error_or_a_number_of_parameters(cell, decompose):
+    module = dense_module(cell)
+    layer = from_dense(cell, module, factorization="ht", decompose=decompose, eps=0.4)
+    pairs = [(layer.weight_l0, 0), (layer.weight_l0, 1)] if decompose == "full" else [(layer.weight_ih_l0, 0)]
+    wanted = [module.weight_ih_l0, module.weight_hh_l0]
+    error = sum((weight.matrix(part) - dense).square().sum() for (weight, part), dense in zip(pairs, wanted))
+    norm = sum(dense.square().sum() for _, dense in zip(pairs, wanted))
+    assert 0.05 < (error / norm).sqrt() <= 0.4 + 1e-9
+    assert from_dense(cell, module, factorization="tt", decompose=decompose, n_param=150).compression_ratio > 1
+    weights = [w for w in from_dense(cell, module, factorization="tt", decompose=decompose, n_param=150).children()]
+    assert all(weight.n_param <= 150 for weight in weights)
+
+
+@every_format
+@every_way
+@every_cell
+def test_every_weight_starts_with_exactly_the_standard_deviation_of_torch(cell, decompose, factorization):
+    torch.manual_seed(3)
+    ours, _, _, own = CELLS[cell]
+    rank = {"bt": (2, 3), "ht": (2, 3)}.get(factorization, 5)
+    options = {"factorization": factorization, "decompose": decompose, "rank": rank, "dtype": torch.float64}
+    layer = ours(13, 7, 2, bidirectional=True, **own, **options)
+    weights = [module for module in layer.children()]
+    assert len(weights) == (8 if decompose == "layerwise" else 4)
+    for weight in weights:
+        parts = torch.cat([weight.matrix(part) for part in range(len(weight.widths))], dim=1)
+        assert parts.square().mean().sqrt().item() == pytest.approx(1 / math.sqrt(3 * 7), rel=1e-6)
+    others = torch.cat([parameter.flatten() for parameter in layer.parameters(recurse=False)])
+    assert others.abs().max() <= 1 / math.sqrt(7)
+    assert others.std().item() == pytest.approx(1 / math.sqrt(3 * 7), rel=0.15)
+
+
+def test_forget_bias_and_reset():
+    torch.manual_seed(0)
+    layer = FactorizedLSTM(11, 7, 2, bidirectional=True, factorization="tt", rank=2, forget_bias=1.5)
+
+    def biases():
+        return [(getattr(layer, f"bias_ih{suffix}"), getattr(layer, f"bias_hh{suffix}")) for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse")]
+
+    start = [one.clone() for pair in biases() for one in pair]
+    layer.reset_parameters()
+    for of_x, of_h in biases():
+        assert_close((of_x + of_h)[7:14], torch.full((7,), 1.5), atol=0, rtol=0)
+        assert (of_x[:7].abs() <= 1 / math.sqrt(7)).all() and (of_x[14:] != 1.5).all()
+    assert not torch.equal(start[0], layer.bias_ih_l0)
+    torch.manual_seed(0)
+    plain = FactorizedLSTM(11, 7, factorization="tt", rank=2)
+    assert (plain.bias_ih_l0.abs() <= 1 / math.sqrt(7)).all() and plain.forget_bias is None
+    with pytest.raises(ValueError, match="forget_bias must go to a bias; expected None with bias=False, got 1.0"):
+        FactorizedLSTM(11, 7, bias=False, forget_bias=1.0)
+    with pytest.raises(ValueError, match="forget_bias must be a number; expected a finite number or None, got 'one'"):
+        FactorizedLSTM(11, 7, forget_bias="one")
+
+
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+@pytest.mark.parametrize("packing", ["padded", "unsorted"])
+@every_cell
+def test_dropout_draws_what_torch_draws(cell, packing, implementation):
+    module = dense_module(cell, num_layers=3, dropout=0.4)
+    layer = from_dense(cell, module, factorization="tt", rank="full", implementation=implementation)
+    assert layer.dropout == 0.4
+    x, hx, _ = inputs(module, packing)
+    results = []
+    for one in (layer, module):
+        torch.manual_seed(5)
+        results.append(tensors(one(x, hx)))
+    assert_close(*results, atol=1e-10, rtol=0)
+    assert_close(tensors(layer.eval()(x, hx)), tensors(module.eval()(x, hx)), atol=1e-10, rtol=0)
+
+
+def test_dropout_warns_as_torch_where_the_layer_is_made():
+    for make in (FactorizedRNN, FactorizedGRU, FactorizedLSTM):
+        with pytest.warns(UserWarning, match="dropout=0.5 and num_layers=1 it does nothing") as caught:
+            make(11, 7, dropout=0.5)
+        assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.nn.LSTM(11, 7, dropout=0.5)
+    # The user was told when making the dense one.
+    assert FactorizedLSTM.from_lstm(module, rank=1).to_lstm().dropout == 0.5
+
+
+@every_cell
+@both_implementations
+def test_single_precision_and_autocast_give_torchs_dtypes(cell, implementation):
+    _, _, _, own = CELLS[cell]
+    if own.get("proj_size"):
+        return  # oneDNN has no projections and says so in a warning
+    module = dense_module(cell, num_layers=2, bidirectional=True).float()
+    options = {"factorization": "tr", "rank": "full", "decompose": "full", "gate_mode": "last"}
+    layer = from_dense(cell, module, **options, implementation=implementation)
+    x, hx, _ = inputs(module)
+    x, hx = x.float(), tuple(part.float() for part in hx) if isinstance(hx, tuple) else hx.float()
+    assert_close(layer(x, hx), module(x, hx), atol=1e-5, rtol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, wanted = tensors(layer(x)), tensors(module(x))
+    assert [part.dtype for part in found] == [part.dtype for part in wanted]
+    assert_close(found, wanted, atol=0.05, rtol=0.05)
+
+
+@every_way
+@every_cell
+def test_copies_and_state_dicts(cell, decompose):
+    torch.manual_seed(0)
+    ours, _, _, own = CELLS[cell]
+    settings = {**own, "factorization": "ht", "decompose": decompose, "num_layers": 2, "dtype": torch.float64}
+    layer, other = ours(11, 7, rank=2, **settings), ours(11, 7, rank=2, **settings)
+    x = torch.randn(5, 4, 11, dtype=torch.float64)
+    buffer = io.BytesIO()
+    torch.save(layer.state_dict(), buffer)
+    buffer.seek(0)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    for same in (other, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert_close(same(x), layer(x), atol=0, rtol=0)
+        assert repr(same) == repr(layer)
+    shapes = r"torch.Size\(\[.*\]\) from checkpoint, the shape in current model is torch.Size\(\[.*\]\)"
+    for rank in (1, 3):
+        with pytest.raises(RuntimeError, match=f"size mismatch for weight.*{shapes}"):
+            ours(11, 7, rank=rank, **settings).load_state_dict(layer.state_dict())
+
+
+@every_format
+@every_way
+def test_a_clipped_rank_loads_into_a_fresh_layer_of_the_rank_that_was_asked(factorization, decompose):
+    module = dense_module("gru", num_layers=2)
+    options = {"factorization": factorization, "rank": 40, "decompose": decompose}
+    with pytest.warns(UserWarning, match="rank was clipped"):
+        layer = from_dense("gru", module, **options)
+    fresh = FactorizedGRU(11, 7, 2, **options, dtype=torch.float64)
+    parameters = list(fresh.parameters())
+    fresh.load_state_dict(layer.state_dict())
+    assert [weight.rank for weight in fresh.children()] == [weight.rank for weight in layer.children()]
+    # An optimizer that was made before keeps what it holds.
+    assert all(one is other for one, other in zip(parameters, fresh.parameters()))
+    x, hx, _ = inputs(module)
+    assert_close(fresh(x, hx), layer(x, hx), atol=0, rtol=0)
+
+
+def test_repr_shows_format_rank_and_compression():
+    layer = FactorizedRNN(576, 64, nonlinearity="relu", factorization="tt", rank=3, decompose="layerwise", device="meta")
+    counts = [sum(p.numel() for p in module.parameters()) for module in (torch.nn.RNN(576, 64, device="meta"), layer)]
+    assert layer.compression_ratio == counts[0] / counts[1]
+    text = repr(layer)
+    assert f"576, 64, nonlinearity=relu, factorization='tt', decompose='layerwise', compression_ratio={counts[0] / counts[1]:.4g}" in text
+    assert "tt, shape=(64, 576)" in text and "rank=(1, 3, 3, 1)" in text
+    assert layer.flatten_parameters() is None
+
+
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
+def test_bad_inputs_are_refused(cell):
+    ours, theirs, way, _ = CELLS[cell]
+    layer = ours(11, 7, 2, bidirectional=True, factorization="tt", rank=2)
+    name, x = ours.__name__, torch.zeros(5, 4, 11)
+    h, pair = torch.zeros(4, 4, 7), cell == "lstm"
+    state = lambda *parts: parts if pair else parts[0]  # noqa: E731
+    with pytest.raises(ValueError, match=rf"{name}: input must have input_size features; expected 11, got 10 in shape \(9, 10\)"):
+        layer(pack_sequence([torch.zeros(5, 10), torch.zeros(4, 10)]))
+    with pytest.raises(ValueError, match=rf"{name}: input must have 2 or 3 axes; expected \(L, N, H_in\) or \(L, H_in\), got \(11,\)"):
+        layer(x[0, 0])
+    with pytest.raises(ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"):
+        layer(x.to("meta"))
+    with pytest.raises(ValueError, match="h_0 must be on the device of the weights; expected cpu, got meta"):
+        layer(x, state(h.to("meta"), h))
+    with pytest.raises(TypeError, match="input dtype torch.float64 does not match weight dtype torch.float32. Convert input"):
+        layer(pack_sequence([torch.zeros(5, 11).double()]))
+    with pytest.raises(ValueError, match=r"h_0 must fit the input; expected shape \(4, 2, 7\), got \(4, 4, 7\)"):
+        layer(pack_sequence([torch.zeros(5, 11), torch.zeros(4, 11)]), state(h, h))
+    with pytest.raises(ValueError, match=r"h_0 must fit the input; expected shape \(4, 7\), got \(4, 4, 7\)"):
+        layer(x[:, 0], state(h, h))
+    wrong, message = (h, r"a pair of tensors \(h_0, c_0\); got Tensor") if pair else ((h, h), "a tensor h_0; got tuple")
+    with pytest.raises(TypeError, match=f"{name}: hx must be {message}"):
+        layer(x, wrong)
+    with pytest.raises(RuntimeError, match="must be sorted in decreasing order when `enforce_sorted` is True"):
+        layer(pack_padded_sequence(x, torch.tensor([2, 5, 1, 4])))
+    other = torch.nn.LSTM if cell != "lstm" else torch.nn.GRU
+    with pytest.raises(TypeError, match=f"from_{way}: {way} must be a torch.nn.{theirs.__name__}; got {other.__name__}"):
+        getattr(ours, f"from_{way}")(other(11, 7))
+    for keys in ({0: 2}, {0: 2, 1: 2, 2: 2}):
+        with pytest.raises(ValueError, match=rf"{name}: rank must have an entry for each layer; expected \[0, 1\], got"):
+            ours(11, 7, 2, rank=keys)
+    with pytest.raises(ValueError, match=r"hidden_modes must have layers' numbers for keys; expected \[0, 1\], got \[2\]"):
+        ours(11, 7, 2, hidden_modes={2: (7, 1)})
+    with pytest.raises(TypeError, match="speed"):
+        ours(11, 7, speed="high")
+
+
+def test_a_wrong_nonlinearity_and_projections_of_other_cells_are_refused():
+    with pytest.raises(ValueError, match=r"FactorizedRNN: nonlinearity must be known; expected one of \('tanh', 'relu'\), got 'sine'"):
+        FactorizedRNN(11, 7, nonlinearity="sine")
+    for ours in (FactorizedRNN, FactorizedGRU):
+        with pytest.raises(ValueError, match=f"{ours.__name__}: proj_size must be an LSTM's; expected none, got 3"):
+            ours(11, 7, proj_size=3)
+
+
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+def test_torch_compile_in_one_graph_and_export(ours, implementation):
+    torch.manual_seed(0)
+    layer = ours(11, 7, bidirectional=True, factorization="ht", rank=2, decompose="full", implementation=implementation)
+    x = torch.randn(3, 2, 11)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    found, wanted = ([*tensors(run(x)), *torch.autograd.grad(loss_of(run(x)), list(layer.parameters()))] for run in (compiled, layer))
+    assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    if implementation == "factorized":
+        exported = torch.export.export(layer.eval(), (x,)).module()
+        assert_close(tensors(exported(x)), tensors(layer(x)), atol=1e-6, rtol=1e-5)
+
+
+def test_a_layer_learns_as_well_as_a_dense_one():
+    # The first bit of a sequence of noise is asked for at its end.
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(4, 8, (64,), generator=generator)
+    x = torch.randn(7, 64, 12, generator=generator)
+    target = (x[0, :, 0] > 0).long()
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+
+    def trained(make):
+        torch.manual_seed(0)
+        layer = make()
+        readout = torch.nn.Linear(8, 2)
+        optimizer = torch.optim.Adam([*layer.parameters(), *readout.parameters()], lr=0.02)
+        for _ in range(60):
+            state = layer(packed)[1]
+            h = (state[0] if isinstance(state, tuple) else state)[-1]
+            loss = torch.nn.functional.cross_entropy(readout(h), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    for ours, theirs in ((FactorizedGRU, torch.nn.GRU), (FactorizedLSTM, torch.nn.LSTM)):
+        dense = trained(lambda theirs=theirs: theirs(12, 8))
+        for factorization, decompose in itertools.product(("tt", "ht"), ("input", "full")):
+            options = {"factorization": factorization, "decompose": decompose, "rank": 4}
+            assert trained(lambda ours=ours, options=options: ours(12, 8, **options)) < dense + 0.05
