@@ -57,7 +57,6 @@ class Plan:
     n_operands: int
     steps: tuple[Step, ...]
     last_view: View
-    operand_sizes: tuple[int, ...]
 
     @property
     def flops(self) -> int:
@@ -162,7 +161,6 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
         n_operands=len(operands),
         steps=tuple(steps),
         last_view=View(last.split, last.permutation, last_shape),
-        operand_sizes=tuple(math.prod(size[i] for i in indices) for indices in operands),
     )
 
 
