@@ -82,6 +82,13 @@ def same_device(function: str, arrays: dict[str, Any]) -> None:
             )
 
 
+def same_backend_and_device(function: str, arrays: dict[str, Any]) -> Any:
+    """Return the backend that all named arrays share, on one device as far as they say where they lie."""
+    backend = same_backend(function, arrays)
+    same_device(function, arrays)
+    return backend
+
+
 def device_of(array: Any) -> Any:
     """Return where an array lies, in its framework's words; None where it does not say, or goes where others are."""
     if backend_name(array) == "jax":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from tensorly_rnn._backend import at_least_single, detached, is_real_float, new_array, same_backend, same_device
+from tensorly_rnn._backend import at_least_single, detached, is_real_float, new_array, same_backend_and_device
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.decomposition.curvature import NUMPY
 from tensorly_rnn.formats import FactorizedMatrix
@@ -75,8 +75,7 @@ def calibrate(
     if not isinstance(f, FactorizedMatrix):
         raise TypeError(f"{function}: f must be a factorized matrix; got {type(f).__name__}. Start with factorize.")
     arrays = {"f.factors[0]": f.factors[0], "matrix": matrix, "inputs": inputs}
-    backend = same_backend(function, arrays)
-    same_device(function, arrays)
+    backend = same_backend_and_device(function, arrays)
     if tuple(matrix.shape) != f.shape:
         raise ValueError(f"{function}: matrix must have the shape of f; expected {f.shape}, got {tuple(matrix.shape)}.")
     if len(inputs.shape) < 1 or inputs.shape[-1] != f.shape[1] or 0 in tuple(inputs.shape):

@@ -13,7 +13,7 @@ from tensorly_rnn._backend import (
     detached,
     largest_magnitude,
     same_backend,
-    same_device,
+    same_backend_and_device,
 )
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
@@ -293,8 +293,7 @@ class Arithmetic:
         if not isinstance(other, Arithmetic) or other._kind != self._kind:
             raise TypeError(f"{function}: {argument} must be a {self._kind}; got {type(other).__name__}. Factorize it first.")
         arrays = {"factors[0]": self.factors[0], f"factors[0] of {argument}": other.factors[0]}
-        same_backend(function, arrays)
-        same_device(function, arrays)
+        same_backend_and_device(function, arrays)
         if other.dtype != self.dtype:
             raise TypeError(
                 f"{function}: {argument} must have the dtype of f; expected {self.dtype}, got {other.dtype}. "

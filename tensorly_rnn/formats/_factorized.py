@@ -4,7 +4,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from tensorly_rnn._backend import as_dtype, at_least_single, backend_of, context, is_real_float, same_backend, same_device
+from tensorly_rnn._backend import (
+    as_dtype,
+    at_least_single,
+    backend_of,
+    context,
+    is_real_float,
+    same_backend,
+    same_backend_and_device,
+    same_device,
+)
 from tensorly_rnn.formats._arithmetic import Arithmetic
 from tensorly_rnn.gradients import plan_vjp
 from tensorly_rnn.network import Network, tensor_plan
@@ -120,9 +129,7 @@ class Factorized(Arithmetic):
             raise ValueError(f"{function}: target must have the shape of f; expected {self.shape}, got {tuple(target.shape)}.")
         if mask is None:
             return backend
-        arrays = {"factors[0]": self.factors[0], "mask": mask}
-        same_backend(function, arrays)
-        same_device(function, arrays)
+        same_backend_and_device(function, {"factors[0]": self.factors[0], "mask": mask})
         if mask.dtype != self.dtype and not any(kind in str(mask.dtype) for kind in ("bool", "int")):
             raise TypeError(
                 f"{function}: mask must be of booleans, integers or the factors' dtype; expected {self.dtype}, "

@@ -12,8 +12,7 @@ from tensorly_rnn._backend import (
     detached,
     largest_magnitude,
     most_axes,
-    same_backend,
-    same_device,
+    same_backend_and_device,
 )
 from tensorly_rnn._checks import spoken_by
 from tensorly_rnn.contraction import execute
@@ -233,8 +232,7 @@ class FactorizedMatrix(Factorized, Format):
         """
         function = f"{type(self).__name__}.relative_error"
         arrays = {"factors[0]": self.factors[0], "matrix": matrix}
-        backend = same_backend(function, arrays)
-        same_device(function, arrays)
+        backend = same_backend_and_device(function, arrays)
         if tuple(matrix.shape) != self.shape:
             raise ValueError(f"{function}: matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
         matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tensorly_rnn import gradients, operations
-from tensorly_rnn._backend import backend_of, same_backend, same_device
+from tensorly_rnn._backend import backend_of, same_backend_and_device
 from tensorly_rnn._checks import positive_ints, spoken_by
 from tensorly_rnn._planned import planned
 from tensorly_rnn.decomposition import calibrate, factorize
@@ -68,9 +68,7 @@ class GatedWeight:
 
     def apply(self, x: Any, part: int = 0) -> Any:
         """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part])."""
-        arrays = {"factors[0]": self.factors[0], "x": x}
-        backend = same_backend("GatedWeight.apply", arrays)
-        same_device("GatedWeight.apply", arrays)
+        backend = same_backend_and_device("GatedWeight.apply", {"factors[0]": self.factors[0], "x": x})
         width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
             raise ValueError(f"GatedWeight.apply: x must have {width} columns; expected (..., {width}), got {shape}.")
