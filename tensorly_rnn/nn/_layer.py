@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import PackedSequence
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._checks import check_sequence, checked_dropout, of_every_layer
 from tensorly_rnn.nn._recurrent import Recurrent
-from tensorly_rnn.nn.cells import State
 from tensorly_rnn.nn.sequence import run as run_steps
+from tensorly_rnn.recurrent.cells import State
 
 
 class RecurrentLayer(Recurrent):
@@ -116,7 +116,7 @@ class RecurrentLayer(Recurrent):
             weights += [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
             others = (self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr"))
             weights += [parameter for parameter in others if parameter is not None]
-        kernel = getattr(torch, self.cell.kernel)
+        kernel = getattr(torch, self.kernel)
         # One layer, no dropout.
         settings = (self._shown(state), weights, self.bias, 1, 0.0, self.training, self.bidirectional)
         found = kernel(steps, *settings, False) if batch_sizes is None else kernel(steps, batch_sizes, *settings)
@@ -126,13 +126,16 @@ class RecurrentLayer(Recurrent):
         self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State
     ) -> tuple[Tensor, State]:
         """Run one layer step by step: the input of all steps is projected in one product, the recurrent weight built once."""
+        sizes = [steps.shape[1]] * len(steps) if batch_sizes is None else batch_sizes.tolist()
         outputs, lasts = [], []
         for direction, suffix in enumerate(suffixes):
             from_x = self._apply_weight(self._input(suffix), steps, self._optional(f"bias_ih{suffix}"))
             recurrent = self._matrix(self._recurrent(suffix))
             bias, projection = self._optional(f"bias_hh{suffix}"), self._optional(f"weight_hr{suffix}")
             before = tuple(part[direction] for part in state)
-            output, last = run_steps(self.cell.step, from_x, batch_sizes, before, recurrent, bias, projection, bool(direction))
+            rows = from_x.flatten(0, -2)
+            output, last = run_steps(self.cell, rows, sizes, before, recurrent, bias, projection, bool(direction))
+            output = output.view(*from_x.shape[:-1], output.shape[-1])
             # Under autocast torch's kernel of an LSTM gives all in lower precision; the other cells' follow from the steps.
             dtype = from_x.dtype if len(last) > 1 else output.dtype
             outputs.append(output.to(dtype))

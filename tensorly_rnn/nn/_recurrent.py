@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._checks import check_alike, checked_proj_size
-from tensorly_rnn.nn.cells import Cell, State
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.cells import Cell, State
 from tensorly_rnn.recurrent.starts import DECOMPOSE
 
 #: Where a part of a weight lies: a module and its part of the columns, or a dense parameter.
@@ -35,6 +35,8 @@ class Recurrent(nn.Module):
     """Weights of one or several places, each in factors or dense, under torch's names with the place's suffix."""
 
     cell: Cell
+    #: Name of torch's kernel: `torch.lstm` and `torch.lstm_cell`.
+    kernel: str
     input_size: int
     hidden_size: int
     #: torch's module.

@@ -7,7 +7,7 @@ from torch import nn
 from tensorly_rnn._checks import one_of
 from tensorly_rnn.nn._layer import RecurrentLayer
 from tensorly_rnn.nn._recurrent import Options, checked_forget_bias, set_forget_bias
-from tensorly_rnn.nn.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
+from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 DEFAULTS: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
 
@@ -86,6 +86,7 @@ class FactorizedLSTM(RecurrentLayer):
     """
 
     cell = LSTM_CELL
+    kernel = "lstm"
     dense = nn.LSTM
     defaults: ClassVar[dict[str, Any]] = {**DEFAULTS, "proj_size": 0}
 
@@ -183,6 +184,7 @@ class FactorizedGRU(RecurrentLayer):
     """
 
     cell = GRU_CELL
+    kernel = "gru"
     dense = nn.GRU
     defaults: ClassVar[dict[str, Any]] = DEFAULTS
 
@@ -259,7 +261,7 @@ class FactorizedRNN(RecurrentLayer):
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
         self.nonlinearity = one_of(type(self).__name__, "nonlinearity", nonlinearity, tuple(RNN_CELLS))
-        self.cell = RNN_CELLS[self.nonlinearity]
+        self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
         self.reset_parameters()
 
     @classmethod

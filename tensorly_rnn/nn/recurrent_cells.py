@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from tensorly_rnn._checks import one_of
 from tensorly_rnn.nn._checks import check_features
 from tensorly_rnn.nn._recurrent import Options, Recurrent, checked_forget_bias, set_forget_bias
-from tensorly_rnn.nn.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
+from tensorly_rnn.nn.sequence import BACKEND
+from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 
 class RecurrentCell(Recurrent):
@@ -72,11 +73,11 @@ class RecurrentCell(Recurrent):
         bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
         of_x, of_h = self._input(""), self._recurrent("")
         if self._reconstructs(self._suffixes(), x.shape[0]):
-            kernel = getattr(torch, f"{self.cell.kernel}_cell")
+            kernel = getattr(torch, f"{self.kernel}_cell")
             found = kernel(x, self._shown(state), self._matrix(of_x), self._matrix(of_h), bias_ih, bias_hh)
             return found if len(state) > 1 else (found,)
         from_x, from_h = self._apply_weight(of_x, x, bias_ih), self._apply_weight(of_h, state[0], bias_hh)
-        return self.cell.step(from_x, from_h, state)
+        return self.cell.step(BACKEND, from_x, from_h, state)[0]
 
     def _ranks(self, function: str, rank: Any) -> list[Any]:
         return [rank]
@@ -119,6 +120,7 @@ class FactorizedLSTMCell(RecurrentCell):
     """
 
     cell = LSTM_CELL
+    kernel = "lstm"
     dense = nn.LSTMCell
 
     def __init__(
@@ -162,6 +164,7 @@ class FactorizedGRUCell(RecurrentCell):
     """
 
     cell = GRU_CELL
+    kernel = "gru"
     dense = nn.GRUCell
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[Options]) -> None:
@@ -204,5 +207,5 @@ class FactorizedRNNCell(RecurrentCell):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, **options)
         self.nonlinearity = one_of(type(self).__name__, "nonlinearity", nonlinearity, tuple(RNN_CELLS))
-        self.cell = RNN_CELLS[self.nonlinearity]
+        self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
         self.reset_parameters()

@@ -1,55 +1,92 @@
-"""A cell over the steps of a sequence, padded or packed, forward or back in time: one loop for every cell."""
+"""A cell over the steps of a sequence in torch, its gradient by hand, or by autograd where something else traces the steps."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
-from tensorly_rnn.nn.cells import State, Step
+from tensorly_rnn._backend import backend_of
+from tensorly_rnn.recurrent import sequence
+from tensorly_rnn.recurrent.cells import Cell, State
+
+BACKEND = backend_of("tensorly_rnn.nn", "torch", torch.empty(0))
 
 
 def run(
-    step: Step,
+    cell: Cell,
     from_x: Tensor,
-    batch_sizes: Tensor | None,
+    sizes: Sequence[int],
     state: State,
-    weight_hh: Tensor,
+    recurrent: Tensor,
     bias_hh: Tensor | None,
-    weight_hr: Tensor | None,
+    projection: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, State]:
-    """Return h of all steps, in the order of the steps, and for every sequence its last state.
+    """Return h of all steps, shape (sum(sizes), size of h), and for every sequence its last state.
 
-    Parameters
-    ----------
-    step : callable
-    from_x : Tensor, shape (L, N, gates), or (sum(batch_sizes), gates) packed
-        The projected input of all steps.
-    batch_sizes : Tensor, shape (L,), or None
-        Of a packed sequence: how many of the N sequences, longest first, reach each step.
-    state : tuple of Tensors, shape (N, size)
-    weight_hh : Tensor, shape (gates, size of h)
-    bias_hh : Tensor, shape (gates,), or None
-    weight_hr : Tensor, shape (size of h, hidden_size), or None
-        Projects h.
-    reverse : bool
-        From the last step to the first.
+    Arguments are those of `tensorly_rnn.recurrent.sequence.run`.
     """
-    steps = from_x.unbind(0) if batch_sizes is None else from_x.split(batch_sizes.tolist())
-    ordered = steps[::-1] if reverse else steps
-    first, outputs, ended = state, [], []
-    state = tuple(part[: len(ordered[0])] for part in first)
-    for gates in ordered:
-        before, now = len(state[0]), len(gates)
-        if now < before:  # sequences have ended
-            ended.append(tuple(part[now:] for part in state))
-            state = tuple(part[:now] for part in state)
-        elif now > before:  # going back, sequences begin at their own ends
-            state = tuple(torch.cat([part, start[before:now]]) for part, start in zip(state, first))
-        state = step(gates, linear(state[0], weight_hh, bias_hh), state)
-        if weight_hr is not None:
-            state = (linear(state[0], weight_hr), *state[1:])
-        outputs.append(state[0])
-    if ended:
-        state = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended)))
-    outputs = outputs[::-1] if reverse else outputs
-    return torch.stack(outputs) if batch_sizes is None else torch.cat(outputs), state
+    tensors = (from_x, recurrent, bias_hh, projection, *state)
+    if _is_traced(from_x) or not any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        return _steps(cell, sizes, reverse, *tensors)
+    output, *last = BackThroughTime.apply(cell, tuple(sizes), reverse, *tensors)
+    return output, tuple(last)
+
+
+class BackThroughTime(torch.autograd.Function):
+    """`run` with `tensorly_rnn.recurrent.sequence.run_backward` for its gradient: few products, and few arrays kept."""
+
+    @staticmethod
+    def forward(ctx: Any, cell: Cell, sizes: tuple[int, ...], reverse: bool, *tensors: Any) -> Any:
+        """Keep the arguments, for a second derivative, and the trace of the steps."""
+        from_x, recurrent, bias_hh, projection, *state = tensors
+        steps, last = sequence.run(BACKEND, cell, from_x, sizes, tuple(state), recurrent, bias_hh, projection, reverse)
+        trace = sequence.trace_of(BACKEND, steps)
+        ctx.settings, ctx.n_tensors, ctx.n_states = (cell, sizes, reverse), len(tensors), len(state)
+        ctx.save_for_backward(*tensors, trace.hidden, *trace.before, *trace.kept)
+        return sequence.output_of(BACKEND, steps), *last
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Gradients of the tensors, after three None."""
+        tensors, (hidden, *rest) = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
+        if torch.is_grad_enabled():
+            return None, None, None, *_differentiable(ctx, tensors, grad_outputs)
+        cell, sizes, reverse = ctx.settings
+        _, recurrent, bias_hh, projection, *_ = tensors
+        trace = sequence.Trace(tuple(rest[: ctx.n_states]), hidden, tuple(rest[ctx.n_states :]))
+        d_output, *d_state = grad_outputs
+        found = sequence.run_backward(BACKEND, cell, trace, sizes, d_output, tuple(d_state), recurrent, projection, reverse)
+        of_bias = None if bias_hh is None else found.from_h.sum(0)
+        return None, None, None, found.from_x, found.recurrent, of_bias, found.projection, *found.state
+
+
+def _differentiable(ctx: Any, tensors: Sequence[Tensor | None], grad_outputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradients as functions of all they depend on: the steps once more, by autograd."""
+    with torch.enable_grad():
+        output, last = _steps(*ctx.settings, *tensors)
+    wanted = {k: tensor for k, tensor in enumerate(tensors) if tensor is not None and tensor.requires_grad}
+    found = torch.autograd.grad((output, *last), list(wanted.values()), grad_outputs, create_graph=True, allow_unused=True)
+    of = dict(zip(wanted, found))
+    return [of.get(k) for k in range(len(tensors))]
+
+
+def _steps(cell: Cell, sizes: Sequence[int], reverse: bool, *tensors: Any) -> tuple[Tensor, State]:
+    from_x, recurrent, bias_hh, projection, *state = tensors
+    if bias_hh is not None:
+        # Autocast multiplies in lower precision, and would add in the higher.
+        bias_hh = bias_hh.to(from_x.dtype)
+    steps, last = sequence.run(BACKEND, cell, from_x, sizes, tuple(state), recurrent, bias_hh, projection, reverse)
+    return sequence.output_of(BACKEND, steps), last
+
+
+def _is_traced(tensor: Tensor) -> bool:
+    """Whether a compiler, a transform of `torch.func`, forward-mode differentiation or autocast wants the single steps."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch.is_autocast_enabled(tensor.device.type)
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )

@@ -19,7 +19,7 @@ from tensorly_rnn.recurrent._checks import (
 )
 from tensorly_rnn.recurrent.cells import Cell, State
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
-from tensorly_rnn.recurrent.sequence import Trace, run, run_backward
+from tensorly_rnn.recurrent.sequence import Passed, output_of, run, run_backward, trace_of
 from tensorly_rnn.recurrent.starts import decomposed_weights, random_parameters
 from tensorly_rnn.recurrent.weight import GatedWeight, arrays_of
 
@@ -32,8 +32,9 @@ class Tape:
 
     layer: "Recurrent"
     pull_back_input: Callable[[Any], tuple[list[Any], Any]]
+    recurrent: Any
     pull_back_recurrent: Callable[[Any], list[Any]]
-    trace: Trace
+    steps: Sequence[Passed]
     x_shape: tuple[int, ...]
 
 
@@ -95,10 +96,9 @@ class Recurrent:
         y = y if self.bias_ih is None else y + self.bias_ih
         recurrent, part = self._recurrent
         matrix, pull_back_recurrent = recurrent.matrix_vjp(part)
-        from_x = backend.reshape(y, (steps, batch, y.shape[1]))
-        output, state, trace = run(backend, self.cell, from_x, state, matrix, self.bias_hh, self.weight_hr)
-        tape = Tape(self, pull_back_input, pull_back_recurrent, trace, shape)
-        output = backend.reshape(output, (*shape[:-1], self.state_size))
+        passed, state = run(backend, self.cell, y, (batch,) * steps, state, matrix, self.bias_hh, self.weight_hr)
+        tape = Tape(self, pull_back_input, matrix, pull_back_recurrent, passed, shape)
+        output = backend.reshape(output_of(backend, passed), (*shape[:-1], self.state_size))
         return output, self._shown(backend, state, shape), tape
 
     def backward(self, tape: Tape, d_output: Any = None, d_state: Any = None) -> Gradients:
@@ -137,14 +137,15 @@ class Recurrent:
             )
         if d_output is None and d_state is None:
             raise TypeError(f"{function}: d_output or d_state must be given; expected one of them, got None for both.")
-        h_0, shape = tape.trace.states[0][0], tape.x_shape
+        h_0, shape = tape.steps[0].before[0], tape.x_shape
         backend = check_alike(function, self._first())
         if d_output is not None:
             check_alike(function, {**self._first(), "d_output": d_output})
             check_shape(function, "d_output", d_output, (*shape[:-1], self.state_size))
-            d_output = backend.reshape(d_output, (shape[0], h_0.shape[0], self.state_size))
+            d_output = backend.reshape(d_output, (shape[0] * h_0.shape[0], self.state_size))
         d_last = self._state(function, "d_state", d_state, "_n", shape, h_0)
-        found = run_backward(backend, self.cell, tape.trace, d_output, d_last)
+        trace, sizes = trace_of(backend, tape.steps), (h_0.shape[0],) * shape[0]
+        found = run_backward(backend, self.cell, trace, sizes, d_output, d_last, tape.recurrent, self.weight_hr)
         of_input, dx = tape.pull_back_input(found.from_x)
         of_recurrent = tape.pull_back_recurrent(found.recurrent)
         if self.weight is None:

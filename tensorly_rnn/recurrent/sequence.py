@@ -1,5 +1,11 @@
-"""A cell over the steps of a sequence, and back through time: one loop each way, for every cell."""
+"""A cell over the steps of a sequence, padded or packed, forward or back in time, and its gradient: one loop each way.
 
+The rows of all steps lie one below the other, in the order of time; `sizes` says how many rows, sequences, each step has. In
+a packed sequence they become fewer with time, the longest sequences first.
+"""
+
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,19 +13,27 @@ from tensorly_rnn.recurrent.cells import Cell, State
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """What the way back needs of the way forward."""
+class Passed:
+    """Arrays of one step: the state before it, h before its projection, if it has one, and after, and what the cell keeps."""
 
-    recurrent: Any
-    projection: Any
-    states: list[State]  # before each step
-    hidden: list[Any]  # h after each step, before its projection
-    kept: list[State]  # of the cell
+    before: State
+    hidden: Any
+    output: Any
+    kept: State
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What the way back needs of the way forward: the rows of all steps, in the order of time."""
+
+    before: State
+    hidden: Any
+    kept: State
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceGradients:
-    """Gradients of what goes into `run`; `from_x` and `from_h` are those of all steps, shape (L N, gates)."""
+    """Gradients of what goes into `run`; `from_h` is that of the rows of all steps, as `from_x`."""
 
     from_x: Any
     from_h: Any
@@ -29,75 +43,139 @@ class SequenceGradients:
 
 
 def run(
-    backend: Any, cell: Cell, from_x: Any, state: State, recurrent: Any, bias_hh: Any = None, projection: Any = None
-) -> tuple[Any, State, Trace]:
-    """Return the outputs of all steps, shape (L, N, size of h), the last state, and the trace for the way back.
+    backend: Any,
+    cell: Cell,
+    from_x: Any,
+    sizes: Sequence[int],
+    state: State,
+    recurrent: Any,
+    bias_hh: Any = None,
+    projection: Any = None,
+    reverse: bool = False,
+) -> tuple[list[Passed], State]:
+    """Return the steps, in the order of time, and for every sequence its last state.
 
     Parameters
     ----------
     backend : TensorLy backend of all arrays
     cell : Cell
-    from_x : array, shape (L, N, gates)
+    from_x : array, shape (sum(sizes), gates)
         The projected input of all steps.
-    state : tuple of arrays, shape (N, size)
+    sizes : sequence of int
+        Rows of each step.
+    state : tuple of arrays, shape (sizes[0], size)
     recurrent : array, shape (gates, size of h)
     bias_hh : array, shape (gates,), optional
     projection : array, shape (size of h, hidden), optional
+    reverse : bool
+        From the last step to the first.
     """
     to_gates = backend.transpose(recurrent, (1, 0))
-    states, hidden, kept = [state], [], []
-    for step in range(from_x.shape[0]):
-        from_h = backend.matmul(state[0], to_gates)  # (N, gates)
+    first, ended, steps = state, [], []
+    state = tuple(part[: sizes[-1 if reverse else 0]] for part in first)
+    for rows in _walk(sizes, reverse):
+        ahead, now = state[0].shape[0], rows.stop - rows.start
+        if now < ahead:  # sequences have ended
+            ended.append(tuple(part[now:] for part in state))
+            state = tuple(part[:now] for part in state)
+        elif now > ahead:  # going back, sequences begin at their own ends
+            state = tuple(_below(backend, [part, start[ahead:now]]) for part, start in zip(state, first))
+        from_h = backend.matmul(state[0], to_gates)  # (now, gates)
         from_h = from_h if bias_hh is None else from_h + bias_hh
-        state, needed = cell.step(backend, from_x[step], from_h, state)
-        hidden.append(state[0])
-        kept.append(needed)
+        after, kept = cell.step(backend, from_x[rows], from_h, state)
+        hidden = None
         if projection is not None:
-            state = (backend.matmul(state[0], backend.transpose(projection, (1, 0))), *state[1:])
-        states.append(state)
-    output = backend.stack([after[0] for after in states[1:]])
-    return output, state, Trace(recurrent, projection, states[:-1], hidden, kept)
+            hidden = after[0]
+            after = (backend.matmul(hidden, backend.transpose(projection, (1, 0))), *after[1:])
+        steps.append(Passed(state, hidden, after[0], kept))
+        state = after
+    last = tuple(_below(backend, list(parts)) for parts in zip(state, *reversed(ended)))
+    return steps[::-1] if reverse else steps, last
 
 
-def run_backward(backend: Any, cell: Cell, trace: Trace, d_output: Any, d_state: State) -> SequenceGradients:
+def output_of(backend: Any, steps: Sequence[Passed]) -> Any:
+    """Return h after all steps, shape (sum(sizes), size of h)."""
+    return _below(backend, [step.output for step in steps])
+
+
+def trace_of(backend: Any, steps: Sequence[Passed]) -> Trace:
+    """Bring together what the way back needs."""
+    hidden = None if steps[0].hidden is None else _below(backend, [step.hidden for step in steps])
+    return Trace(_all(backend, [step.before for step in steps]), hidden, _all(backend, [step.kept for step in steps]))
+
+
+def run_backward(
+    backend: Any,
+    cell: Cell,
+    trace: Trace,
+    sizes: Sequence[int],
+    d_output: Any,
+    d_state: State,
+    recurrent: Any,
+    projection: Any = None,
+    reverse: bool = False,
+) -> SequenceGradients:
     """Back-propagate through time: the gradients of a loss with respect to all that `run` was given.
 
-    Step t adds ``dL/doutput_t`` to what comes from step t + 1, and hands ``dL/dfrom_h W_hh`` to step t - 1. The gradients
-    of the gates are collected, so that ``dL/dW_hh = sum_t (dL/dfrom_h_t)^T h_{t-1}`` is one product.
+    Step t adds ``dL/doutput_t`` to what comes from the step after it, and hands ``dL/dfrom_h W_hh`` to the step before. The
+    gradients of the gates are collected, so that ``dL/dW_hh = sum_t (dL/dfrom_h_t)^T h_{t-1}`` is one product.
 
     Parameters
     ----------
     backend : TensorLy backend of all arrays
     cell : Cell
     trace : Trace
-    d_output : array, shape (L, N, size of h), or None
+    d_output : array, shape (sum(sizes), size of h), or None
         ``dL/doutput``; None stands for zeros.
-    d_state : tuple of arrays, shape (N, size)
-        ``dL/dstate`` of the last state.
+    d_state : tuple of arrays, shape (sizes[0], size)
+        ``dL/dstate`` of the last states.
+    sizes, recurrent, projection, reverse
+        As for `run`.
     """
-    of_x, of_h, of_projected = [], [], []
-    for step in reversed(range(len(trace.kept))):
-        dh = d_state[0] if d_output is None else d_state[0] + d_output[step]
-        if trace.projection is not None:
+    slopes = cell.slopes(backend, trace.kept, trace.before)
+    walk = _walk(sizes, not reverse)
+    last, begun, of_x, of_h, of_projected = d_state, [], [], [], []
+    d_state = tuple(part[: walk[0].stop - walk[0].start] for part in last)
+    for rows in walk:
+        ahead, now = d_state[0].shape[0], rows.stop - rows.start
+        if now < ahead:  # `run` began some sequences after this step
+            begun.append(tuple(part[now:] for part in d_state))
+            d_state = tuple(part[:now] for part in d_state)
+        elif now > ahead:  # `run` ended some with this step
+            d_state = tuple(_below(backend, [part, end[ahead:now]]) for part, end in zip(d_state, last))
+        dh = d_state[0] if d_output is None else d_state[0] + d_output[rows]
+        if projection is not None:
             of_projected.append(dh)
-            dh = backend.matmul(dh, trace.projection)  # (N, hidden)
-        d_from_x, d_from_h, direct = cell.step_backward(backend, trace.kept[step], trace.states[step], (dh, *d_state[1:]))
-        d_state = (direct[0] + backend.matmul(d_from_h, trace.recurrent), *direct[1:])
+            dh = backend.matmul(dh, projection)  # (now, hidden)
+        d_from_x, d_from_h, direct = cell.step_backward(backend, tuple(one[rows] for one in slopes), (dh, *d_state[1:]))
+        d_state = (direct[0] + backend.matmul(d_from_h, recurrent), *direct[1:])
         of_x.append(d_from_x)
         of_h.append(d_from_h)
-    rows_x = _rows(backend, of_x[::-1])
+    first = tuple(_below(backend, list(parts)) for parts in zip(d_state, *reversed(begun)))
+    in_time = slice(None) if reverse else slice(None, None, -1)
+    rows_x = _below(backend, of_x[in_time])
     # Where a cell only adds its two parts, their gradients are the same arrays.
-    rows_h = rows_x if of_h[0] is of_x[0] else _rows(backend, of_h[::-1])
-    before = _rows(backend, [state[0] for state in trace.states])
-    projection = None
-    if trace.projection is not None:
-        projection = _product(backend, _rows(backend, of_projected[::-1]), _rows(backend, trace.hidden))
-    return SequenceGradients(rows_x, rows_h, _product(backend, rows_h, before), projection, d_state)
+    rows_h = rows_x if of_h[0] is of_x[0] else _below(backend, of_h[in_time])
+    of_projection = None
+    if projection is not None:
+        of_projection = _product(backend, _below(backend, of_projected[in_time]), trace.hidden)
+    return SequenceGradients(rows_x, rows_h, _product(backend, rows_h, trace.before[0]), of_projection, first)
 
 
-def _rows(backend: Any, steps: list[Any]) -> Any:
-    """The rows of all steps one below the other: L arrays (N, size) -> (L N, size)."""
-    return backend.concatenate(steps, axis=0)
+def _walk(sizes: Sequence[int], reverse: bool) -> list[slice]:
+    """Rows of each step, the steps in the order of time or from the last one."""
+    ends = list(itertools.accumulate(sizes))
+    steps = [slice(end - size, end) for size, end in zip(sizes, ends)]
+    return steps[::-1] if reverse else steps
+
+
+def _below(backend: Any, pieces: list[Any]) -> Any:
+    """Rows one below the other."""
+    return pieces[0] if len(pieces) == 1 else backend.concatenate(pieces, axis=0)
+
+
+def _all(backend: Any, steps: Sequence[State]) -> State:
+    return tuple(_below(backend, list(parts)) for parts in zip(*steps))
 
 
 def _product(backend: Any, d_rows: Any, rows: Any) -> Any:
