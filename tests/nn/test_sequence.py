@@ -1,0 +1,120 @@
+"""The steps of the torch layers: their gradient by hand, its own derivative, and what else differentiates or traces them."""
+
+import itertools
+
+import pytest
+import torch
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.nn.utils.rnn import pack_sequence
+from torch.testing import assert_close
+
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tensorly_rnn.nn import sequence as nn_sequence
+from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
+
+CELLS = {"tanh": RNN_CELLS["tanh"], "relu": RNN_CELLS["relu"], "gru": GRU_CELL, "lstm": LSTM_CELL}
+PADDED, PACKED, EMPTY = (3, 3), (4, 4, 2, 1, 1), (0, 0)
+HIDDEN, PROJECTED = 3, 2
+
+every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+both_directions = pytest.mark.parametrize("reverse", [False, True])
+
+
+def arguments(cell, sizes, projected=False, bias=True):
+    generator = torch.Generator().manual_seed(1)
+    gates, size = cell.n_gates * HIDDEN, PROJECTED if projected else HIDDEN
+    shapes = [(sum(sizes), gates), (gates, size), (gates,) if bias else None, (size, HIDDEN) if projected else None]
+    shapes += [(sizes[0], size), (sizes[0], HIDDEN)][: len(cell.states)]
+    draw = lambda shape: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
+    return [None if shape is None else draw(shape) for shape in shapes]
+
+
+def run_by_hand(cell, sizes, reverse):
+    def run(from_x, recurrent, bias, projection, *state):
+        output, last = nn_sequence.run(cell, from_x, sizes, state, recurrent, bias, projection, reverse)
+        return output, *last
+
+    return run
+
+
+@every_cell
+@both_directions
+@pytest.mark.parametrize("sizes", [PADDED, PACKED, EMPTY, (1,)], ids=str)
+def test_first_and_second_derivatives(cell, sizes, reverse):
+    for projected, bias in ((False, True), (True, False))[: 2 if cell is LSTM_CELL else 1]:
+        given = arguments(cell, sizes, projected, bias)
+        run = run_by_hand(cell, sizes, reverse)
+        assert type(run(*given)[0].grad_fn).__name__ == "BackThroughTimeBackward"
+        assert gradcheck(run, given)
+        assert gradgradcheck(run, given)
+
+
+@every_cell
+@both_directions
+def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
+    given = arguments(cell, PACKED)
+    by_hand = run_by_hand(cell, PACKED, reverse)(*given)
+    steps = nn_sequence._steps(cell, PACKED, reverse, *given)
+    steps = (steps[0], *steps[1])
+    wanted = [tensor for tensor in given if tensor is not None]
+    for one, other in zip(by_hand, steps):
+        assert_close(one, other, atol=0, rtol=0)
+        # The other outputs are not used: their gradients are missing.
+        assert_close(*(torch.autograd.grad(y.square().sum(), wanted, retain_graph=True, materialize_grads=True) for y in (one, other)))
+
+
+@every_cell
+def test_only_what_needs_a_gradient_gets_one(cell):
+    given = arguments(cell, PADDED)
+    for chosen in itertools.combinations([0, 1, 2, 4], 2):
+        frozen = [None if one is None else one.detach().requires_grad_(k in chosen) for k, one in enumerate(given)]
+        sum(part.sum() for part in run_by_hand(cell, PADDED, False)(*frozen)).backward()
+        assert [k for k, one in enumerate(frozen) if one is not None and one.grad is not None] == list(chosen)
+
+
+@every_cell
+def test_arrays_kept_are_few_however_long_the_sequence(cell):
+    packs = []
+    for steps in (3, 30):
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, kept=kept: kept.append(tensor) or tensor, lambda tensor: tensor):
+            run_by_hand(cell, (2,) * steps, False)(*arguments(cell, (2,) * steps))
+        packs.append(len(kept))
+    assert packs[0] == packs[1] <= 12
+
+
+# torch's own vmap and forward mode script their decompositions.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+def test_torch_func_and_forward_mode_go_through_a_layer(ours):
+    torch.manual_seed(0)
+    layer = ours(5, 3, factorization="tt", rank=2, decompose="full", implementation="factorized", dtype=torch.float64)
+    parameters = dict(layer.named_parameters())
+    x = torch.randn(4, 2, 5, dtype=torch.float64)
+
+    def loss(parameters, x):
+        return torch.func.functional_call(layer, parameters, (x,))[0].square().sum()
+
+    wanted = dict(zip(parameters, torch.autograd.grad(loss(parameters, x), parameters.values())))
+    assert_close(torch.func.grad(loss)(parameters, x), wanted)
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, torch.stack([x, 2 * x]))
+    assert_close({name: value[0] for name, value in each.items()}, wanted)
+    direction = torch.randn_like(x)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(loss(parameters, forward_ad.make_dual(x, direction))).tangent
+    x.requires_grad_()
+    assert_close(tangent, (torch.autograd.grad(loss(parameters, x), x)[0] * direction).sum())
+
+
+def test_a_penalty_on_the_gradient_trains():
+    torch.manual_seed(0)
+    layer = FactorizedLSTM(5, 3, bidirectional=True, factorization="ht", rank=2, implementation="factorized", dtype=torch.float64)
+    packed = pack_sequence([torch.randn(n, 5, dtype=torch.float64) for n in (4, 2)])
+    leaves = list(layer.parameters())
+
+    def penalty(*leaves):
+        named = dict(zip(dict(layer.named_parameters()), leaves))
+        y = torch.func.functional_call(layer, named, (packed,))[0].data
+        return sum(one.square().sum() for one in torch.autograd.grad(y.square().sum(), leaves, create_graph=True))
+
+    assert gradcheck(penalty, leaves)
