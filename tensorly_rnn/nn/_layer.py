@@ -126,16 +126,13 @@ class RecurrentLayer(Recurrent):
         self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State
     ) -> tuple[Tensor, State]:
         """Run one layer step by step: the input of all steps is projected in one product, the recurrent weight built once."""
-        sizes = [steps.shape[1]] * len(steps) if batch_sizes is None else batch_sizes.tolist()
         outputs, lasts = [], []
         for direction, suffix in enumerate(suffixes):
             from_x = self._apply_weight(self._input(suffix), steps, self._optional(f"bias_ih{suffix}"))
             recurrent = self._matrix(self._recurrent(suffix))
             bias, projection = self._optional(f"bias_hh{suffix}"), self._optional(f"weight_hr{suffix}")
             before = tuple(part[direction] for part in state)
-            rows = from_x.flatten(0, -2)
-            output, last = run_steps(self.cell, rows, sizes, before, recurrent, bias, projection, bool(direction))
-            output = output.view(*from_x.shape[:-1], output.shape[-1])
+            output, last = run_steps(self.cell, from_x, batch_sizes, before, recurrent, bias, projection, bool(direction))
             # Under autocast torch's kernel of an LSTM gives all in lower precision; the other cells' follow from the steps.
             dtype = from_x.dtype if len(last) > 1 else output.dtype
             outputs.append(output.to(dtype))

@@ -10,27 +10,39 @@ from tensorly_rnn._backend import backend_of
 from tensorly_rnn.recurrent import sequence
 from tensorly_rnn.recurrent.cells import Cell, State
 
+#: Sequences that reach each step; None if that is all of them.
+Sizes = list[int] | None
+
 BACKEND = backend_of("tensorly_rnn.nn", "torch", torch.empty(0))
 
 
 def run(
     cell: Cell,
     from_x: Tensor,
-    sizes: Sequence[int],
+    batch_sizes: Tensor | None,
     state: State,
     recurrent: Tensor,
     bias_hh: Tensor | None,
     projection: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, State]:
-    """Return h of all steps, shape (sum(sizes), size of h), and for every sequence its last state.
+    """Return h of all steps, in the order of the steps, and for every sequence its last state.
 
-    Arguments are those of `tensorly_rnn.recurrent.sequence.run`.
+    Parameters
+    ----------
+    cell : Cell
+    from_x : Tensor, shape (L, N, gates), or (sum(batch_sizes), gates) packed
+        The projected input of all steps.
+    batch_sizes : Tensor, shape (L,), or None
+        Of a packed sequence: how many of the N sequences, longest first, reach each step.
+    state, recurrent, bias_hh, projection, reverse
+        As for `tensorly_rnn.recurrent.sequence.run`.
     """
+    sizes = None if batch_sizes is None else batch_sizes.tolist()
     tensors = (from_x, recurrent, bias_hh, projection, *state)
     if _is_traced(from_x) or not any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        return _steps(cell, sizes, reverse, *tensors)
-    output, *last = BackThroughTime.apply(cell, tuple(sizes), reverse, *tensors)
+        return _by_steps(cell, sizes, reverse, *tensors)
+    output, *last = BackThroughTime.apply(cell, sizes, reverse, *tensors)
     return output, tuple(last)
 
 
@@ -38,14 +50,13 @@ class BackThroughTime(torch.autograd.Function):
     """`run` with `tensorly_rnn.recurrent.sequence.run_backward` for its gradient: few products, and few arrays kept."""
 
     @staticmethod
-    def forward(ctx: Any, cell: Cell, sizes: tuple[int, ...], reverse: bool, *tensors: Any) -> Any:
+    def forward(ctx: Any, cell: Cell, sizes: Sizes, reverse: bool, *tensors: Any) -> Any:
         """Keep the arguments, for a second derivative, and the trace of the steps."""
-        from_x, recurrent, bias_hh, projection, *state = tensors
-        steps, last = sequence.run(BACKEND, cell, from_x, sizes, tuple(state), recurrent, bias_hh, projection, reverse)
+        steps, last = _run(cell, sizes, reverse, *tensors)
         trace = sequence.trace_of(BACKEND, steps)
-        ctx.settings, ctx.n_tensors, ctx.n_states = (cell, sizes, reverse), len(tensors), len(state)
+        ctx.settings, ctx.n_tensors, ctx.n_states = (cell, sizes, reverse), len(tensors), len(last)
         ctx.save_for_backward(*tensors, trace.hidden, *trace.before, *trace.kept)
-        return sequence.output_of(BACKEND, steps), *last
+        return _output(sizes, steps), *last
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -54,31 +65,45 @@ class BackThroughTime(torch.autograd.Function):
         if torch.is_grad_enabled():
             return None, None, None, *_differentiable(ctx, tensors, grad_outputs)
         cell, sizes, reverse = ctx.settings
-        _, recurrent, bias_hh, projection, *_ = tensors
+        from_x, recurrent, bias_hh, projection, *_ = tensors
         trace = sequence.Trace(tuple(rest[: ctx.n_states]), hidden, tuple(rest[ctx.n_states :]))
-        d_output, *d_state = grad_outputs
+        d_output, d_state = _of_steps(sizes, grad_outputs[0]), grad_outputs[1:]
+        sizes = [from_x.shape[1]] * from_x.shape[0] if sizes is None else sizes
         found = sequence.run_backward(BACKEND, cell, trace, sizes, d_output, tuple(d_state), recurrent, projection, reverse)
         of_bias = None if bias_hh is None else found.from_h.sum(0)
-        return None, None, None, found.from_x, found.recurrent, of_bias, found.projection, *found.state
+        return None, None, None, found.from_x.view_as(from_x), found.recurrent, of_bias, found.projection, *found.state
 
 
 def _differentiable(ctx: Any, tensors: Sequence[Tensor | None], grad_outputs: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients as functions of all they depend on: the steps once more, by autograd."""
     with torch.enable_grad():
-        output, last = _steps(*ctx.settings, *tensors)
+        output, last = _by_steps(*ctx.settings, *tensors)
     wanted = {k: tensor for k, tensor in enumerate(tensors) if tensor is not None and tensor.requires_grad}
     found = torch.autograd.grad((output, *last), list(wanted.values()), grad_outputs, create_graph=True, allow_unused=True)
     of = dict(zip(wanted, found))
     return [of.get(k) for k in range(len(tensors))]
 
 
-def _steps(cell: Cell, sizes: Sequence[int], reverse: bool, *tensors: Any) -> tuple[Tensor, State]:
+def _by_steps(cell: Cell, sizes: Sizes, reverse: bool, *tensors: Any) -> tuple[Tensor, State]:
+    steps, last = _run(cell, sizes, reverse, *tensors)
+    return _output(sizes, steps), last
+
+
+def _run(cell: Cell, sizes: Sizes, reverse: bool, *tensors: Any) -> tuple[list[sequence.Passed], State]:
     from_x, recurrent, bias_hh, projection, *state = tensors
     if bias_hh is not None:
         # Autocast multiplies in lower precision, and would add in the higher.
         bias_hh = bias_hh.to(from_x.dtype)
-    steps, last = sequence.run(BACKEND, cell, from_x, sizes, tuple(state), recurrent, bias_hh, projection, reverse)
-    return sequence.output_of(BACKEND, steps), last
+    return sequence.run(BACKEND, cell, _of_steps(sizes, from_x), tuple(state), recurrent, bias_hh, projection, reverse)
+
+
+def _of_steps(sizes: Sizes, rows: Tensor) -> Sequence[Tensor]:
+    return rows.unbind(0) if sizes is None else rows.split(sizes)
+
+
+def _output(sizes: Sizes, steps: Sequence[sequence.Passed]) -> Tensor:
+    outputs = [step.output for step in steps]
+    return torch.stack(outputs) if sizes is None else torch.cat(outputs)
 
 
 def _is_traced(tensor: Tensor) -> bool:

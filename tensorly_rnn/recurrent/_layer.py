@@ -19,7 +19,7 @@ from tensorly_rnn.recurrent._checks import (
 )
 from tensorly_rnn.recurrent.cells import Cell, State
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
-from tensorly_rnn.recurrent.sequence import Passed, output_of, run, run_backward, trace_of
+from tensorly_rnn.recurrent.sequence import Passed, run, run_backward, trace_of
 from tensorly_rnn.recurrent.starts import decomposed_weights, random_parameters
 from tensorly_rnn.recurrent.weight import GatedWeight, arrays_of
 
@@ -96,9 +96,10 @@ class Recurrent:
         y = y if self.bias_ih is None else y + self.bias_ih
         recurrent, part = self._recurrent
         matrix, pull_back_recurrent = recurrent.matrix_vjp(part)
-        passed, state = run(backend, self.cell, y, (batch,) * steps, state, matrix, self.bias_hh, self.weight_hr)
+        from_x = [y[step * batch : (step + 1) * batch] for step in range(steps)]
+        passed, state = run(backend, self.cell, from_x, state, matrix, self.bias_hh, self.weight_hr)
         tape = Tape(self, pull_back_input, matrix, pull_back_recurrent, passed, shape)
-        output = backend.reshape(output_of(backend, passed), (*shape[:-1], self.state_size))
+        output = backend.reshape(backend.stack([step.output for step in passed]), (*shape[:-1], self.state_size))
         return output, self._shown(backend, state, shape), tape
 
     def backward(self, tape: Tape, d_output: Any = None, d_state: Any = None) -> Gradients:
@@ -142,7 +143,7 @@ class Recurrent:
         if d_output is not None:
             check_alike(function, {**self._first(), "d_output": d_output})
             check_shape(function, "d_output", d_output, (*shape[:-1], self.state_size))
-            d_output = backend.reshape(d_output, (shape[0] * h_0.shape[0], self.state_size))
+            d_output = backend.reshape(d_output, (shape[0], h_0.shape[0], self.state_size))
         d_last = self._state(function, "d_state", d_state, "_n", shape, h_0)
         trace, sizes = trace_of(backend, tape.steps), (h_0.shape[0],) * shape[0]
         found = run_backward(backend, self.cell, trace, sizes, d_output, d_last, tape.recurrent, self.weight_hr)

@@ -1,7 +1,7 @@
 """A cell over the steps of a sequence, padded or packed, forward or back in time, and its gradient: one loop each way.
 
-The rows of all steps lie one below the other, in the order of time; `sizes` says how many rows, sequences, each step has. In
-a packed sequence they become fewer with time, the longest sequences first.
+What a step has of its own comes as one array a step, a row for each sequence, in the order of time. In a packed sequence the
+rows become fewer with time, the longest sequences first.
 """
 
 import itertools
@@ -45,8 +45,7 @@ class SequenceGradients:
 def run(
     backend: Any,
     cell: Cell,
-    from_x: Any,
-    sizes: Sequence[int],
+    from_x: Sequence[Any],
     state: State,
     recurrent: Any,
     bias_hh: Any = None,
@@ -59,11 +58,9 @@ def run(
     ----------
     backend : TensorLy backend of all arrays
     cell : Cell
-    from_x : array, shape (sum(sizes), gates)
-        The projected input of all steps.
-    sizes : sequence of int
-        Rows of each step.
-    state : tuple of arrays, shape (sizes[0], size)
+    from_x : sequence of arrays, shape (n_t, gates)
+        The projected input of each step.
+    state : tuple of arrays, shape (n_0, size)
     recurrent : array, shape (gates, size of h)
     bias_hh : array, shape (gates,), optional
     projection : array, shape (size of h, hidden), optional
@@ -72,17 +69,18 @@ def run(
     """
     to_gates = backend.transpose(recurrent, (1, 0))
     first, ended, steps = state, [], []
-    state = tuple(part[: sizes[-1 if reverse else 0]] for part in first)
-    for rows in _walk(sizes, reverse):
-        ahead, now = state[0].shape[0], rows.stop - rows.start
+    ordered = from_x[::-1] if reverse else from_x
+    state = _head(first, ordered[0].shape[0])
+    for projected in ordered:
+        ahead, now = state[0].shape[0], projected.shape[0]
         if now < ahead:  # sequences have ended
             ended.append(tuple(part[now:] for part in state))
-            state = tuple(part[:now] for part in state)
+            state = _head(state, now)
         elif now > ahead:  # going back, sequences begin at their own ends
             state = tuple(_below(backend, [part, start[ahead:now]]) for part, start in zip(state, first))
         from_h = backend.matmul(state[0], to_gates)  # (now, gates)
         from_h = from_h if bias_hh is None else from_h + bias_hh
-        after, kept = cell.step(backend, from_x[rows], from_h, state)
+        after, kept = cell.step(backend, projected, from_h, state)
         hidden = None
         if projection is not None:
             hidden = after[0]
@@ -91,11 +89,6 @@ def run(
         state = after
     last = tuple(_below(backend, list(parts)) for parts in zip(state, *reversed(ended)))
     return steps[::-1] if reverse else steps, last
-
-
-def output_of(backend: Any, steps: Sequence[Passed]) -> Any:
-    """Return h after all steps, shape (sum(sizes), size of h)."""
-    return _below(backend, [step.output for step in steps])
 
 
 def trace_of(backend: Any, steps: Sequence[Passed]) -> Trace:
@@ -109,7 +102,7 @@ def run_backward(
     cell: Cell,
     trace: Trace,
     sizes: Sequence[int],
-    d_output: Any,
+    d_output: Sequence[Any] | None,
     d_state: State,
     recurrent: Any,
     projection: Any = None,
@@ -125,29 +118,33 @@ def run_backward(
     backend : TensorLy backend of all arrays
     cell : Cell
     trace : Trace
-    d_output : array, shape (sum(sizes), size of h), or None
+    sizes : sequence of int
+        Rows n_t of each step.
+    d_output : sequence of arrays, shape (n_t, size of h), or None
         ``dL/doutput``; None stands for zeros.
-    d_state : tuple of arrays, shape (sizes[0], size)
+    d_state : tuple of arrays, shape (n_0, size)
         ``dL/dstate`` of the last states.
-    sizes, recurrent, projection, reverse
+    recurrent, projection, reverse
         As for `run`.
     """
     slopes = cell.slopes(backend, trace.kept, trace.before)
-    walk = _walk(sizes, not reverse)
+    walk = list(zip(itertools.count(), sizes, itertools.accumulate(sizes)))
+    walk = walk if reverse else walk[::-1]
     last, begun, of_x, of_h, of_projected = d_state, [], [], [], []
-    d_state = tuple(part[: walk[0].stop - walk[0].start] for part in last)
-    for rows in walk:
-        ahead, now = d_state[0].shape[0], rows.stop - rows.start
+    d_state = _head(last, walk[0][1])
+    for step, now, end in walk:
+        ahead = d_state[0].shape[0]
         if now < ahead:  # `run` began some sequences after this step
             begun.append(tuple(part[now:] for part in d_state))
-            d_state = tuple(part[:now] for part in d_state)
+            d_state = _head(d_state, now)
         elif now > ahead:  # `run` ended some with this step
-            d_state = tuple(_below(backend, [part, end[ahead:now]]) for part, end in zip(d_state, last))
-        dh = d_state[0] if d_output is None else d_state[0] + d_output[rows]
+            d_state = tuple(_below(backend, [part, whole[ahead:now]]) for part, whole in zip(d_state, last))
+        dh = d_state[0] if d_output is None else d_state[0] + d_output[step]
         if projection is not None:
             of_projected.append(dh)
             dh = backend.matmul(dh, projection)  # (now, hidden)
-        d_from_x, d_from_h, direct = cell.step_backward(backend, tuple(one[rows] for one in slopes), (dh, *d_state[1:]))
+        of_step = tuple(one[end - now : end] for one in slopes)
+        d_from_x, d_from_h, direct = cell.step_backward(backend, of_step, (dh, *d_state[1:]))
         d_state = (direct[0] + backend.matmul(d_from_h, recurrent), *direct[1:])
         of_x.append(d_from_x)
         of_h.append(d_from_h)
@@ -162,11 +159,9 @@ def run_backward(
     return SequenceGradients(rows_x, rows_h, _product(backend, rows_h, trace.before[0]), of_projection, first)
 
 
-def _walk(sizes: Sequence[int], reverse: bool) -> list[slice]:
-    """Rows of each step, the steps in the order of time or from the last one."""
-    ends = list(itertools.accumulate(sizes))
-    steps = [slice(end - size, end) for size, end in zip(sizes, ends)]
-    return steps[::-1] if reverse else steps
+def _head(state: State, size: int) -> State:
+    """The first rows of a state."""
+    return state if state[0].shape[0] == size else tuple(part[:size] for part in state)
 
 
 def _below(backend: Any, pieces: list[Any]) -> Any:

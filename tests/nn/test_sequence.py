@@ -13,7 +13,7 @@ from tensorly_rnn.nn import sequence as nn_sequence
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 CELLS = {"tanh": RNN_CELLS["tanh"], "relu": RNN_CELLS["relu"], "gru": GRU_CELL, "lstm": LSTM_CELL}
-PADDED, PACKED, EMPTY = (3, 3), (4, 4, 2, 1, 1), (0, 0)
+PADDED, PACKED, EMPTY = (2, 3), [4, 4, 2, 1, 1], (2, 0)
 HIDDEN, PROJECTED = 3, 2
 
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
@@ -21,17 +21,22 @@ both_directions = pytest.mark.parametrize("reverse", [False, True])
 
 
 def arguments(cell, sizes, projected=False, bias=True):
+    """Tensors of (L, N) steps and sequences, or of packed ones, a list of how many reach each step."""
     generator = torch.Generator().manual_seed(1)
     gates, size = cell.n_gates * HIDDEN, PROJECTED if projected else HIDDEN
-    shapes = [(sum(sizes), gates), (gates, size), (gates,) if bias else None, (size, HIDDEN) if projected else None]
-    shapes += [(sizes[0], size), (sizes[0], HIDDEN)][: len(cell.states)]
+    rows = (sum(sizes), gates) if isinstance(sizes, list) else (*sizes, gates)
+    shapes = [rows, (gates, size), (gates,) if bias else None, (size, HIDDEN) if projected else None]
+    batch = sizes[0] if isinstance(sizes, list) else sizes[1]
+    shapes += [(batch, size), (batch, HIDDEN)][: len(cell.states)]
     draw = lambda shape: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
     return [None if shape is None else draw(shape) for shape in shapes]
 
 
 def run_by_hand(cell, sizes, reverse):
+    batch_sizes = torch.tensor(sizes) if isinstance(sizes, list) else None
+
     def run(from_x, recurrent, bias, projection, *state):
-        output, last = nn_sequence.run(cell, from_x, sizes, state, recurrent, bias, projection, reverse)
+        output, last = nn_sequence.run(cell, from_x, batch_sizes, state, recurrent, bias, projection, reverse)
         return output, *last
 
     return run
@@ -39,7 +44,7 @@ def run_by_hand(cell, sizes, reverse):
 
 @every_cell
 @both_directions
-@pytest.mark.parametrize("sizes", [PADDED, PACKED, EMPTY, (1,)], ids=str)
+@pytest.mark.parametrize("sizes", [PADDED, PACKED, EMPTY, (1, 1), [1]], ids=str)
 def test_first_and_second_derivatives(cell, sizes, reverse):
     for projected, bias in ((False, True), (True, False))[: 2 if cell is LSTM_CELL else 1]:
         given = arguments(cell, sizes, projected, bias)
@@ -54,7 +59,7 @@ def test_first_and_second_derivatives(cell, sizes, reverse):
 def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
     given = arguments(cell, PACKED)
     by_hand = run_by_hand(cell, PACKED, reverse)(*given)
-    steps = nn_sequence._steps(cell, PACKED, reverse, *given)
+    steps = nn_sequence._by_steps(cell, PACKED, reverse, *given)
     steps = (steps[0], *steps[1])
     wanted = [tensor for tensor in given if tensor is not None]
     for one, other in zip(by_hand, steps):
@@ -78,7 +83,7 @@ def test_arrays_kept_are_few_however_long_the_sequence(cell):
     for steps in (3, 30):
         kept = []
         with torch.autograd.graph.saved_tensors_hooks(lambda tensor, kept=kept: kept.append(tensor) or tensor, lambda tensor: tensor):
-            run_by_hand(cell, (2,) * steps, False)(*arguments(cell, (2,) * steps))
+            run_by_hand(cell, (steps, 2), False)(*arguments(cell, (steps, 2)))
         packs.append(len(kept))
     assert packs[0] == packs[1] <= 12
 
