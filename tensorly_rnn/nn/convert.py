@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of, spoken_by
+from tensorly_rnn._checks import BudgetError, one_of, spoken_by
 from tensorly_rnn.decomposition._decompose import Settings
 from tensorly_rnn.nn.calibration import Names, collect_inputs
 from tensorly_rnn.nn.linear import FactorizedLinear
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.nn.report import ConversionReport, WeightReport
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.starts import DECOMPOSE
@@ -33,6 +34,9 @@ CONVERSIONS: dict[type[nn.Module], tuple[type[nn.Module], str]] = {
     nn.RNN: (FactorizedRNN, "from_rnn"),
     nn.GRU: (FactorizedGRU, "from_gru"),
     nn.LSTM: (FactorizedLSTM, "from_lstm"),
+    nn.RNNCell: (FactorizedRNNCell, "from_cell"),
+    nn.GRUCell: (FactorizedGRUCell, "from_cell"),
+    nn.LSTMCell: (FactorizedLSTMCell, "from_cell"),
 }
 SETTINGS = tuple(Settings.__dataclass_fields__)
 PARTS = ("weight_ih", "weight_hh")
@@ -55,7 +59,7 @@ def factorize_module(
     inplace: bool = False,
     **options: Any,
 ) -> tuple[nn.Module, ConversionReport]:
-    """Replace the linear and recurrent layers inside a model by layers with their weights in factors.
+    """Replace the linear and recurrent layers and cells inside a model by those with their weights in factors.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ def factorize_module(
     rank, eps, n_param, compression_ratio
         What is asked of each weight, as in `tensorly_rnn.factorize`; one of them, or eps with a rank.
     decompose : {'input', 'layerwise', 'full'}
-        Which weights of a recurrent layer.
+        Which weights of a recurrent layer or cell.
     min_size : int
         Layers with fewer parameters are left alone.
     calibration : Tensor, tuple, dict or callable, optional
@@ -245,7 +249,8 @@ def _shared_parameters(model: nn.Module) -> set[int]:
 
 def _why_not(module: nn.Module, shared: set[int]) -> str:
     """Why a layer cannot be replaced, or nothing."""
-    if not all(name in module._parameters for name in getattr(module, "_flat_weights_names", ("weight",))):
+    own = PARTS if isinstance(module, nn.RNNCellBase) else getattr(module, "_flat_weights_names", ("weight",))
+    if not all(name in module._parameters for name in own):
         return "its weights are computed from others"
     if any(getattr(module, kind) for kind in HOOKS):
         return "it has hooks"
@@ -289,9 +294,7 @@ def _decomposed(
                 try:
                     with _of_layer(function, layer.name):
                         found[names] = job.result()
-                except ValueError as error:
-                    if "must leave room" not in str(error):
-                        raise
+                except BudgetError as error:
                     least = re.search(r"(at least \d+ parameters).*(, got \d+)", str(error))
                     reason = f"expected {least[1]}{least[2]}" if least else str(error)
             yield reason or found
@@ -329,9 +332,6 @@ def _of_weight(weight: FactorizedWeight, asked: dict[str, Any]) -> tuple[Any, di
     if isinstance(rank, numbers.Integral) and not isinstance(rank, bool) and int(rank) > 0:
         # One rank for weights of all sizes: where it is more than a weight can have, the report says so.
         rank = weight.format.uniform_rank(weight.tensorized_shape, int(rank), **weight.layout.rank_options)
-    if "compression_ratio" in settings:
-        # Of the true entries, not of the padded ones.
-        settings["n_param"] = max(1, math.floor(math.prod(weight.shape) / settings.pop("compression_ratio")))
     return rank, settings
 
 

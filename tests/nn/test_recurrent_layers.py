@@ -230,6 +230,14 @@ def test_conversion_asks_for_an_error_or_a_number_of_parameters(cell, decompose)
     assert all(weight.n_param <= 150 for weight in weights)
 
 
+def test_a_compression_ratio_is_of_the_true_entries_where_modes_are_padded():
+    modes = {"input_modes": (4, 4), "hidden_modes": (3, 3)}
+    weight = from_dense("gru", dense_module("gru"), factorization="tt", compression_ratio=2, **modes).weight_ih_l0
+    assert weight.n_param <= 3 * 7 * 11 / 2 and weight.compression_ratio >= 2
+    with pytest.raises(ValueError, match="compression_ratio must be a positive number; got 'two'"):
+        from_dense("gru", dense_module("gru"), factorization="tt", compression_ratio="two", **modes)
+
+
 @every_format
 @every_way
 @every_cell
