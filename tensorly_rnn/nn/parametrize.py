@@ -167,8 +167,7 @@ class FactorizedParametrization(nn.Module):
             with spoken_by(NAMES[0]):
                 found = GatedWeight.from_matrices((matrix,), self.layout, self.format.name, **asked, **self.options)
         self.network = found.network
-        # A decomposition into one factor may be the weight itself.
-        return [factor.detach().clone() for factor in found.factors]
+        return [factor.detach() for factor in found.factors]
 
     @property
     def rank(self) -> Any:
