@@ -1,18 +1,21 @@
-"""Run independent jobs in several processes and hear of their progress."""
+"""Run independent jobs side by side in processes of their own and hear of their progress."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from multiprocessing.managers import SyncManager
 from typing import Any
 
+import processes
 import torch
 
 
 def run_jobs(
-    jobs: Sequence[Callable[[Callable[[str], None]], Any]], on_report: Callable[[str], None], device: torch.device
+    jobs: Sequence[Callable[[Callable[[Any], None]], Any]], on_report: Callable[[Any], None], device: torch.device
 ) -> list[Any]:
     """Run jobs and return what they return, in order.
 
@@ -23,18 +26,24 @@ def run_jobs(
     on_report : callable
         Receives the reports of all jobs.
     device : torch.device
-        Where the jobs compute: on CPUs they run side by side, elsewhere one after the other.
+        Where the jobs compute: on CPUs they run side by side, elsewhere one after the other. Under torchrun, too, they run
+        one after the other, each in all of torchrun's processes.
 
     Returns
     -------
     list
     """
+    if processes.count() > 1:
+        prepare_for_small_products()
+        return [job(on_report) for job in jobs]
     workers = min(len(jobs), os.cpu_count() or 1) if device.type == "cpu" else 1
     # NumPy's products of the workers, which read this when they start, share the cores badly too.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
+    manager = SyncManager(ctx=context)
+    manager.start(end_with_parent)
     with (
-        context.Manager() as manager,
+        manager,
         ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool,
     ):
         reports = manager.Queue()
@@ -48,6 +57,24 @@ def run_jobs(
 
 
 def prepare_worker() -> None:
+    """Set a process of the pool up."""
+    end_with_parent()
+    prepare_for_small_products()
+
+
+def end_with_parent() -> None:
+    """End this process when its parent is killed, so that it does not get in the way of the parent's next start."""
+
+    def wait_and_end() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
+
+
+def prepare_for_small_products() -> None:
     """Set torch up for many small products on one core."""
     # Threads that wait for each other within such products stall when other programs want the cores.
     torch.set_num_threads(1)
