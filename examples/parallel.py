@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from multiprocessing.managers import SyncManager
@@ -41,7 +40,7 @@ def run_jobs(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
     manager = SyncManager(ctx=context)
-    manager.start(end_with_parent)
+    manager.start(processes.end_with_parent)
     with (
         manager,
         ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool,
@@ -58,20 +57,8 @@ def run_jobs(
 
 def prepare_worker() -> None:
     """Set a process of the pool up."""
-    end_with_parent()
+    processes.end_with_parent()
     prepare_for_small_products()
-
-
-def end_with_parent() -> None:
-    """End this process when its parent is killed, so that it does not get in the way of the parent's next start."""
-
-    def wait_and_end() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def prepare_for_small_products() -> None:
