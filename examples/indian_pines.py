@@ -292,12 +292,12 @@ def write_results(plan: Plan, runs: list[Run], console: Console) -> None:
     draw_accuracy_against_parameters(plan.output / "accuracy_against_parameters.png", runs)
     draw_training_curves(plan.output / "training_curves.png", runs)
     draw_class_maps(plan.output / "classified_map.png", class_maps(plan.scene, runs), plan.scene.class_names)
-    plan.checkpoints.discard()
     seeds = len(unique(run.split.seed for run in runs))
     title = f"Dense and compact LSTMs; epochs: {plan.settings.total_epochs}, seeds: {seeds}"
     console.print(results_table(runs, title))
     source, output = plan.scene.source, plan.output
     console.print(f"data: {source}\nwritten to {output}: tables (csv) and pictures (png)", soft_wrap=True)
+    plan.checkpoints.discard()
 
 
 def main(arguments: list[str] | None = None) -> None:
