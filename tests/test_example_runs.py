@@ -2,7 +2,6 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,36 +15,37 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAM = [sys.executable, str(EXAMPLES / "indian_pines.py")]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", PROGRAM[1]]
 # 58 training pixels: the last batch of an epoch is one pixel, which leaves the second process without a share.
-SMALL = ["--splits", "random", "--seeds", "1", "--systems", "ht", "--hidden", "8", "--epochs", "6", "--fine-tune", "4",
-         "--batch-size", "19"]  # fmt: skip
+SMALL = ["--splits", "random", "--seeds", "1", "--systems", "ht", "--hidden", "8", "--epochs", "8", "--fine-tune", "8",
+         "--batch-size", "19", "--learning-rate", "0.001"]  # fmt: skip
 TIMES = {"seconds", "seconds_per_epoch"}
 
 
 def start(program, data, output, *more):
     command = [*program, *SMALL, "--data", str(data), "--output", str(output), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def finish(process):
-    printed, errors = process.communicate()
-    return process.returncode, printed, errors
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def run(program, data, output, *more):
-    code, printed, errors = finish(start(program, data, output, *more))
-    assert code == 0, errors
+    process = start(program, data, output, *more)
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Warning" not in errors
     return printed
+
+
+def kill_at(path, process):
+    """Kill the program, though not the processes it has started, as soon as there is such a file."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()  # returns when all processes that could write have ended
+    assert not (path.parent.parent / "results.csv").exists()
 
 
 def table(path):
     with path.open() as file:
         return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
-
-
-def wait_for(found, process):
-    while not found():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -67,32 +67,13 @@ def uninterrupted(data, tmp_path_factory):
     return folder
 
 
-def test_two_processes_come_to_what_one_comes_to(data, uninterrupted, tmp_path):
-    printed = run(TORCHRUN, data, tmp_path)
-    assert printed.count("written to") == printed.count("seed 0") == 1
-    wanted, found = (table(folder / "curves.csv") for folder in (uninterrupted, tmp_path))
-    losses = [[float(row.pop("loss")) for row in rows] for rows in (wanted, found)]
-    assert found == wanted and len(found) == 24
-    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-5)
-    assert table(tmp_path / "results.csv") == table(uninterrupted / "results.csv")
-
-
 def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     checkpoints = tmp_path / "checkpoints"
-    process = start(PROGRAM, data, tmp_path)
-    wait_for(lambda: (checkpoints / "random-0-ht-scratch.pt").exists(), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    finish(process)
-    assert not (tmp_path / "results.csv").exists()
-
+    kill_at(checkpoints / "random-0-ht-scratch.pt", start(PROGRAM, data, tmp_path))
     damaged = checkpoints / "random-0-dense-snapshot.pt"
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1  # in the middle of a weight, where torch.load alone would not see it
     damaged.write_bytes(content)
-
-    code, _, errors = finish(start(PROGRAM, data, tmp_path, "--learning-rate", "0.1"))
-    assert code == 2 and "checkpoints is of an interrupted run that differs in learning_rate; go on" in errors
-
     printed = " ".join(run(PROGRAM, data, tmp_path).split())
     assert f"{damaged} is damaged: that part is trained anew going on with the interrupted run in {checkpoints}" in printed
     for name in ("results.csv", "curves.csv"):
@@ -100,18 +81,23 @@ def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     assert not checkpoints.exists()
 
 
-def test_processes_of_a_killed_torchrun_end_and_it_goes_on(data, uninterrupted, tmp_path):
-    process = start(TORCHRUN, data, tmp_path)
-    wait_for(lambda: (tmp_path / "checkpoints" / "random-0-dense-scratch.pt").exists(), process)
-    os.kill(process.pid, signal.SIGKILL)
-    finish(process)  # when the last process that could write has ended
-    assert not (tmp_path / "results.csv").exists()
-    code, printed, errors = finish(start(TORCHRUN, data, tmp_path, "--seeds", "0"))
-    assert code != 0 and (printed + errors).count("expected a positive integer, got '0'") == 1
-    assert "going on" in run(TORCHRUN, data, tmp_path)
-    assert [row["accuracy"] for row in table(tmp_path / "results.csv")] == [
-        row["accuracy"] for row in table(uninterrupted / "results.csv")
-    ]
+def test_two_processes_killed_and_started_again_come_to_what_one_comes_to(data, uninterrupted, tmp_path):
+    kill_at(tmp_path / "checkpoints" / "random-0-dense-snapshot.pt", start(TORCHRUN, data, tmp_path))
+    printed = run(TORCHRUN, data, tmp_path)
+    assert [printed.count(line) for line in ("going on", "seed 0", "written to")] == [1, 1, 1]
+    wanted, found = (table(folder / "curves.csv") for folder in (uninterrupted, tmp_path))
+    losses = [[float(row.pop("loss")) for row in rows] for rows in (wanted, found)]
+    assert found == wanted and len(found) == 40
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-5)
+    assert table(tmp_path / "results.csv") == table(uninterrupted / "results.csv")
+
+
+def test_a_wrong_flag_gives_one_message_for_all_processes(data, tmp_path):
+    process = start(TORCHRUN, data, tmp_path, "--seeds", "0")
+    printed, errors = process.communicate()
+    assert process.returncode != 0
+    assert (printed + errors).count("expected a positive integer, got '0'") == 1
+    assert errors.count("exitcode  : 2") == 2
 
 
 @pytest.fixture
@@ -166,6 +152,34 @@ def test_foreign_files_are_left_alone(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"interrupted run that differs in rate, seeds, new; .* --fresh"):
         other.check()
     assert (tmp_path / "a.pt").exists()
+
+
+def test_other_options_are_refused_until_told_to_discard(examples, data, tmp_path, capsys):
+    import indian_pines
+
+    def plan(*more):
+        return indian_pines.make_plan([*SMALL, "--data", str(data), "--output", str(tmp_path), *more])
+
+    plan().checkpoints.save("a", STATE)
+    assert plan().checkpoint_lines == [
+        f"going on with the interrupted run in {tmp_path / 'checkpoints'} (--fresh starts anew)"
+    ]
+    for more, differs in (
+        (("--learning-rate", "0.1"), "learning_rate"),
+        (("--seeds", "2", "--rank", "ht=3,3"), "systems, seeds"),
+        (("--test-pixels", "9"), "test_pixels"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            plan(*more)
+        message = f"checkpoints is of an interrupted run that differs in {differs}; go on with that one"
+        assert message in capsys.readouterr().err
+    cube, labels = np.load(data).values()
+    np.savez(tmp_path / "other.npz", cube=cube + 1e-6, labels=labels)
+    with pytest.raises(SystemExit, match="2"):
+        plan("--data", str(tmp_path / "other.npz"))
+    assert "differs in data; go on" in capsys.readouterr().err
+    assert plan("--learning-rate", "0.1", "--fresh").checkpoint_lines == []
+    assert not (tmp_path / "checkpoints").exists()
 
 
 class Trap:
