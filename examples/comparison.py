@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
+from checkpoint import Checkpoints
 from torch import nn
 from training import (
     Epoch,
@@ -18,6 +21,7 @@ from training import (
     Samples,
     Scores,
     SequenceClassifier,
+    Training,
     count_parameters,
     predict,
     score,
@@ -146,6 +150,30 @@ class Run:
     predicted: np.ndarray
     before: float | None = None
 
+    def state(self) -> dict[str, Any]:
+        """Return what there is to know beside the split, the system and how it was obtained."""
+        return {
+            "parameters": dataclasses.asdict(self.parameters),
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "scores": dataclasses.asdict(self.scores),
+            "predicted": torch.from_numpy(self.predicted),
+            "before": self.before,
+        }
+
+    @classmethod
+    def from_state(cls, split: Split, system: System | None, how: str, state: dict[str, Any]) -> Run:
+        """Return the run whose ``state`` this was."""
+        return cls(
+            split,
+            system,
+            how,
+            ParameterCount(**state["parameters"]),
+            [Epoch(**epoch) for epoch in state["history"]],
+            Scores(**state["scores"]),
+            state["predicted"].numpy(),
+            state["before"],
+        )
+
     @property
     def title(self) -> str:
         """The system's name for people."""
@@ -169,93 +197,111 @@ def make_compact(system: System, input_size: int, settings: Settings) -> Factori
 
 
 class Comparison:
-    """Trains the systems on one task.
+    """Trains the systems on one task, or goes on with what an interrupted program left of that.
 
     Parameters
     ----------
     task : Task
     settings : Settings
-    after_epoch : callable
-        Told after every epoch what is being trained.
+    checkpoints : Checkpoints
+        Receive the state after every epoch, and every run.
+    report : callable
+        Told what is being trained and how many epochs of that were added.
     """
 
-    def __init__(self, task: Task, settings: Settings, after_epoch: Callable[[str], None]) -> None:
+    def __init__(self, task: Task, settings: Settings, checkpoints: Checkpoints, report: Callable[[str, int], None]) -> None:
         self.task = task
         self.settings = settings
-        self.after_epoch = after_epoch
-        self.before_compression = range(1, settings.epochs + 1)
-        self.after_compression = range(settings.epochs + 1, settings.total_epochs + 1)
+        self.checkpoints = checkpoints
+        self.report = report
+        self.all_epochs = range(1, settings.total_epochs + 1)
+        self.before_compression = self.all_epochs[: settings.epochs]
+        self.after_compression = self.all_epochs[settings.epochs :]
 
     def run(self, systems: list[System]) -> list[Run]:
         """Train the dense LSTM, then every compact one from scratch and from the dense one's snapshot."""
-        dense, snapshot = self.train_dense()
-        runs = [dense]
+        dense = self.start(self.with_new_head(make_dense))
+        self.train(dense, "dense LSTM", "dense-snapshot", self.before_compression)
+        snapshot = copy.deepcopy(dense.model)
+        runs = [self.obtain(None, SCRATCH, partial(self.handed_over, dense, snapshot), self.after_compression)]
         for system in systems:
-            runs += [self.train_from_scratch(system), self.compress(system, snapshot)]
+            runs += [
+                self.obtain(system, SCRATCH, partial(self.from_scratch, system), self.all_epochs),
+                self.obtain(system, COMPRESSED, partial(self.compressed, system, snapshot), self.after_compression),
+            ]
         return runs
 
-    def train_dense(self) -> tuple[Run, SequenceClassifier]:
-        """Train the dense LSTM and return it with a copy of what it was before the last ``fine_tune`` epochs."""
-        torch.manual_seed(self.task.split.seed)
-        model = self.with_new_head(make_dense(self.task.input_size, self.settings))
-        train_for = self.trainer(model, "dense LSTM")
-        history = train_for(self.before_compression)
-        snapshot = copy.deepcopy(model)
-        history += train_for(self.after_compression)
-        return self.finish(model, None, SCRATCH, history, self.task.score(snapshot).accuracy), snapshot
+    def handed_over(self, dense: Training, snapshot: SequenceClassifier) -> tuple[Training, float]:
+        """Return the dense LSTM as it was handed over for compression, with its accuracy then."""
+        return dense, self.task.score(snapshot).accuracy
 
-    def train_from_scratch(self, system: System) -> Run:
-        """Train a compact LSTM with random factors for all epochs."""
-        torch.manual_seed(self.task.split.seed)
-        model = self.with_new_head(make_compact(system, self.task.input_size, self.settings))
-        train_for = self.trainer(model, f"{system.title} from scratch")
-        return self.finish(model, system, SCRATCH, train_for(range(1, self.settings.total_epochs + 1)))
+    def from_scratch(self, system: System) -> tuple[Training, None]:
+        """Return a compact LSTM with random factors."""
+        return self.start(self.with_new_head(partial(make_compact, system))), None
 
-    def compress(self, system: System, snapshot: SequenceClassifier) -> Run:
-        """Compress the dense LSTM and train on for the epochs that are left."""
+    def compressed(self, system: System, snapshot: SequenceClassifier) -> tuple[Training, float]:
+        """Return a compressed copy of the dense LSTM, with its accuracy."""
         torch.manual_seed(self.task.split.seed)
         dense = cast(nn.LSTM, snapshot.recurrent)
         recurrent = FactorizedLSTM.from_lstm(dense, **system.options(self.settings.hidden))
         model = SequenceClassifier(recurrent, copy.deepcopy(snapshot.head))
-        before = self.task.score(model).accuracy
-        train_for = self.trainer(model, f"{system.title} compressed")
-        return self.finish(model, system, COMPRESSED, train_for(self.after_compression), before)
+        return self.start(model), self.task.score(model).accuracy
 
-    def with_new_head(self, recurrent: nn.Module) -> SequenceClassifier:
-        """Put an untrained classifier on a recurrent layer."""
+    def with_new_head(self, make: Callable[[int, Settings], nn.Module]) -> SequenceClassifier:
+        """Put an untrained classifier on an untrained recurrent layer."""
+        torch.manual_seed(self.task.split.seed)
+        recurrent = make(self.task.input_size, self.settings)
         head = nn.Linear(self.settings.hidden, self.task.n_classes, device=self.settings.device)
         return SequenceClassifier(recurrent, head)
 
-    def trainer(self, model: SequenceClassifier, what: str) -> Callable[[range], list[Epoch]]:
-        """Return a function that trains a model for a range of epochs, with one optimizer from call to call."""
+    def start(self, model: SequenceClassifier) -> Training:
+        """Make the optimizer and the shuffling of a model."""
         optimizer = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate)
-        generator = torch.Generator().manual_seed(self.task.split.seed)
+        return Training(model, optimizer, torch.Generator().manual_seed(self.task.split.seed))
 
-        def train_for(epochs: range) -> list[Epoch]:
-            return train(
-                model,
-                optimizer,
-                self.task.training,
-                self.task.watched,
-                epochs=epochs,
-                batch_size=self.settings.batch_size,
-                generator=generator,
-                after_epoch=lambda: self.after_epoch(what),
-            )
-
-        return train_for
-
-    def finish(
-        self,
-        model: SequenceClassifier,
-        system: System | None,
-        how: str,
-        history: list[Epoch],
-        before: float | None = None,
-    ) -> Run:
-        """Classify with a trained model and score it on the test samples."""
+    def obtain(self, system: System | None, how: str, make: Callable[[], tuple[Training, float | None]], epochs: range) -> Run:
+        """Train what ``make`` returns and score it, unless that was done before."""
         split = self.task.split
+        what = f"{system.title} {'from scratch' if how == SCRATCH else how}" if system else "dense LSTM"
+        name = f"{system.name if system else 'dense'}-{how}"
+        finished = self.load(f"{name}-run")
+        if finished is not None:
+            self.report(what, len(epochs))
+            return Run.from_state(split, system, how, finished)
+        training, before = make()
+        self.train(training, what, name, epochs)
         index = self.task.shown_index if how == SCRATCH else split.test_index
-        predicted = predict(model, self.task.sequences_at, index)
+        predicted = predict(training.model, self.task.sequences_at, index)
         scores = score(split.test_targets, predicted[np.isin(index, split.test_index)])
-        return Run(split, system, how, count_parameters(model.recurrent), history, scores, predicted, before)
+        parameters = count_parameters(training.model.recurrent)
+        run = Run(split, system, how, parameters, training.history, scores, predicted, before)
+        self.save(f"{name}-run", run.state())
+        return run
+
+    def train(self, training: Training, what: str, name: str, epochs: range) -> None:
+        """Train for the epochs, those left out that the checkpoint of that name has seen."""
+        state = self.load(name)
+        if state is not None:
+            training.load(state)
+
+        def after_epoch() -> None:
+            self.save(name, training.state())
+            self.report(what, 1)
+
+        self.report(what, sum(epoch.epoch in epochs for epoch in training.history))
+        train(
+            training,
+            self.task.training,
+            self.task.watched,
+            epochs=epochs,
+            batch_size=self.settings.batch_size,
+            after_epoch=after_epoch,
+        )
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Return the checkpoint of that name for this task."""
+        return self.checkpoints.load(f"{self.task.split.name}-{self.task.split.seed}-{name}")
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Write the checkpoint of that name for this task."""
+        self.checkpoints.save(f"{self.task.split.name}-{self.task.split.seed}-{name}", state)

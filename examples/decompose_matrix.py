@@ -35,6 +35,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from atomic import replacing
 from hyperspectral import load_scene
 from options import positive
 from tqdm import tqdm
@@ -89,7 +90,7 @@ def report(results: list[tuple], path: Path) -> None:
         (name, found.rank, found.n_param, f"{found.compression_ratio:.1f}", f"{error:.4f}", f"{seconds:.2f}")
         for name, found, error, seconds in results
     ]
-    with path.open("w", newline="") as file:
+    with replacing(path, "w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     for name, rank, parameters, shown, error, seconds in (header, *rows):
         print(f"{name:<8}{parameters:>12}{shown:>10}{error:>16}{seconds:>10}  {rank}")
@@ -98,7 +99,8 @@ def report(results: list[tuple], path: Path) -> None:
 def save(axes: plt.Axes, path: Path, title: str) -> None:
     """Write a picture."""
     axes.set_title(title, fontsize="medium")
-    axes.figure.savefig(path, dpi=150)
+    with replacing(path) as file:
+        axes.figure.savefig(file, dpi=150)
     plt.close(axes.figure)
 
 

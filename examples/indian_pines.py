@@ -26,6 +26,11 @@ blocked split everything is far worse, and the systems differ by no more than th
     python examples/indian_pines.py --quick                  # a look in less than a minute
     python examples/indian_pines.py --systems tt,ht --rank tt=8 --rank ht=6,6
     python examples/indian_pines.py --data scene.npz         # arrays cube (rows, columns, bands) and labels
+    torchrun --nproc-per-node 2 examples/indian_pines.py     # every batch divided among 2 processes, same results
+
+Interrupted at any moment, even by SIGKILL, the same command goes on where it was and ends with the same results. What it
+needs for that is in the folder ``checkpoints`` of the output until all is done; options, data or versions that differ from
+the interrupted run's are refused, and ``--fresh`` discards it.
 
 The folder ``indian_pines_results`` (or ``--output``) receives three pictures and two tables. ``results.csv`` has one
 line for each split, seed, system and way to obtain it; shares are between 0 and 1, parameters exclude the biases:
@@ -54,12 +59,16 @@ seconds.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import processes
 import torch
+from checkpoint import Checkpoints, digest, versions
 from comparison import SCRATCH, Comparison, Run, Settings, Split, System, Task, make_compact
 from hyperspectral import (
     INPUTS_PER_STEP,
@@ -102,6 +111,19 @@ SPLITS = ("random", "blocked")
 WATCHED_PIXELS = 500
 
 QUICK_RUN = {"seeds": 1, "epochs": 5, "fine_tune": 3, "test_pixels": 2000}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asks for, checked."""
+
+    scene: Scene
+    splits: list[Split]
+    systems: list[System]
+    settings: Settings
+    checkpoints: Checkpoints
+    checkpoint_lines: list[str]
+    output: Path
 
 
 def make_split(scene: Scene, name: str, seed: int, test_pixels: int | None) -> Split:
@@ -147,24 +169,28 @@ def make_task(scene: Scene, split: Split, device: torch.device) -> Task:
     )
 
 
-def run_split(
-    scene: Scene, split: Split, systems: list[System], settings: Settings, report: Callable[[str], None]
-) -> list[Run]:
+def run_split(plan: Plan, split: Split, settings: Settings, report: Callable[[tuple[str, int]], None]) -> list[Run]:
     """Train every system on one split."""
     where = f"{split.name} split, seed {split.seed}"
-    comparison = Comparison(make_task(scene, split, settings.device), settings, lambda what: report(f"{where}: {what}"))
-    return comparison.run(systems)
+    task = make_task(plan.scene, split, settings.device)
+    comparison = Comparison(task, settings, plan.checkpoints, lambda what, epochs: report((f"{where}: {what}", epochs)))
+    return comparison.run(plan.systems)
 
 
-def run_all(
-    scene: Scene, splits: list[Split], systems: list[System], settings: Settings, console: Console
-) -> list[Run]:
+def run_all(plan: Plan, console: Console) -> list[Run]:
     """Train every system on every split and show the progress."""
-    jobs = [partial(run_split, scene, split, systems, settings) for split in splits]
-    epochs_per_job = (1 + len(systems)) * settings.total_epochs + len(systems) * settings.fine_tune
+    settings = dataclasses.replace(plan.settings, device=processes.own_device(plan.settings.device))
+    jobs = [partial(run_split, plan, split, settings) for split in plan.splits]
+    systems = len(plan.systems)
+    epochs_per_job = (1 + systems) * settings.total_epochs + systems * settings.fine_tune
     with make_progress(console) as progress:
         bar = progress.add_task("starting", total=len(jobs) * epochs_per_job)
-        results = run_jobs(jobs, lambda what: progress.update(bar, advance=1, description=what), settings.device)
+
+        def show(report: tuple[str, int]) -> None:
+            what, epochs = report
+            progress.update(bar, advance=epochs, description=what)
+
+        results = run_jobs(jobs, show, settings.device)
     return [run for runs in results for run in runs]
 
 
@@ -206,7 +232,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--hidden", type=positive(int), default=64, help="hidden size")
     add("--epochs", type=positive(int), default=20, help="epochs of the dense LSTM before it is compressed")
     add("--fine-tune", type=positive(int), default=15, help="epochs after that; from scratch it is the sum")
-    add("--batch-size", type=positive(int), default=64, help="training pixels a step")
+    add("--batch-size", type=positive(int), default=64, help="training pixels a step, divided among the processes of torchrun")
     add("--learning-rate", type=positive(float), default=3e-3, help="of Adam")
     add("--formats", "--systems", dest="systems", type=some_of(names), default=",".join(DEFAULT_SYSTEMS),
         help=f"of {','.join(names)}")  # fmt: skip
@@ -214,12 +240,13 @@ def make_parser() -> argparse.ArgumentParser:
     add("--splits", type=some_of(SPLITS), default=",".join(SPLITS), help=f"of {','.join(SPLITS)}")
     add("--test-pixels", type=positive(int), help="number of test pixels to score on, all if not given")
     add("--output", type=Path, default=Path("indian_pines_results"), help="folder for tables and pictures")
+    add("--fresh", action="store_true", help="discard what an interrupted run left there and start anew")
     add("--data", type=Path, help=".npz file with arrays cube and labels, in place of Indian Pines")
     return parser
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the comparison from the command line."""
+def make_plan(arguments: list[str] | None) -> Plan:
+    """Read the command line, load the data and check whatever can be wrong before anything is trained."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.quick:
@@ -230,31 +257,58 @@ def main(arguments: list[str] | None = None) -> None:
     )
     systems = with_ranks([system for system in SYSTEMS if system.name in options.systems], options.rank)
     try:
+        processes.check_device(options.device)
         scene = load_scene(options.data)
         splits = [
-            make_split(scene, name, seed, options.test_pixels)
-            for name in options.splits
-            for seed in range(options.seeds)
+            make_split(scene, name, seed, options.test_pixels) for name in options.splits for seed in range(options.seeds)
         ]
         for system in systems:  # so that a rank or size that does not fit is found before anything is trained
             make_compact(system, INPUTS_PER_STEP, settings)
+        fingerprint = dataclasses.asdict(settings) | {
+            "device": options.device.type,
+            "processes": processes.count(),
+            "systems": [dataclasses.asdict(system) for system in systems],
+            "splits": options.splits,
+            "seeds": options.seeds,
+            "test_pixels": options.test_pixels,
+            "data": digest(scene.cube, scene.labels),
+        }
         options.output.mkdir(parents=True, exist_ok=True)
+        checkpoints = Checkpoints(options.output / "checkpoints", fingerprint | versions())
+        if options.fresh:
+            checkpoints.discard()
+        lines = checkpoints.check()
     except OSError as error:
-        parser.error(f"cannot make the folder {options.output}: {error.strerror}")
+        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
     except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
         parser.error(str(error).splitlines()[0])
-    console = make_console()
-    for split in splits:
-        console.print(describe_split(split))
-    runs = run_all(scene, splits, systems, settings, console)
-    write_csv(options.output / "results.csv", list(result_rows(runs, scene.source)))
-    write_csv(options.output / "curves.csv", list(curve_rows(runs)))
-    draw_accuracy_against_parameters(options.output / "accuracy_against_parameters.png", runs)
-    draw_training_curves(options.output / "training_curves.png", runs)
-    draw_class_maps(options.output / "classified_map.png", class_maps(scene, runs), scene.class_names)
-    title = f"Dense and compact LSTMs; epochs: {settings.total_epochs}, seeds: {options.seeds}"
+    return Plan(scene, splits, systems, settings, checkpoints, lines, options.output)
+
+
+def write_results(plan: Plan, runs: list[Run], console: Console) -> None:
+    """Write the tables and pictures and show the table; nothing is left to go on with."""
+    write_csv(plan.output / "results.csv", list(result_rows(runs, plan.scene.source)))
+    write_csv(plan.output / "curves.csv", list(curve_rows(runs)))
+    draw_accuracy_against_parameters(plan.output / "accuracy_against_parameters.png", runs)
+    draw_training_curves(plan.output / "training_curves.png", runs)
+    draw_class_maps(plan.output / "classified_map.png", class_maps(plan.scene, runs), plan.scene.class_names)
+    seeds = len(unique(run.split.seed for run in runs))
+    title = f"Dense and compact LSTMs; epochs: {plan.settings.total_epochs}, seeds: {seeds}"
     console.print(results_table(runs, title))
-    console.print(f"data: {scene.source}\nwritten to {options.output}: tables (csv) and pictures (png)", soft_wrap=True)
+    source, output = plan.scene.source, plan.output
+    console.print(f"data: {source}\nwritten to {output}: tables (csv) and pictures (png)", soft_wrap=True)
+    plan.checkpoints.discard()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the comparison from the command line."""
+    with processes.joined_processes():
+        plan = processes.from_first(lambda: make_plan(arguments))
+        console = make_console(quiet=processes.rank() > 0)
+        for line in [*plan.checkpoint_lines, *map(describe_split, plan.splits)]:
+            console.print(line, soft_wrap=True)
+        runs = run_all(plan, console)
+        processes.from_first(lambda: write_results(plan, runs, console))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import style
+from atomic import replacing
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
@@ -210,7 +211,7 @@ def results_table(runs: list[Run]) -> Table:
 def write_csv(path: Path, runs: list[Run]) -> None:
     """Write one line for each run."""
     header = ("system", "seed", "parameters", "loss", "training accuracy", "test accuracy", "evaluations", "seconds")
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for run in runs:
@@ -226,7 +227,8 @@ def draw(path: Path, runs: list[Run], samples: Samples) -> None:
         above, below = figure.subfigures(2, 1, height_ratios=(1, 1.25))
         draw_sequences(above, runs, samples)
         draw_results(below, runs)
-        figure.savefig(path)
+        with replacing(path) as file:
+            figure.savefig(file)
         plt.close(figure)
 
 

@@ -1,4 +1,4 @@
-"""Run independent jobs in several processes and hear of their progress."""
+"""Run independent jobs side by side in processes of their own and hear of their progress."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from multiprocessing.managers import SyncManager
 from typing import Any
 
+import processes
 import torch
 
 
 def run_jobs(
-    jobs: Sequence[Callable[[Callable[[str], None]], Any]], on_report: Callable[[str], None], device: torch.device
+    jobs: Sequence[Callable[[Callable[[Any], None]], Any]], on_report: Callable[[Any], None], device: torch.device
 ) -> list[Any]:
     """Run jobs and return what they return, in order.
 
@@ -23,18 +25,24 @@ def run_jobs(
     on_report : callable
         Receives the reports of all jobs.
     device : torch.device
-        Where the jobs compute: on CPUs they run side by side, elsewhere one after the other.
+        Where the jobs compute: on CPUs they run side by side, elsewhere one after the other. Under torchrun, too, they run
+        one after the other, each in all of torchrun's processes.
 
     Returns
     -------
     list
     """
+    if processes.count() > 1:
+        prepare_for_small_products()
+        return [job(on_report) for job in jobs]
     workers = min(len(jobs), os.cpu_count() or 1) if device.type == "cpu" else 1
     # NumPy's products of the workers, which read this when they start, share the cores badly too.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
+    manager = SyncManager(ctx=context)
+    manager.start(processes.end_with_parent)
     with (
-        context.Manager() as manager,
+        manager,
         ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool,
     ):
         reports = manager.Queue()
@@ -48,6 +56,12 @@ def run_jobs(
 
 
 def prepare_worker() -> None:
+    """Set a process of the pool up."""
+    processes.end_with_parent()
+    prepare_for_small_products()
+
+
+def prepare_for_small_products() -> None:
     """Set torch up for many small products on one core."""
     # Threads that wait for each other within such products stall when other programs want the cores.
     torch.set_num_threads(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from atomic import replacing
 from comparison import COMPRESSED, SCRATCH, Run
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -57,7 +58,8 @@ def panels(runs: list[Run]) -> tuple[Figure, dict[str, Axes]]:
 def save(figure: Figure, path: Path, handles: list[Line2D] | list[Patch], columns: int) -> None:
     """Put a legend below the panels and write the picture."""
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=9)
-    figure.savefig(path)
+    with replacing(path) as file:
+        figure.savefig(file)
     plt.close(figure)
 
 

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from atomic import replacing
 from comparison import COMPRESSED, SCRATCH, Run, Split
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -19,9 +20,9 @@ MINIMUM_WIDTH = 110
 MISSING = "-"
 
 
-def make_console() -> Console:
+def make_console(quiet: bool) -> Console:
     """Make the console of all output, wide enough for the table where the width is not a terminal's."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, quiet=quiet)
     if not console.is_terminal:
         console.width = max(console.width, MINIMUM_WIDTH)
     return console
@@ -44,7 +45,7 @@ def describe_split(split: Split) -> str:
 
 def write_csv(path: Path, rows: list[dict[str, object]]) -> None:
     """Write rows with the same keys; None becomes an empty field."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from processes import averaging_gradients, mean_over_processes, own_share
 from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 from torch import nn
 
@@ -63,6 +66,44 @@ class ParameterCount:
     recurrent: int
 
 
+@dataclass
+class Training:
+    """A model and what its training has come to.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+    generator : torch.Generator
+        Shuffles the samples, alike in all processes; nothing else is drawn at random.
+    history : list of Epoch
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    history: list[Epoch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.divided = averaging_gradients(self.model)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next epoch depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Return to a state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+
+
 def count_parameters(recurrent: nn.Module) -> ParameterCount:
     """Count the weights of a recurrent layer, dense or factorized, without biases."""
     sizes = {name: parameter.numel() for name, parameter in recurrent.named_parameters() if "bias" not in name}
@@ -71,62 +112,56 @@ def count_parameters(recurrent: nn.Module) -> ParameterCount:
 
 
 def train(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    training: Training,
     samples: Samples,
     watched: Samples,
     *,
     epochs: range,
     batch_size: int,
-    generator: torch.Generator,
     after_epoch: Callable[[], None],
-) -> list[Epoch]:
+) -> None:
     """Train a classifier on cross-entropy and watch its accuracy on other samples.
 
     Parameters
     ----------
-    model : torch.nn.Module
-    optimizer : torch.optim.Optimizer
-        Keeps its state from one call to the next.
+    training : Training
+        Its history grows.
     samples, watched : Samples
     epochs : range
-        The numbers that the epochs are to have.
+        The numbers that the epochs are to have; those in the history already are left out.
     batch_size : int
-    generator : torch.Generator
-        Shuffles the samples.
+        Samples a step, divided among the processes.
     after_epoch : callable
         Called after every epoch.
-
-    Returns
-    -------
-    list of Epoch
     """
-    history = []
+    done = {epoch.epoch for epoch in training.history}
     for number in epochs:
+        if number in done:
+            continue
         start = time.perf_counter()
-        loss = train_one_epoch(model, optimizer, samples, batch_size, generator)
+        loss = train_one_epoch(training, samples, batch_size)
         seconds = time.perf_counter() - start
-        predicted = predict(model, watched.sequences.__getitem__, np.arange(len(watched.targets)))
-        history.append(Epoch(number, loss, accuracy_score(watched.targets.cpu(), predicted), seconds))
+        predicted = predict(training.model, watched.sequences.__getitem__, np.arange(len(watched.targets)))
+        accuracy = float(accuracy_score(watched.targets.cpu(), predicted))
+        training.history.append(Epoch(number, loss, accuracy, seconds))
         after_epoch()
-    return history
 
 
-def train_one_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, samples: Samples, batch_size: int, generator: torch.Generator
-) -> float:
+def train_one_epoch(training: Training, samples: Samples, batch_size: int) -> float:
     """Pass once over the shuffled samples and return their mean loss."""
-    model.train()
+    training.model.train()
     device = samples.targets.device
     total = torch.zeros((), device=device)
-    for batch in torch.randperm(len(samples.targets), generator=generator).split(batch_size):
-        batch = batch.to(device)
-        loss = nn.functional.cross_entropy(model(samples.sequences[batch]), samples.targets[batch])
-        optimizer.zero_grad()
+    for batch in torch.randperm(len(samples.targets), generator=training.generator).split(batch_size):
+        share, weight = own_share(batch.to(device))
+        scores = training.divided(samples.sequences[share])
+        loss = weight * nn.functional.cross_entropy(scores, samples.targets[share])
+        training.optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        training.optimizer.step()
         total += loss.detach() * len(batch)
-    return total.item() / len(samples.targets)  # item() waits for the device, so that the clock is right
+    # item() waits for the device, so that the clock is right.
+    return mean_over_processes(total).item() / len(samples.targets)
 
 
 @torch.no_grad()

@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 
+class BudgetError(ValueError):
+    """A budget of parameters that leaves no room for rank 1."""
+
+
 def positive_int(function: str, argument: str, value: object, cure: str = "") -> int:
     """Return `value` as a plain positive int; NumPy integers are accepted, booleans and floats are not."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -66,7 +70,7 @@ def spoken_by(function: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        if type(error) not in (TypeError, ValueError):
+        if type(error) not in (TypeError, ValueError, BudgetError):
             raise  # A framework's own, made of other arguments than a message.
         _, colon, rest = str(error).partition(": ")
         raise type(error)(f"{function}: {rest}" if colon else str(error)) from None

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import tensorly_rnn as tlr
 from tensorly_rnn import plot
+from tensorly_rnn._checks import BudgetError
 from tensorly_rnn.decomposition import _decompose, compression, hierarchical_tucker, tensor_train
 from tests.cases import CASES
 
@@ -61,8 +62,10 @@ def test_budgets_that_cannot_be_met_or_read_are_refused(case):
     dense = decaying()
     with pytest.raises(ValueError, match=r"factorize: n_param=3 must leave room for rank 1; expected a budget of at least \d+ parameters .*, got 3"):
         tlr.factorize(dense, case.name, SHAPE, n_param=3)
-    with pytest.raises(ValueError, match=r"factorize: compression_ratio=500 must leave room for rank 1"):
+    with pytest.raises(BudgetError, match=r"factorize: compression_ratio=500 must leave room for rank 1"):
         tlr.factorize(dense, case.name, SHAPE, compression_ratio=500)
+    with pytest.raises(BudgetError, match=r"^\w+Matrix.random: rank=0.001 must leave room for rank 1"):
+        tlr.get_format(case.name).random(SHAPE, 0.001)
     with pytest.raises(ValueError, match="n_param must be the only budget; .* got rank and n_param"):
         tlr.factorize(dense, case.name, SHAPE, 2, n_param=300)
     with pytest.raises(ValueError, match="compression_ratio must be the only budget; .* got n_param and compression_ratio"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorly_rnn import plot
 from tensorly_rnn._backend import at_least_single, backend_of, detached
-from tensorly_rnn._checks import spoken_by
+from tensorly_rnn._checks import BudgetError, spoken_by
 from tensorly_rnn._svd import singular_values
 from tensorly_rnn.decomposition.factorize import factorize
 from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
@@ -173,7 +173,7 @@ def best_format(
                 random_state=random_state,
             )
         except ValueError as reason:
-            if level == 1.0 and "must leave room" not in str(reason):
+            if level == 1.0 and not isinstance(reason, BudgetError):
                 raise
             return Result(name, note=str(reason).partition("; ")[2] or str(reason))
         seconds = time.perf_counter() - started

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tensorly_rnn._checks import plain
+from tensorly_rnn._checks import BudgetError, plain
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.network import Network
@@ -140,14 +140,14 @@ class Format(ABC):
 
         Raises
         ------
-        ValueError
-            If rank 1 takes more.
+        BudgetError
+            A `ValueError`: if rank 1 takes more.
         """
         found = cls.rank_at_most(tensorized_shape, budget, **options)
         if found is None:
             smallest = cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options))
             share = smallest.n_param / math.prod(smallest.shape)
-            raise ValueError(
+            raise BudgetError(
                 f"{function}: {typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
                 f"parameters (a share of {share:.3g}), got {budget}. Ask for more, or choose other modes."
             )

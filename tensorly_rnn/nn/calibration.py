@@ -37,7 +37,7 @@ def collect_inputs(model: nn.Module, calibration: Any, groups: Mapping[nn.Module
     collected: dict[Any, np.ndarray] = {}
 
     def collect(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        inputs_of: InputsOf = _recurrent_inputs if isinstance(module, nn.RNNBase) else _linear_inputs
+        inputs_of = next((found for kind, found in INPUTS_OF.items() if isinstance(module, kind)), _linear_inputs)
         inputs = inputs_of(module, *args, **kwargs)
         for names in groups[module]:
             rows = torch.cat([inputs[name] for name in names], dim=1).double().cpu().numpy()
@@ -78,6 +78,13 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 def _linear_inputs(linear: nn.Module, input: Tensor) -> dict[str, Tensor]:
     return {"weight": input.reshape(-1, input.shape[-1])}
+
+
+def _cell_inputs(cell: nn.RNNCellBase, input: Tensor, hx: Any = None) -> dict[str, Tensor]:
+    h = hx[0] if isinstance(hx, (tuple, list)) else hx
+    rows = input.reshape(-1, cell.input_size)
+    before = rows.new_zeros(len(rows), cell.hidden_size) if h is None else h.reshape(-1, cell.hidden_size)
+    return {"weight_ih": rows, "weight_hh": before}
 
 
 def _recurrent_inputs(module: nn.RNNBase, input: Any, hx: Any = None) -> dict[str, Tensor]:
@@ -124,3 +131,7 @@ def _one_layer(module: nn.RNNBase, suffix: str, width: int) -> nn.Module:
     for name, _ in list(layer.named_parameters()):
         setattr(layer, name, getattr(module, name.removesuffix("_l0") + suffix))
     return layer
+
+
+#: Of subclasses of torch's modules; all others have one weight.
+INPUTS_OF: dict[type[nn.Module], InputsOf] = {nn.RNNBase: _recurrent_inputs, nn.RNNCellBase: _cell_inputs}

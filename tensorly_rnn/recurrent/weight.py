@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -248,6 +249,10 @@ class GatedWeight:
             )
         backend = backend_of("from_matrices", "parts[0]", parts[0])
         padded = layout.padded_matrix(backend, parts)
+        ratio = options.get("compression_ratio")
+        if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
+            # Of the true entries, not of the padded ones.
+            options["compression_ratio"] = float(ratio) * (math.prod(padded.shape) / math.prod(layout.shape))
         found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         if inputs is not None:
             found = calibrate(found, padded, layout.padded_columns(backend, inputs))

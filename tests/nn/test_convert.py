@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM, FactorizedWeight, factorize_module
+from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM, FactorizedLSTMCell, FactorizedWeight, factorize_module
 from tensorly_rnn.nn.calibration import collect_inputs
 from tensorly_rnn.nn.convert import CONVERSIONS
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_compressed_is_kept_and_named():
     kinds = {name: type(module) for name, module in model.named_modules()}
     small, report = factorize_module(model, factorization="tt", compression_ratio=10, inplace=True)
     assert {row.name: row.note for row in report.kept} == {
-        "0": "the budget is too small: expected at least 6 parameters, got 1",
+        "0": "the budget is too small: expected at least 6 parameters, got 0",
         "2": "it shares a parameter with another layer",
         "4": "its weights are computed from others",
         "hooked": "it has hooks",
@@ -289,6 +289,7 @@ def test_calibration_takes_a_loop_or_arguments_and_says_what_it_did_not_reach(ta
 
 
 def test_every_class_of_torch_has_ours():
+    assert {nn.RNNCell, nn.GRUCell, nn.LSTMCell} < set(CONVERSIONS)
     for theirs, (ours, method) in CONVERSIONS.items():
         assert ours.__name__ == f"Factorized{theirs.__name__}" and hasattr(ours, method)
 
@@ -349,3 +350,55 @@ def test_every_recurrent_layer_is_replaced(name, decompose):
     outputs, state = small["layer"](x)
     assert_close(outputs, model["layer"](x)[0], atol=1e-10, rtol=0)
     assert_close(state, model["layer"](x)[1], atol=1e-10, rtol=0)
+
+
+class Stepwise(nn.Module):
+    """A cell over the steps of a sequence, from zeros or from a state that is given."""
+
+    def __init__(self, name, **settings):
+        super().__init__()
+        self.cell = getattr(nn, f"{name}Cell")(5, 6, **settings)
+
+    def forward(self, x, given=False):
+        state = x.new_ones(x.shape[1], 6) / 2
+        state = (state, state) if isinstance(self.cell, (nn.LSTMCell, FactorizedLSTMCell)) else state
+        state, steps = state if given else None, []
+        for step in x:
+            state = self.cell(step, state)
+            steps.append(state[0] if isinstance(state, tuple) else state)
+        return torch.stack(steps)
+
+
+@every_cell
+@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+def test_every_cell_is_replaced_and_calibrated(name, decompose):
+    torch.manual_seed(0)
+    model = Stepwise(name, **({"nonlinearity": "relu"} if name == "RNN" else {}), bias=decompose != "full").double()
+    x = torch.randn(7, 3, 5, dtype=torch.float64)
+    asked = {"factorization": "ht", "decompose": decompose, "implementation": "factorized"}
+    small, report = factorize_module(model, rank="full", **asked)
+    assert [row.name for row in report] == ["cell.weight"] if decompose == "full" else ["cell.weight_ih", "cell.weight_hh"][: len(report)]
+    assert len(report.replaced) == 1 + (decompose == "layerwise") and type(small.cell).__name__ == f"Factorized{name}Cell"
+    assert small.cell.bias == (decompose != "full")
+    for given in (False, True):
+        assert_close(small(x, given), model(x, given), atol=1e-10, rtol=0)
+    names = [("weight_ih", "weight_hh"), ("weight_hh",)]
+    found = collect_inputs(model, lambda model: [model(x), model(x[:, :1], given=True)], {model.cell: names})
+    with torch.no_grad():
+        of_h = [torch.cat([x.new_zeros(1, 3, 6), model(x)[:-1]]), torch.cat([x.new_ones(1, 1, 6) / 2, model(x[:, :1], True)[:-1]])]
+    rows = torch.cat([torch.cat([one, h], dim=2).flatten(0, 1) for one, h in zip((x, x[:, :1]), of_h)]).numpy()
+    np.testing.assert_allclose(found[model.cell, names[0]].T @ found[model.cell, names[0]], rows.T @ rows, atol=1e-12)
+    np.testing.assert_allclose(found[model.cell, names[1]].T @ found[model.cell, names[1]], rows[:, 5:].T @ rows[:, 5:], atol=1e-12)
+    report = factorize_module(model, rank=1, calibration=x, **asked)[1]
+    plain = factorize_module(model, rank=1, **asked)[1]
+    assert all(row.error > other.error and row.output_error < 1 for row, other in zip(report, plain))
+
+
+def test_a_pruned_cell_and_an_unbatched_step():
+    torch.manual_seed(0)
+    cell = nn.LSTMCell(8, 8)
+    unbatched = factorize_module(cell, factorization="tt", rank=1, decompose="full", calibration=lambda cell: cell(torch.ones(8)))[1]
+    assert unbatched.rows[0].output_error < 1
+    nn.utils.prune.l1_unstructured(cell, "weight_hh", 0.5)
+    row = factorize_module(cell, factorization="tt", rank=1, inplace=True)[1].rows[0]
+    assert (row.name, row.note) == ("LSTMCell", "its weights are computed from others")

@@ -80,8 +80,15 @@ def test_gradcheck_and_the_dense_cell_of_its_weights(cell, factorization, decomp
     x, hx = inputs(cell, 3)
     assert_close(layer(x, hx), layer.to_cell()(x, hx), atol=1e-12, rtol=0)
     names = [name for name, _ in layer.named_parameters()]
-    run = lambda x, *parameters: functional_call(layer, dict(zip(names, parameters)), (x, hx))  # noqa: E731
-    assert torch.autograd.gradcheck(run, (x, *layer.parameters()), fast_mode=True)
+    states = listed(hx)
+
+    def run(x, *others):
+        state, parameters = others[: len(states)], others[len(states) :]
+        return functional_call(layer, dict(zip(names, parameters)), (x, state if len(state) > 1 else state[0]))
+
+    arguments = (x, *states, *layer.parameters())
+    assert torch.autograd.gradcheck(run, arguments, fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, arguments, fast_mode=True)
 
 
 @every_way
@@ -146,6 +153,17 @@ def test_bad_arguments_are_refused():
         cell([0.0] * 11)
     with pytest.raises(TypeError, match="input dtype torch.float64 does not match weight dtype torch.float32"):
         cell(x.double())
+    with pytest.raises(ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"):
+        cell(x.to("meta"))
+    with pytest.raises(ValueError, match="c must be on the device of the weights; expected cpu, got meta"):
+        cell(x, (h, h.to("meta")))
+    with pytest.raises(TypeError, match="h dtype torch.float64 does not match weight dtype torch.float32"):
+        cell(x, (h.double(), h))
+    with pytest.raises(ValueError, match=r"h must fit the input; expected shape \(7,\), got \(1, 7\)"):
+        cell(x[0], (h[:1], h[0]))
+    shapes = r"torch.Size\(\[.*\]\) from checkpoint, the shape in current model is torch.Size\(\[.*\]\)"
+    with pytest.raises(RuntimeError, match=f"size mismatch for weight_ih.factors.*{shapes}"):
+        FactorizedLSTMCell(11, 7, rank=3).load_state_dict(cell.state_dict())
     with pytest.raises(TypeError, match=r"hx must be a pair of tensors \(h, c\); got Tensor"):
         cell(x, h)
     with pytest.raises(ValueError, match=r"c must fit the input; expected shape \(3, 7\), got \(2, 7\)"):

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import itertools
 import math
 import pickle
 import warnings
@@ -166,14 +165,52 @@ def test_gradcheck(cell, factorization, decompose, implementation):
     proj = {"proj_size": 2} if "proj_size" in own else own
     options = {"factorization": factorization, "rank": 2, "decompose": decompose, "dtype": torch.float64}
     layer = ours(5, 3, bidirectional=True, **proj, **options, implementation=implementation)
+    run, arguments = as_function(layer)
+    assert torch.autograd.gradcheck(run, arguments, fast_mode=True)
+
+
+def as_function(layer):
+    """A function of input, states and parameters over a packed sequence, and what to call it with."""
     names = [name for name, _ in layer.named_parameters()]
+    sizes = (layer.state_size, layer.hidden_size)[: len(layer.cell.states)]
+    leaves = [(3, 2, layer.input_size), *((2, 2, size) for size in sizes)]
+    leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in leaves]
 
-    def run(x, *parameters):
+    def run(x, *others):
         packed = pack_padded_sequence(x, torch.tensor([1, 3]), enforce_sorted=False)
-        return tuple(tensors(functional_call(layer, dict(zip(names, parameters)), (packed,))))
+        hx, parameters = others[: len(sizes)], others[len(sizes) :]
+        return tuple(tensors(functional_call(layer, dict(zip(names, parameters)), (packed, hx if len(hx) > 1 else hx[0]))))
 
-    x = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(run, (x, *layer.parameters()), fast_mode=True)
+    return run, (*leaves, *layer.parameters())
+
+
+@both_implementations
+@every_cell
+def test_gradients_of_gradients(cell, implementation):
+    torch.manual_seed(0)
+    ours, _, _, own = CELLS[cell]
+    proj = {"proj_size": 2} if "proj_size" in own else own
+    options = {"factorization": "bt", "rank": (2, 1), "decompose": "full", "implementation": implementation}
+    run, arguments = as_function(ours(4, 3, bidirectional=True, **proj, **options, dtype=torch.float64))
+    assert torch.autograd.gradgradcheck(run, arguments, fast_mode=True)
+
+
+@both_implementations
+@every_cell
+def test_strided_inputs_and_states_and_a_single_sequence(cell, implementation):
+    module = dense_module(cell, num_layers=2, bidirectional=True, batch_first=True)
+    layer = from_dense(cell, module, factorization="ht", rank="full", decompose="layerwise", implementation=implementation)
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(8, 5, 22, dtype=torch.float64, generator=generator)[::2, :, ::2]
+    sizes = (module.proj_size or 7, 7)[: len(layer.cell.states)]
+    state = [torch.randn(4, 4, 2 * size, dtype=torch.float64, generator=generator).transpose(0, 1)[..., ::2] for size in sizes]
+    assert not any(part.is_contiguous() for part in (x, *state))
+    hx = state if len(state) > 1 else state[0]
+    assert_close(layer(x, hx), module(x, hx), atol=1e-10, rtol=0)
+    one = tuple(part[:, :1] for part in state)
+    for fed in (pack_sequence([x[0]]), pack_sequence([x[0, :1]])):
+        found, wanted = (run(fed, one if len(one) > 1 else one[0]) for run in (layer, module))
+        assert_close(tensors(found), tensors(wanted), atol=1e-10, rtol=0)
 
 
 @every_way
@@ -230,6 +267,14 @@ def test_conversion_asks_for_an_error_or_a_number_of_parameters(cell, decompose)
     assert all(weight.n_param <= 150 for weight in weights)
 
 
+def test_a_compression_ratio_is_of_the_true_entries_where_modes_are_padded():
+    modes = {"input_modes": (4, 4), "hidden_modes": (3, 3)}
+    weight = from_dense("gru", dense_module("gru"), factorization="tt", compression_ratio=2, **modes).weight_ih_l0
+    assert weight.n_param <= 3 * 7 * 11 / 2 and weight.compression_ratio >= 2
+    with pytest.raises(ValueError, match="compression_ratio must be a positive number; got 'two'"):
+        from_dense("gru", dense_module("gru"), factorization="tt", compression_ratio="two", **modes)
+
+
 @every_format
 @every_way
 @every_cell
@@ -271,11 +316,12 @@ def test_forget_bias_and_reset():
         FactorizedLSTM(11, 7, forget_bias="one")
 
 
-@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
-@pytest.mark.parametrize("packing", ["padded", "unsorted"])
+@both_implementations
+@pytest.mark.parametrize("packing", ["padded", "unsorted", "sorted"])
 @every_cell
 def test_dropout_draws_what_torch_draws(cell, packing, implementation):
-    module = dense_module(cell, num_layers=3, dropout=0.4)
+    shape = {"bidirectional": True, "bias": False} if packing == "sorted" else {}
+    module = dense_module(cell, num_layers=3, dropout=0.4, batch_first=packing == "sorted", **shape)
     layer = from_dense(cell, module, factorization="tt", rank="full", implementation=implementation)
     assert layer.dropout == 0.4
     x, hx, _ = inputs(module, packing)
@@ -336,6 +382,11 @@ def test_copies_and_state_dicts(cell, decompose):
     for rank in (1, 3):
         with pytest.raises(RuntimeError, match=f"size mismatch for weight.*{shapes}"):
             ours(11, 7, rank=rank, **settings).load_state_dict(layer.state_dict())
+    dense = CELLS[cell][1](11, 7, 2, **own).state_dict()
+    with pytest.raises(RuntimeError, match=r"(?s)Missing key.*weight_?\w*_l0.factors.0.*Unexpected key.*weight_ih_l0"):
+        layer.load_state_dict({name: value.double() for name, value in dense.items()})
+    with pytest.raises(RuntimeError, match=r"factors"):
+        ours(11, 7, rank=2, **{**settings, "factorization": "tt"}).load_state_dict(layer.state_dict())
 
 
 @every_format
@@ -391,6 +442,12 @@ def test_bad_inputs_are_refused(cell):
         layer(x, wrong)
     with pytest.raises(RuntimeError, match="must be sorted in decreasing order when `enforce_sorted` is True"):
         layer(pack_padded_sequence(x, torch.tensor([2, 5, 1, 4])))
+    with pytest.raises(ValueError, match="input must be on the device of the weights; expected cpu, got meta"):
+        layer(pack_sequence([torch.zeros(5, 11, device="meta")]))
+    with pytest.raises(TypeError, match="h_0 dtype torch.float16 does not match weight dtype torch.float32. Convert h_0"):
+        layer(pack_sequence([torch.zeros(5, 11)]), state(h[:, :1].half(), h[:, :1]))
+    with pytest.raises(TypeError, match="input dtype torch.int64 does not match weight dtype torch.float32"):
+        layer(x.long())
     other = torch.nn.LSTM if cell != "lstm" else torch.nn.GRU
     with pytest.raises(TypeError, match=f"from_{way}: {way} must be a torch.nn.{theirs.__name__}; got {other.__name__}"):
         getattr(ours, f"from_{way}")(other(11, 7))
@@ -439,7 +496,7 @@ def test_a_layer_learns_as_well_as_a_dense_one():
         layer = make()
         readout = torch.nn.Linear(8, 2)
         optimizer = torch.optim.Adam([*layer.parameters(), *readout.parameters()], lr=0.02)
-        for _ in range(60):
+        for _ in range(120):
             state = layer(packed)[1]
             h = (state[0] if isinstance(state, tuple) else state)[-1]
             loss = torch.nn.functional.cross_entropy(readout(h), target)
@@ -448,8 +505,8 @@ def test_a_layer_learns_as_well_as_a_dense_one():
             optimizer.step()
         return loss.item()
 
-    for ours, theirs in ((FactorizedGRU, torch.nn.GRU), (FactorizedLSTM, torch.nn.LSTM)):
+    for ours, theirs, *_ in (CELLS[cell] for cell in ("tanh", "gru", "lstm")):
         dense = trained(lambda theirs=theirs: theirs(12, 8))
-        for factorization, decompose in itertools.product(("tt", "ht"), ("input", "full")):
+        for factorization, decompose in (("tt", "input"), ("ht", "full"), ("tr", "layerwise"), ("bt", "full")):
             options = {"factorization": factorization, "decompose": decompose, "rank": 4}
             assert trained(lambda ours=ours, options=options: ours(12, 8, **options)) < dense + 0.05

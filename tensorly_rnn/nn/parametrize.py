@@ -1,0 +1,206 @@
+"""Any weight of any torch module in factors, as a parametrization of `torch.nn.utils.parametrize`."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from tensorly_rnn._checks import one_of, plain, positive_int, spoken_by
+from tensorly_rnn.formats import get_format
+from tensorly_rnn.network import Network
+from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.layout import make_layout
+from tensorly_rnn.recurrent.weight import GatedWeight
+
+NAMES = ("factorized", "out_modes", "in_modes")
+STARTS = ("weight", "random")
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def factorized(
+    module: M,
+    name: str = "weight",
+    *,
+    factorization: str = "ht",
+    rank: Any = None,
+    eps: float | None = None,
+    n_param: int | None = None,
+    compression_ratio: float | None = None,
+    out_modes: Sequence[int] | None = None,
+    in_modes: Sequence[int] | None = None,
+    n_gates: int = 1,
+    gate_mode: str | None = None,
+    start: str = "weight",
+    **options: Any,
+) -> M:
+    r"""Hold a weight of a module in factors; the module computes with the weight rebuilt from them.
+
+    The weight, shape ``(n_0, n_1, ...)``, is the matrix of ``n_0`` rows and ``n_1 n_2 ...`` columns: of a convolution
+    (out channels, in channels times kernel), of an embedding (words, features).
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place, as by the functions of `torch.nn.utils.parametrizations`.
+    name : str
+        Of a parameter or buffer with at least two axes.
+    factorization : str
+        Name of the format.
+    rank, eps, n_param, compression_ratio
+        As in `tensorly_rnn.factorize`; the ratio is of the weight's own entries. Default: ``rank='same'``.
+    out_modes, in_modes : sequence of int, optional
+        Factors of the (padded) rows of one gate and of the (padded) columns; balanced by default.
+    n_gates : int
+        Blocks of rows, each padded on its own: 3 for the ``in_proj_weight`` of attention, 4 for a weight of an LSTM.
+    gate_mode : {'first', 'last', 'stack'}, optional
+        Output mode that the gates multiply, or the stack of the format.
+    start : {'weight', 'random'}
+        Decompose the weight, or draw factors from torch's generator such that the rebuilt weight has its root mean square;
+        this takes a rank.
+    **options
+        Of the decomposition, as for `tensorly_rnn.factorize` (``method``, ``n_starts``, ``random_state``, ...).
+
+    Returns
+    -------
+    nn.Module
+        The same module. Its parameters are now ``parametrizations.{name}.original0``, ``original1``, ..., of shapes
+        ``module.parametrizations[name][0].network.factor_shapes``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such weight, it is parametrized already or not finite, or an argument is of the wrong form.
+
+    Notes
+    -----
+    The weight is rebuilt at every access; within `torch.nn.utils.parametrize.cached` once. Assigning a dense weight
+    decomposes it at the same rank, into the same parameters;
+    ``torch.nn.utils.parametrize.remove_parametrizations(module, name)`` leaves the rebuilt weight. torch saves parametrized
+    modules by their `state_dict` only. Layers that need not rebuild the weight: `FactorizedLinear`, `FactorizedLSTM`, ...
+
+    Examples
+    --------
+    >>> import torch
+    >>> conv = factorized(nn.Conv2d(16, 32, 3), factorization="tt", rank=4)
+    >>> [tuple(factor.shape) for factor in conv.parametrizations.weight.parameters()]
+    [(1, 8, 12, 4), (4, 4, 12, 1)]
+    >>> conv.weight.shape, conv(torch.zeros(1, 16, 5, 5)).shape
+    (torch.Size([32, 16, 3, 3]), torch.Size([1, 32, 3, 3]))
+    """
+    function = NAMES[0]
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{function}: module must be a torch.nn.Module; got {type(module).__name__}.")
+    if parametrize.is_parametrized(module, name):
+        first = [type(one).__name__ for one in module.parametrizations[name]]  # type: ignore[index, union-attr]
+        raise ValueError(f"{function}: {name} must not be parametrized yet; got {first}. Register others after this one.")
+    tensors = {own: one for own, one in (*module._parameters.items(), *module._buffers.items()) if one is not None}
+    if name not in tensors or tensors[name].dim() < 2:
+        known = [own for own, one in tensors.items() if one.dim() >= 2]
+        got = f"{name!r} of shape {tuple(tensors[name].shape)}" if name in tensors else f"{name!r}"
+        raise ValueError(
+            f"{function}: name must be that of a parameter or buffer of {type(module).__name__} with at least two axes; "
+            f"expected one of {known}, got {got}."
+        )
+    parametrization = FactorizedParametrization(
+        tuple(tensors[name].shape),
+        factorization,
+        {"rank": rank, "eps": eps, "n_param": n_param, "compression_ratio": compression_ratio},
+        {"out_modes": out_modes, "in_modes": in_modes, "n_gates": n_gates, "gate_mode": gate_mode},
+        start,
+        options,
+    )
+    parametrize.register_parametrization(module, name, parametrization)
+    return module
+
+
+class FactorizedParametrization(nn.Module):
+    """What rebuilds a weight from factors and decomposes one; `factorized` registers it. The parameters are torch's to hold.
+
+    Attributes
+    ----------
+    network : Network
+    rank
+        Canonical rank.
+    shape : tuple of int
+        Of the weight.
+    """
+
+    network: Network
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        factorization: str,
+        budget: dict[str, Any],
+        where: dict[str, Any],
+        start: str,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.format = get_format(factorization, NAMES[0], "factorization")
+        n_gates = positive_int(NAMES[0], "n_gates", where["n_gates"])
+        if shape[0] % n_gates:
+            raise ValueError(f"{NAMES[0]}: n_gates must divide the rows; expected a divisor of {shape[0]}, got {n_gates}.")
+        self.layout = make_layout(shape[0] // n_gates, (math.prod(shape[1:]),), self.format, names=NAMES, **where)
+        self.start = one_of(NAMES[0], "start", start, STARTS)
+        self.budget, self.options = budget, options
+
+    def forward(self, *factors: Tensor) -> Tensor:
+        """Return the weight, in the dtype of the factors also where autocast multiplies it out."""
+        matrix = GatedWeight(self.layout, self.network, factors).matrix()
+        return matrix.to(factors[0].dtype).reshape(self.shape).contiguous()
+
+    def right_inverse(self, weight: Tensor) -> list[Tensor]:
+        """Return the factors of a dense weight: as asked at first, later at the rank found then."""
+        if tuple(weight.shape) != self.shape:
+            raise ValueError(f"{NAMES[0]}: weight must keep its shape; expected {self.shape}, got {tuple(weight.shape)}.")
+        first = not hasattr(self, "network")
+        if weight.is_meta or (first and self.start == "random"):
+            found = self._drawn(weight)
+        else:
+            asked = self.budget if first else {"rank": self.rank}
+            matrix = weight.detach().reshape(self.layout.shape)
+            with spoken_by(NAMES[0]):
+                found = GatedWeight.from_matrices((matrix,), self.layout, self.format.name, **asked, **self.options)
+        self.network = found.network
+        return [factor.detach() for factor in found.factors]
+
+    @property
+    def rank(self) -> Any:
+        """Canonical rank."""
+        return self.format.rank_from_sizes(self.network.size, len(self.layout.in_modes))
+
+    def extra_repr(self) -> str:
+        """Format, modes, rank and compression."""
+        ratio = math.prod(self.shape) / self.network.n_param
+        return (
+            f"{self.format.name}, shape={self.shape}, tensorized_shape={self.layout.tensorized_shape}, "
+            f"rank={plain(self.rank)}, compression_ratio={ratio:.4g}"
+        )
+
+    def _drawn(self, weight: Tensor) -> GatedWeight:
+        """Random factors of a weight of the same root mean square; without numbers for a weight that has none."""
+        given = [name for name, value in self.budget.items() if name != "rank" and value is not None]
+        if given:
+            where = "on the meta device" if weight.is_meta else "with start='random'"
+            raise ValueError(f"{NAMES[0]}: rank must say how large the factors are {where}; got {given[0]}.")
+        layout, rank = self.layout, self.budget["rank"]
+        drawn = FactorizedWeight(
+            layout.rows,
+            layout.widths,
+            factorization=self.format.name,
+            rank="same" if rank is None else rank,
+            out_modes=layout.out_modes,
+            in_modes=layout.in_modes,
+            n_gates=layout.n_gates,
+            gate_mode=layout.gate_mode,
+            names=NAMES,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        drawn.reset(0.0 if weight.is_meta else float(weight.detach().double().square().mean().sqrt()))
+        return drawn._weight()

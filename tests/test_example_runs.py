@@ -1,0 +1,247 @@
+"""The main example in the processes of torchrun, killed and started again, and on damaged files."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PROGRAM = [sys.executable, str(EXAMPLES / "indian_pines.py")]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", PROGRAM[1]]
+# 58 training pixels: the last batch of an epoch is one pixel, which leaves the second process without a share.
+SMALL = ["--splits", "random", "--seeds", "1", "--systems", "ht", "--hidden", "8", "--epochs", "8", "--fine-tune", "8",
+         "--batch-size", "19", "--learning-rate", "0.001"]  # fmt: skip
+TIMES = {"seconds", "seconds_per_epoch"}
+
+
+def start(program, data, output, *more):
+    command = [*program, *SMALL, "--data", str(data), "--output", str(output), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(program, data, output, *more):
+    process = start(program, data, output, *more)
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Warning" not in errors
+    return printed
+
+
+def kill_at(path, process):
+    """Kill the program, though not the processes it has started, as soon as there is such a file."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()  # returns when all processes that could write have ended
+    assert not (path.parent.parent / "results.csv").exists()
+
+
+def table(path):
+    with path.open() as file:
+        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    labels = np.ones((24, 24), dtype=int)
+    labels[12:], labels[6:18, 8:16] = 2, 3
+    cube = rng.normal(size=(4, 40))[labels] + rng.normal(size=(24, 24, 40))
+    path = tmp_path_factory.mktemp("data") / "scene.npz"
+    np.savez(path, cube=cube, labels=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    run(PROGRAM, data, folder)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".csv"] * 2 + [".png"] * 3
+    return folder
+
+
+def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    kill_at(checkpoints / "random-0-ht-scratch.pt", start(PROGRAM, data, tmp_path))
+    damaged = checkpoints / "random-0-dense-snapshot.pt"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1  # in the middle of a weight, where torch.load alone would not see it
+    damaged.write_bytes(content)
+    printed = " ".join(run(PROGRAM, data, tmp_path).split())
+    assert f"{damaged} is damaged: that part is trained anew going on with the interrupted run in {checkpoints}" in printed
+    for name in ("results.csv", "curves.csv"):
+        assert table(tmp_path / name) == table(uninterrupted / name)
+    assert not checkpoints.exists()
+
+
+def test_two_processes_killed_and_started_again_come_to_what_one_comes_to(data, uninterrupted, tmp_path):
+    kill_at(tmp_path / "checkpoints" / "random-0-dense-snapshot.pt", start(TORCHRUN, data, tmp_path))
+    printed = run(TORCHRUN, data, tmp_path)
+    assert [printed.count(line) for line in ("going on", "seed 0", "written to")] == [1, 1, 1]
+    wanted, found = (table(folder / "curves.csv") for folder in (uninterrupted, tmp_path))
+    losses = [[float(row.pop("loss")) for row in rows] for rows in (wanted, found)]
+    assert found == wanted and len(found) == 40
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-5)
+    assert table(tmp_path / "results.csv") == table(uninterrupted / "results.csv")
+
+
+def test_a_wrong_flag_gives_one_message_for_all_processes(data, tmp_path):
+    process = start(TORCHRUN, data, tmp_path, "--seeds", "0")
+    printed, errors = process.communicate()
+    assert process.returncode != 0
+    assert (printed + errors).count("expected a positive integer, got '0'") == 1
+    assert errors.count("exitcode  : 2") == 2
+
+
+@pytest.fixture
+def examples(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+
+@pytest.fixture
+def checkpoint(examples):
+    import checkpoint
+
+    return checkpoint
+
+
+STATE = {"weight": torch.arange(6.0).reshape(2, 3).double(), "history": [{"loss": 0.1, "epoch": 3}], "before": None}
+
+
+def test_a_state_comes_back_exactly(checkpoint, tmp_path):
+    states = checkpoint.Checkpoints(tmp_path / "new" / "folder", {"rank": (2, 4), "rate": 0.1})
+    assert states.check() == [] and states.load("a") is None
+    states.save("a", {"weight": 0})
+    states.save("a", STATE)
+    found = states.load("a")
+    assert torch.equal(found.pop("weight"), STATE["weight"])
+    assert found == {name: value for name, value in STATE.items() if name != "weight"}
+    assert [path.name for path in states.folder.iterdir()] == ["a.pt"]
+    assert len(states.check()) == 1
+    states.discard()
+    states.discard()
+    assert not states.folder.exists()
+
+
+def test_every_damage_is_seen(checkpoint, tmp_path):
+    states = checkpoint.Checkpoints(tmp_path, {})
+    states.save("whole", STATE)
+    whole = (tmp_path / "whole.pt").read_bytes()
+    changed = [whole[:size] for size in (0, 10, 32, 500, len(whole) - 1)] + [whole + b"x"]
+    for place in range(0, len(whole), 41):
+        changed.append(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    for content in changed:
+        (tmp_path / "damaged.pt").write_bytes(content)
+        assert states.load("damaged") is None
+    lines = states.check()
+    assert lines[0] == f"{tmp_path / 'damaged.pt'} is damaged: that part is trained anew" and len(lines) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole.pt"]
+
+
+def test_foreign_files_are_left_alone(checkpoint, tmp_path):
+    checkpoint.Checkpoints(tmp_path, {"rate": 0.1, "data": "a", "seeds": 2}).save("a", STATE)
+    other = checkpoint.Checkpoints(tmp_path, {"rate": 0.2, "data": "a", "new": 1})
+    assert other.load("a") is None
+    with pytest.raises(ValueError, match=r"interrupted run that differs in rate, seeds, new; .* --fresh"):
+        other.check()
+    assert (tmp_path / "a.pt").exists()
+
+
+def test_other_options_are_refused_until_told_to_discard(examples, data, tmp_path, capsys):
+    import indian_pines
+
+    def plan(*more):
+        return indian_pines.make_plan([*SMALL, "--data", str(data), "--output", str(tmp_path), *more])
+
+    plan().checkpoints.save("a", STATE)
+    assert plan().checkpoint_lines == [
+        f"going on with the interrupted run in {tmp_path / 'checkpoints'} (--fresh starts anew)"
+    ]
+    for more, differs in (
+        (("--learning-rate", "0.1"), "learning_rate"),
+        (("--seeds", "2", "--rank", "ht=3,3"), "systems, seeds"),
+        (("--test-pixels", "9"), "test_pixels"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            plan(*more)
+        message = f"checkpoints is of an interrupted run that differs in {differs}; go on with that one"
+        assert message in capsys.readouterr().err
+    cube, labels = np.load(data).values()
+    np.savez(tmp_path / "other.npz", cube=cube + 1e-6, labels=labels)
+    with pytest.raises(SystemExit, match="2"):
+        plan("--data", str(tmp_path / "other.npz"))
+    assert "differs in data; go on" in capsys.readouterr().err
+    assert plan("--learning-rate", "0.1", "--fresh").checkpoint_lines == []
+    assert not (tmp_path / "checkpoints").exists()
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ("sprung",)
+
+
+def test_no_code_in_a_file_is_run(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    states = checkpoint.Checkpoints(tmp_path, {})
+    states.save("trap", {"trap": Trap()})
+    with pytest.raises(Exception, match="Weights only load failed"):
+        states.load("trap")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(examples, tmp_path):
+    from atomic import replacing
+
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(KeyError), replacing(path, "w", encoding="utf-8") as file:
+        file.write("new")
+        file.flush()
+        raise KeyError
+    assert path.read_text() == "old"
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_shares_make_up_the_mean_of_the_batch(examples, monkeypatch, count, size):
+    import processes
+
+    monkeypatch.setattr(processes, "count", lambda: count)
+    losses = torch.linspace(-1, 3, 11, dtype=torch.float64) ** 3
+    batch = torch.arange(2, 2 + size)
+    means = []
+    for rank in range(count):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        share, weight = processes.own_share(batch)
+        assert len(share) >= 1
+        means.append(weight * losses[share].mean())
+    torch.testing.assert_close(sum(means) / count, losses[2 : 2 + size].mean(), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("mps", "must be cpu or cuda, got mps"), ("cuda:1", "must be cpu or cuda, got cuda:1"),
+     ("cuda", "every process needs a GPU of its own; 3 processes, 2 found")],
+)  # fmt: skip
+def test_several_processes_need_a_device_each(examples, monkeypatch, device, message):
+    import processes
+
+    processes.check_device(torch.device(device))
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    processes.check_device(torch.device("cpu"))
+    with pytest.raises(ValueError, match=message):
+        processes.check_device(torch.device(device))
