@@ -28,11 +28,11 @@ every_cell = pytest.mark.parametrize("cell", CELLS)
 every_format = pytest.mark.parametrize("factorization", FORMATS)
 every_way = pytest.mark.parametrize("decompose", DECOMPOSE)
 both_implementations = pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
-# The exporter's own use of what torch has deprecated, and its remark that one name serves two axes.
+# The exporter's own use of what torch has deprecated, and torch's remark on its own kernel.
 ignoring_the_exporter = [
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec:FutureWarning"),
     pytest.mark.filterwarnings("ignore:_check_is_size will be removed:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*shares the same shape constraints:UserWarning"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning"),
 ]
 
 
@@ -169,8 +169,7 @@ def test_checkpointing_gives_the_same_outputs_and_gradients(cell, implementation
     assert not torch.equal(layer(x, state)[0], results[0][0])  # There was something to preserve.
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
-@every_format
+@pytest.mark.parametrize(("factorization", "dynamic"), list(zip(FORMATS, [None, True, None, True])))
 def test_torch_compile_takes_all_batch_sizes_in_one_graph(factorization, dynamic):
     torch.manual_seed(0)
     settings = {"factorization": factorization, "rank": 2, "dtype": torch.float64}
@@ -187,7 +186,7 @@ def test_torch_compile_takes_all_batch_sizes_in_one_graph(factorization, dynamic
         return graph.forward
 
     compiled = torch.compile(run, fullgraph=True, backend=backend, dynamic=dynamic)
-    for batch in (3, *range(2, 14)):
+    for batch in (3, *range(2, 12)):
         x = torch.randn(2, batch, 33, dtype=torch.float64)
         found, wanted = ([y, *torch.autograd.grad(y.sin().sum(), list(model.parameters()))] for y in (compiled(x), run(x)))
         assert_close(found, wanted, atol=1e-13, rtol=0)
