@@ -37,9 +37,9 @@ def run(
     steps = from_x.unbind(0) if batch_sizes is None else from_x.split(batch_sizes.tolist())
     ordered = steps[::-1] if reverse else steps
     first, outputs, ended = state, [], []
-    state = tuple(part[: len(ordered[0])] for part in first)
+    state = first if batch_sizes is None else tuple(part[: len(ordered[0])] for part in first)
     for gates in ordered:
-        before, now = len(state[0]), len(gates)
+        before, now = state[0].shape[0], gates.shape[0]
         if now < before:  # sequences have ended
             ended.append(tuple(part[now:] for part in state))
             state = tuple(part[:now] for part in state)
