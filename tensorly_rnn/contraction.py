@@ -6,6 +6,8 @@ its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`
 """
 
 import math
+import operator
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ Pairs = tuple[tuple[int, int], ...]
 # Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
 # operands have many neighbours (x and a core, say), for then almost any subset is connected.
 EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
+
+# A size that is known only when the plan runs, as a reshape writes it, and the size that its order is chosen for.
+ANY, USUAL = -1, 256
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps that contract `n_operands` arrays; step k writes operand `n_operands + k`; the last is seen by `last_view`."""
+    """Steps that contract `n_operands` arrays; step k writes operand `n_operands + k`; the last is seen by `last_view`.
+
+    Its counts are those of known sizes only.
+    """
 
     n_operands: int
     steps: tuple[Step, ...]
@@ -100,7 +108,8 @@ def plan(
     output : tuple of str
         Index names of the result's axes.
     sizes : tuple of (str, int)
-        The size of every index.
+        The size of every index; of one index, in the output and in no operand twice, it may be `ANY`: the plan then holds for
+        all its sizes, in the order chosen for `USUAL`.
     pairs : tuple of (int, int), optional
         Which two operands to multiply, one pair a step; the result of step k is operand ``len(operands) + k``. Default: the
         planner's choice.
@@ -142,13 +151,14 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
     live: list[Indices] = [tuple(index for index in indices if size[index] != 1) for indices in operands]
     wanted = tuple(index for index in output if size[index] != 1)
     _check_indices(live, wanted, size)
-    rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in sizes)
+    usual = {index: USUAL if n == ANY else n for index, n in sizes}
+    rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in usual.items())
     steps: list[Step] = []
     remaining = set(range(len(operands)))
     if pairs is not None:
         _check_pairs(pairs, len(operands))
     for pair in _order(tuple(live), wanted, rounded) if pairs is None else pairs:
-        left, right = sorted(pair, key=lambda p: (math.prod(size[i] for i in live[p]), -p), reverse=True)
+        left, right = sorted(pair, key=lambda p: (_product(live[p], usual), -p), reverse=True)
         remaining -= {left, right}
         kept = set(wanted).union(*(live[p] for p in remaining))
         step = _step(left, right, live, kept, size)
@@ -162,6 +172,15 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
         steps=tuple(steps),
         last_view=View(last.split, last.permutation, last_shape),
     )
+
+
+def size_of_plan(size: Any) -> int:
+    """Return a size as the number to plan for; `ANY` where it is a symbol to torch.compile or torch.export."""
+    symbols = sys.modules.get("torch.fx.experimental.symbolic_shapes")
+    # Without this module nothing of torch is traced.
+    if symbols is None or not isinstance(size, (int, symbols.SymInt)) or symbols.has_static_value(size):
+        return operator.index(size)
+    return ANY
 
 
 def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, ...] | None = None) -> Any:
@@ -306,7 +325,12 @@ def view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> Vi
                 runs.append([index])
     order = sorted(range(len(runs)), key=lambda run: have.index(runs[run][0]))
     return View(
-        split=tuple(math.prod(size[i] for i in runs[run]) for run in order),
+        split=tuple(_product(runs[run], size) for run in order),
         permutation=tuple(order.index(run) for run in range(len(runs))),
-        merged=tuple(math.prod(size[i] for i in group) for group in groups),
+        merged=tuple(_product(group, size) for group in groups),
     )
+
+
+def _product(indices: Sequence[str], size: dict[str, int]) -> int:
+    sizes = [size[index] for index in indices]
+    return ANY if ANY in sizes else math.prod(sizes)

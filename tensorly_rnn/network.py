@@ -1,12 +1,11 @@
 """A tensor network as data: which index each axis of each factor carries, and how large every index is."""
 
 import math
-import operator
 from dataclasses import dataclass, field
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import Indices, Pairs, Plan, plan
+from tensorly_rnn.contraction import Indices, Pairs, Plan, plan, size_of_plan
 
 BATCH = "b"
 CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
@@ -129,13 +128,13 @@ def apply_plan(network: Network, batch: int, contraction_order: str = "planned")
     ----------
     network : Network
     batch : int
-        Number of rows of x. A plan is for one: where sizes are symbols to what traces the arithmetic, it becomes a number.
+        Number of rows of x. Where it is a symbol to what traces the arithmetic, the plan is for any number.
     contraction_order : 'planned', 'factors_first' or 'input_first'
         The planner's choice; the factors as they are listed, then x; or x with one factor after the other: those
         that carry an input index in the order of the inputs, each of the others as soon as it has been joined by all
         factors listed after it that share an index with it.
     """
-    return _apply_plan(network.data, operator.index(batch), contraction_order)
+    return _apply_plan(network.data, size_of_plan(batch), contraction_order)
 
 
 def tensor_plan(network: Network) -> Plan:

@@ -11,7 +11,8 @@ from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
 from tensorly_rnn import contraction
-from tensorly_rnn.contraction import _rounds, _rounds_back, execute, plan
+from tensorly_rnn.contraction import ANY, _rounds, _rounds_back, execute, plan
+from tensorly_rnn.gradients import plan_vjp
 from tensorly_rnn.network import apply_plan
 from tests.cases import CASES
 from tests.strategies import factorized
@@ -146,3 +147,21 @@ def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatc
     for rows in (5, 6, 7, 8, 0, 1):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
     assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]
+
+
+@pytest.mark.parametrize("name", tlr.available_formats())
+def test_a_plan_for_any_number_of_rows_is_one_for_all(name):
+    f = tlr.get_format(name).random(((2, 3, 5), (5, 2, 3)), 2, random_state=0)
+    planned = apply_plan(f.network, ANY, "input_first")
+    # NumPy takes any negative size for the open one, torch -1 alone.
+    views = [view for step in planned.steps for view in (step.left_view, step.right_view)]
+    assert min(n for view in views for n in (*view.split, *view.merged)) == ANY
+    rng = np.random.default_rng(0)
+    for rows in (0, 1, 7, 300):
+        x, dy = rng.normal(size=(rows, 30)), rng.normal(size=(rows, 30))
+        y, pull_back = plan_vjp(NUMPY, planned, [x, *f.factors], (rows, 30))
+        assert_allclose(y, x @ f.to_matrix().T, atol=1e-11)
+        dx, *of_factors = pull_back(dy)
+        wanted, wanted_dx = f.gradients(x, dy)
+        for found, other in zip((dx, *of_factors), (wanted_dx, *wanted)):
+            assert_allclose(found.reshape(other.shape), other, atol=1e-9)

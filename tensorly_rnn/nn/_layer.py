@@ -102,12 +102,17 @@ class RecurrentLayer(Recurrent):
             suffixes = self._suffixes_of(layer)
             first = layer * self._directions
             before = tuple(part[first : first + self._directions] for part in state)
-            # A compiler takes torch's kernels apart into steps, or fails on them: oneDNN's LSTM has no gradient there.
-            fused = not torch.compiler.is_compiling() and self._reconstructs(suffixes, math.prod(steps.shape[:-1]))
+            fused = self._has_kernels() and self._reconstructs(suffixes, math.prod(steps.shape[:-1]))
             run = self._fused if fused else self._stepwise
             steps, after = run(suffixes, steps, batch_sizes, before)
             ended.append(after)
         return steps, tuple(torch.cat(parts) for parts in zip(*ended))
+
+    def _has_kernels(self) -> bool:
+        """Whether torch's kernels stay whole: where they run, and in an exported graph, as one node each."""
+        # A compiler takes them apart into steps, or fails on them: oneDNN's LSTM has no gradient there. ONNX's has no
+        # projection.
+        return not torch.compiler.is_compiling() or (torch.compiler.is_exporting() and not self.proj_size)
 
     def _fused(self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
         """Run one layer by torch's own kernel on weights multiplied out."""

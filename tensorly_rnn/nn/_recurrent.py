@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._checks import check_alike, checked_proj_size
+from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.cells import Cell, State
 from tensorly_rnn.recurrent.starts import DECOMPOSE
@@ -69,7 +70,7 @@ class Recurrent(nn.Module):
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self._parameters.values():
             if parameter is not None:
-                nn.init.uniform_(parameter, -bound, bound)
+                draw(parameter, lambda one: nn.init.uniform_(one, -bound, bound))
         for weight in self._factorized():
             weight.reset(bound / math.sqrt(3))
 
@@ -134,7 +135,7 @@ class Recurrent(nn.Module):
                 getattr(dense, f"weight_hh{suffix}").copy_(self._matrix(self._recurrent(suffix)))
             for name, parameter in self._parameters.items():
                 if parameter is not None:
-                    getattr(dense, name).copy_(parameter)
+                    getattr(dense, name).copy_(whole(parameter))
         if "dropout" in self.defaults:
             dense.dropout = self.dropout
         return dense.train(self.training)
@@ -198,7 +199,7 @@ class Recurrent(nn.Module):
         """The dense matrix, in the dtype of the parameters also where autocast multiplies it out."""
         weight, part = place
         if not isinstance(weight, FactorizedWeight):
-            return weight
+            return whole(weight)
         return weight.matrix(part).to(weight.factors[0].dtype).contiguous()
 
     def _apply_weight(self, place: Place, x: Tensor, bias: Tensor | None) -> Tensor:
@@ -243,7 +244,9 @@ def set_forget_bias(module: Recurrent, forget_bias: float | None) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters(recurse=False):
             if name.startswith("bias_"):
-                parameter.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
+                gates = whole(parameter).clone()
+                gates.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
+                assign(parameter, gates)
 
 
 def checked_forget_bias(name: str, forget_bias: Any, bias: bool) -> float | None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._checks import check_alike
+from tensorly_rnn.nn._sharded import draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
 
 
@@ -83,7 +84,7 @@ class FactorizedLinear(nn.Module):
         bound = 1 / math.sqrt(self.in_features)
         self.weight.reset(bound / math.sqrt(3))
         if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+            draw(self.bias, lambda one: nn.init.uniform_(one, -bound, bound))
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
@@ -139,7 +140,7 @@ class FactorizedLinear(nn.Module):
         with torch.no_grad():
             linear.weight.copy_(self.weight.matrix())
             if self.bias is not None:
-                linear.bias.copy_(self.bias)
+                linear.bias.copy_(whole(self.bias))
         return linear
 
     def extra_repr(self) -> str:

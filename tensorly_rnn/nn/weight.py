@@ -12,9 +12,11 @@ from tensorly_rnn._planned import planned
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
+from tensorly_rnn.nn._sharded import draw, is_sharded, whole
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
+DENSE = torch.contiguous_format
 IMPLEMENTATIONS = ("auto", "factorized", "reconstructed")
 
 
@@ -127,10 +129,11 @@ class FactorizedWeight(nn.Module):
         start = unit_std(self.network)
         with torch.no_grad():
             for factor in self.factors:
-                nn.init.normal_(factor, std=start)
+                draw(factor, lambda one: nn.init.normal_(one, std=start))
             if self.factors[0].is_meta:
                 return
-            exact = self._weight().with_factors([factor.double() for factor in self.factors])
+            drawn = self._weight()
+            exact = drawn.with_factors([factor.double() for factor in drawn.factors])
             measured = math.sqrt(exact.squared_norm() / math.prod(self.shape))
             for factor in self.factors:
                 factor *= (std / measured) ** (1 / len(self.factors))
@@ -183,9 +186,16 @@ class FactorizedWeight(nn.Module):
     def load(self, found: GatedWeight) -> None:
         """Replace the factors by those of a weight of the same layout and format, of any rank, in tensors."""
         like = self.factors[0]
+        if is_sharded(like):
+            raise ValueError(
+                "FactorizedWeight: factors must be whole to be replaced; expected plain tensors, got sharded ones. "
+                "Load them before fully_shard, or by load_state_dict."
+            )
         self._rank = self.format.rank_from_sizes(found.network.size, len(self.in_modes))
         self.factors = nn.ParameterList(
-            nn.Parameter(factor.to(device=like.device, dtype=like.dtype)) for factor in found.factors
+            # Each in memory of its own, as a decomposition need not leave them.
+            nn.Parameter(torch.empty_like(factor, device=like.device, dtype=like.dtype, memory_format=DENSE).copy_(factor))
+            for factor in found.factors
         )
 
     @classmethod
@@ -202,7 +212,7 @@ class FactorizedWeight(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         saved = [state_dict.get(f"{prefix}factors.{k}") for k in range(len(self.factors))]
-        if all(isinstance(factor, Tensor) for factor in saved):
+        if all(isinstance(factor, Tensor) for factor in saved) and not is_sharded(self.factors[0]):
             self._take_clipped([tuple(factor.shape) for factor in saved if factor is not None])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -224,7 +234,7 @@ class FactorizedWeight(nn.Module):
 
     def _weight(self) -> GatedWeight:
         """The weight as plain data and functions."""
-        return GatedWeight(self.layout, self.network, list(self.factors))
+        return GatedWeight(self.layout, self.network, [whole(factor) for factor in self.factors])
 
 
 @planned

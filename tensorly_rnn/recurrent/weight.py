@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import numbers
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +11,7 @@ from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of, same_backend_and_device
 from tensorly_rnn._checks import positive_ints, spoken_by
 from tensorly_rnn._planned import planned
+from tensorly_rnn.contraction import ANY, USUAL, size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
@@ -147,7 +147,7 @@ class GatedWeight:
 
     def rebuilding_is_cheaper(self, batch: int) -> bool:
         """Whether to go through the dense matrix for that many rows of x."""
-        return _rebuilding_is_cheaper(self.network.data, operator.index(batch))
+        return _rebuilding_is_cheaper(self.network.data, size_of_plan(batch))
 
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
@@ -307,7 +307,7 @@ def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tup
 
 @planned
 def _rebuilding_is_cheaper(data: NetworkData, batch: int) -> bool:
-    network = Network(*data)
+    network, batch = Network(*data), USUAL if batch == ANY else batch
     # The planner's own objective: elements moved weigh as much as 64 operations.
     rows, columns = network.shape
     applied, built = apply_plan(network, batch), tensor_plan(network)

@@ -1,0 +1,18 @@
+"""DistributedDataParallel and fully_shard on two processes of gloo, launched by torchrun."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TESTS = ("test_training", "test_sharded_layers_outside_forward", "test_starts")
+
+
+def test_two_processes_end_where_one_does():
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.nn.distributed_training"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    # One launch for all: starting the processes takes longer than what they do.
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{name} {test}" for name in ("tt", "tr", "bt", "ht") for test in TESTS]
