@@ -61,7 +61,9 @@ class BackThroughTime(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Gradients of the tensors, after three None."""
-        tensors, (hidden, *rest) = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
+        # Read once: under gradient checkpointing this runs the forward pass again.
+        saved = ctx.saved_tensors
+        tensors, (hidden, *rest) = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
         if torch.is_grad_enabled():
             return None, None, None, *_differentiable(ctx, tensors, grad_outputs)
         cell, sizes, reverse = ctx.settings
