@@ -71,10 +71,11 @@ def test_every_call_is_sampled_in_every_round_and_a_slow_one_once(monkeypatch):
     monkeypatch.setattr(timing, "LEAST_SECONDS", 0.0)
     times = {"fast": 0.5, "slow": 4.0, "tiring": 1.0}
     monkeypatch.setattr(timing, "seconds", lambda call, setting, number=1: call() * 1.0)
-    calls = {name: lambda one=one: one for name, one in times.items()}
+    called = []
+    calls = {name: lambda name=name: called.append(name) or times[name] for name in times}
     found = timing.sampled(calls, timing.Setting("cpu", "float32", rounds=5, patience=3.0))
     assert {name: len(one) for name, one in found.items()} == {"fast": 5, "slow": 1, "tiring": 3}
-    assert found["slow"] == [4.0]
+    assert found["slow"] == [4.0] and called.count("slow") == 1
 
 
 def test_a_target_takes_the_worst_of_its_systems():
