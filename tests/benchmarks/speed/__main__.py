@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes and one round, to see that it runs")
     parser.add_argument("--cases", default="a,b,c,d,e,growth", help="of a, b, c, d, e and growth (default: all)")
     parser.add_argument("--rounds", type=int, help="default: 7, quick 1")
-    parser.add_argument("--patience", type=float, help="seconds of a system in one measure of a case (default: 10, quick 1)")
+    parser.add_argument("--patience", type=float, help="seconds of a system in one measure of a case (default: 6, quick 1)")
     parser.add_argument("--threads", type=int, help="default: torch's")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--precision", default="float32", help=f"of {', '.join(PRECISIONS)}, separated by commas")
@@ -73,7 +73,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    rounds, patience = options.rounds or (1 if options.quick else 7), options.patience or (1 if options.quick else 10)
+    rounds, patience = options.rounds or (1 if options.quick else 7), options.patience or (1 if options.quick else 6)
     settings = [Setting(options.device, precision, rounds, patience) for precision in precisions]
     if options.child:
         print(json.dumps(memory.measure(cases(keys[0], True)[0], options.child, settings[0])))

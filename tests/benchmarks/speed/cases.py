@@ -51,6 +51,15 @@ def n_weights(module: nn.Module) -> int:
     return sum(parameter.numel() for name, parameter in module.named_parameters() if "bias" not in name)
 
 
+def saved_arithmetic(module: nn.Module, rows: int) -> float | None:
+    """Operations of that many rows of x times the dense weight over those of the planned product with its factors.
+
+    Below 1 the factors save memory, not arithmetic.
+    """
+    first = next((one for one in module.modules() if isinstance(one, FactorizedWeight)), None)
+    return 2 * rows * math.prod(first.shape) / first.network.cost(rows).forward.flops if first else None
+
+
 def started(cls: type[nn.Module], *sizes: int, **settings: Any) -> nn.Module:
     """Make a layer of ours whose start has its variance in expectation only: the exact norm of a large ring takes a minute."""
     layer = cls(*sizes, device="meta", **settings).to_empty(device="cpu")

@@ -97,7 +97,10 @@ def number(value: float) -> str:
 
 
 def times(rows: list[Row]) -> str:
-    """Return the table of one case in one precision: milliseconds, ratio to dense (quartiles of the rounds)."""
+    """Return the table of one case in one precision: milliseconds, ratio to dense (quartiles of the rounds).
+
+    `operations` are those of dense over those planned, of a forward product with the weight in factors.
+    """
     measures = [
         measure for measure in ("forward", "forward, train mode", "training") if any(row["measure"] == measure for row in rows)
     ]
@@ -105,12 +108,19 @@ def times(rows: list[Row]) -> str:
     lines = []
     for name in dict.fromkeys(row["system"] for row in rows):
         own = [found[name, measure] for measure in measures]
+        arithmetic = number(own[0]["flops_ratio"]) if own[0]["flops_ratio"] else ""
         cells = []
         for row in own:
             low, high = row["ratio_quartiles"]
             cells += [number(row["ms"]), f"{number(row['ratio'])} ({number(low)} - {number(high)})"]
-        lines.append((name, f"{own[0]['n_param']:,}", number(own[0]["compression"]), *cells))
-    heads = ("", "weights", "compression", *(word for measure in measures for word in (f"{measure} ms", "dense / it")))
+        lines.append((name, f"{own[0]['n_param']:,}", number(own[0]["compression"]), arithmetic, *cells))
+    heads = (
+        "",
+        "weights",
+        "compression",
+        "operations",
+        *(word for measure in measures for word in (f"{measure} ms", "dense / it")),
+    )
     return table(f"({rows[0]['case']}) {rows[0]['title']}, {rows[0]['precision']}", heads, lines)
 
 

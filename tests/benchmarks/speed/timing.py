@@ -1,6 +1,7 @@
 """Times: interleaved rounds in one process, in an order shuffled anew for every round."""
 
 import contextlib
+import math
 import random
 import statistics
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.benchmarks.speed.cases import DENSE, Case, compression, n_weights
+from tests.benchmarks.speed.cases import DENSE, Case, compression, n_weights, saved_arithmetic
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 #: A sample is the mean of as many calls as fill so many seconds.
@@ -69,8 +70,9 @@ def sampled(calls: dict[str, Call], setting: Setting) -> dict[str, list[float]]:
     firsts = {name: seconds(call, setting) for name, call in calls.items()}
     slow = {name for name, first in firsts.items() if first > setting.patience}
     number = {}
-    for name in calls.keys() - slow:
-        number[name] = max(1, round(LEAST_SECONDS / seconds(calls[name], setting)))
+    for name in (name for name in calls if name not in slow):
+        again = firsts[name] if firsts[name] > 1 else seconds(calls[name], setting)
+        number[name] = max(1, round(LEAST_SECONDS / again))
     samples: dict[str, list[float]] = {name: [firsts[name]] if name in slow else [] for name in calls}
     spent = dict.fromkeys(number, 0.0)
     for _ in range(setting.rounds):
@@ -130,7 +132,12 @@ def timed(case: Case, modules: dict[str, nn.Module], x: Tensor, setting: Setting
         calls = {name: partial(run, module, x, setting) for name, module in modules.items()}
         for name, found in compared(sampled(calls, setting), DENSE).items():
             about = {"system": name, "package": packages[name].package, "alike": packages[name].alike, "measure": measure}
-            sizes = {"n_param": n_weights(modules[name]), "compression": compression(modules[packages[name].alike or name])}
+            arithmetic = saved_arithmetic(modules[name], math.prod(case.shape[:-1]))
+            sizes = {
+                "flops_ratio": arithmetic,
+                "n_param": n_weights(modules[name]),
+                "compression": compression(modules[packages[name].alike or name]),
+            }
             rows.append({"case": case.key, "title": case.title, "precision": setting.precision, **about, **sizes, **found})
         for module in modules.values():
             module.zero_grad()
