@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -81,6 +82,7 @@ def main() -> None:
     rows, left_out = [], {}
     for case in cases("".join(key for key in keys if key in KEYS), options.quick):
         for setting in settings:
+            print(f"{case.title}, {setting.precision}", file=sys.stderr)
             rows += run(case, setting, options, left_out)
     record = {
         "machine": {

@@ -1,5 +1,6 @@
 """Pictures of a record: bars of the ratios of every case, and how time and arithmetic grow."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ def bars(rows: list[Row], path: Path) -> None:
     """Draw how many times faster than dense, on a logarithmic axis around 1."""
     titles = list(dict.fromkeys(row["title"] for row in rows))
     most = max(len({row["system"] for row in rows if row["title"] == title}) for title in titles)
-    figure, axes = plt.subplots(1, len(titles), figsize=(7 * len(titles), 1.6 + 0.36 * most), squeeze=False)
-    for one, title in zip(axes[0], titles):
+    across = min(len(titles), 2)
+    down = math.ceil(len(titles) / across)
+    figure, axes = plt.subplots(down, across, figsize=(8 * across, down * (1.6 + 0.36 * most)), squeeze=False)
+    for one, title in zip(axes.flat, titles):
         own = [row for row in rows if row["title"] == title]
         names = list(dict.fromkeys(row["system"] for row in own))
         for shift, measure in ((-0.2, "forward"), (0.2, "training")):
