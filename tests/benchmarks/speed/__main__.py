@@ -68,6 +68,8 @@ def main() -> None:
     keys, precisions = options.cases.split(","), options.precision.split(",")
     if not set(keys) <= {*KEYS, "growth"} or not set(precisions) <= set(PRECISIONS):
         parser.error(f"unknown case or precision; cases {', '.join(KEYS)}, growth; precisions {', '.join(PRECISIONS)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no CUDA device")
     if options.draw:
         draw(json.loads(options.draw.read_text()), options.draw.parent)
         return
