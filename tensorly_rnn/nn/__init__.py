@@ -2,6 +2,7 @@
 
 from tensorly_rnn.nn.convert import factorize_module
 from tensorly_rnn.nn.linear import FactorizedLinear
+from tensorly_rnn.nn.parameter_groups import parameter_groups
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.nn.report import ConversionReport, WeightReport
@@ -19,4 +20,5 @@ __all__ = [
     "FactorizedWeight",
     "WeightReport",
     "factorize_module",
+    "parameter_groups",
 ]
