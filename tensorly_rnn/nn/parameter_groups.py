@@ -37,21 +37,21 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     Raises
     ------
     TypeError, ValueError
-        If `model` is no module or has no parameters, `lr` is not a positive number, or a weight has no numbers to measure: it is
-        zero, not finite, or on the meta device.
+        If `model` is no module or has no parameters, `lr` is not a positive number, or a weight has no numbers to measure: it
+        is zero, not finite, or on the meta device.
 
     Notes
     -----
-    Adam's step changes an entry by about lr, whatever its gradient. In one output ``y = W x``, x of unit entries, such a step can
-    change a dense weight's row of n entries by ``n lr`` at most. It can change y by ``lr_k`` times the absolute sum of
-    :math:`\partial y / \partial F_k`. These are :math:`a_k` numbers; y is linear in the factor and has standard deviation
-    :math:`s \sqrt n`, so each is about :math:`s \sqrt n / (f_k \sqrt{a_k})` large, and the change
-    :math:`lr_k \, s \sqrt{n a_k} / f_k`. The rule gives each of K factors its share of what a dense weight would do at the rate
-    ``lr m / n``, that of a wide weight beside one of m columns, for which `lr` is right [1]_. The structured matrices of [2]_
-    follow the same argument, factor by factor.
+    Adam's step changes an entry by about its rate, whatever the gradient. For x of unit entries, it changes one output
+    of a dense weight by n times the rate at most, and an output y of a weight in factors by ``lr_k`` times the absolute sum of
+    :math:`\partial y / \partial F_k`. Those are :math:`a_k` numbers; y is linear in the factor and has standard deviation
+    :math:`s \sqrt n`, so that each is about :math:`s \sqrt n / (f_k \sqrt{a_k})` large, and the change
+    :math:`lr_k \, s \sqrt{n a_k} / f_k`. The rule gives each of K factors its share of what a dense weight would do at
+    ``lr m / n``: a matrix of n columns beside one of m, for which `lr` is right [1]_. [2]_ has the argument for structured
+    matrices whose factors start at another size. It divides by fan-ins in the order of multiplication, this by :math:`a_k`.
 
-    The rule is for optimizers that divide by the size of the gradient (Adam, AdamW, RMSprop), not for plain SGD. AdamW's decay is
-    proportional to the group's rate. Schedulers that multiply keep the ratios; `OneCycleLR` wants ``max_lr`` as a list, one a group.
+    The rule is for optimizers that divide by the size of the gradient (Adam, AdamW, RMSprop), not for plain SGD. AdamW's decay
+    is proportional to a group's rate. Schedulers that multiply keep the ratios; `OneCycleLR` takes ``max_lr`` as a list.
 
     References
     ----------
@@ -97,7 +97,7 @@ def _scales(place: str, weight: FactorizedWeight) -> list[float]:
         of_weight = math.sqrt(exact.squared_norm() / math.prod(weight.shape))
     if not 0 < of_weight < math.inf:
         raise ValueError(
-            f"parameter_groups: {place or 'model'} must have a size; expected a finite root mean square above 0, got {of_weight}. "
+            f"parameter_groups: {place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "
             "Load or reset the weight first."
         )
     scales = []
