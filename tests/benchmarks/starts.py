@@ -236,30 +236,30 @@ def read_csv(path: Path) -> dict[Job, Outcome]:
 
 
 def draw(path: Path, results: list[Result]) -> None:
-    """Loss against the learning rate, one panel a kind of rates or start."""
+    """Loss against the learning rate, with one rate and with groups; and of one rate, epoch by epoch, from every start."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    titles = {
-        ("ours", "one"): "one rate for all",
-        ("ours", "groups"): "parameter_groups",
-        ("torch", "one"): "factors started as torch's parameters",
-        ("tensorly", "one"): "factors started in [0, 1)",
-    }
     colors = dict(zip(SYSTEMS, ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")))
-    figure, axes = plt.subplots(1, len(VARIANTS), figsize=(13, 3.6), sharey=True, layout="constrained")
-    for axis, variant in zip(axes, VARIANTS):
-        for one in results:
-            if (one.start, one.rates) == variant:
-                rates = list(one.outcomes)
-                axis.plot(rates, [one.mean("loss", lr) for lr in rates], "o-", color=colors[one.system], label=one.system)
-        axis.set(xscale="log", yscale="log", xlabel="learning rate", ylim=(0.08, 4))
-        axis.set_title(titles[variant], fontsize=10)
+    lines = {"ours": "-", "torch": "--", "tensorly": ":"}
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
+    for one in results:
+        if one.start == "ours":
+            axis, rates = axes[one.rates == "groups"], list(one.outcomes)
+            axis.plot(rates, [one.mean("loss", lr) for lr in rates], "o-", color=colors[one.system], label=one.system)
+        if one.rates == "one":
+            curve = np.mean([outcome.curve for outcome in one.outcomes[OF_OTHER_STARTS[0]]], axis=0)
+            axes[2].plot(np.arange(len(curve)) + 1, curve, lines[one.start], color=colors[one.system])
+    for axis, title in zip(axes, ("one rate for all", "parameter_groups")):
+        axis.set(xscale="log", xlabel="learning rate", ylabel="training loss, epochs 5 and 6")
+        axis.set_title(title, fontsize=10)
+    axes[2].set(xlabel="epoch", ylabel=f"training loss at {OF_OTHER_STARTS[0]:g}")
+    axes[2].set_title("starts: ours (-), torch's (--), in [0, 1) (:)", fontsize=10)
+    for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="#e5e5e5")
-    axes[0].set_ylabel("training loss, epochs 5 and 6")
     axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
 
