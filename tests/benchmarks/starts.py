@@ -1,6 +1,6 @@
 """Whether compact LSTMs start and converge as well as a dense one, at which learning rate of Adam, and from which start.
 
-    python -m tests.benchmarks.starts --output folder     # starts.csv and starts.png go there; a second call goes on
+    python -m tests.benchmarks.starts --output folder     # starts.csv, starts.png; a second call goes on; minutes
     python -m tests.benchmarks.starts --quick             # one seed, few steps, half the systems
 
 Data: the Indian Pines scene that ships with TensorLy. A pixel's 5 x 5 neighbourhood is a sequence of 10 steps of 20 bands, 500 inputs
@@ -247,7 +247,7 @@ def draw(path: Path, results: list[Result]) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
     for one in results:
         if one.start == "ours":
-            axis, rates = axes[one.rates == "groups"], list(one.outcomes)
+            axis, rates = axes[int(one.rates == "groups")], list(one.outcomes)
             axis.plot(rates, [one.mean("loss", lr) for lr in rates], "o-", color=colors[one.system], label=one.system)
         if one.rates == "one":
             curve = np.mean([outcome.curve for outcome in one.outcomes[OF_OTHER_STARTS[0]]], axis=0)
