@@ -2,6 +2,7 @@
 
 from tensorly_rnn.nn.convert import factorize_module
 from tensorly_rnn.nn.linear import FactorizedLinear
+from tensorly_rnn.nn.parameter_groups import parameter_groups
 from tensorly_rnn.nn.parametrize import factorized
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
@@ -21,4 +22,5 @@ __all__ = [
     "WeightReport",
     "factorize_module",
     "factorized",
+    "parameter_groups",
 ]

@@ -1,0 +1,108 @@
+"""Learning rates for the factors of a model's weights, as torch's optimizers take them."""
+
+import math
+import numbers
+from typing import Any
+
+import torch
+from torch import nn
+
+from tensorly_rnn.nn.weight import FactorizedWeight
+
+
+def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
+    r"""Return a model's parameters in groups of one learning rate, for Adam and its kin.
+
+    Factor k of a weight W gets
+
+    .. math:: lr_k = lr \, \frac{m}{K} \, \frac{f_k}{s \sqrt{n a_k}}
+
+    and every other parameter `lr`. K is the number of factors, n the number of columns of W, m that of rows of one gate, s and
+    :math:`f_k` the root mean squares of W and of the factor, and :math:`a_k` how many of the factor's entries one row of W
+    depends on.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its factors are measured as they are: call this after the start or the conversion.
+    lr : float
+        Learning rate of what is not in factors.
+
+    Returns
+    -------
+    list of dict
+        ``{"params": [...], "lr": ...}``; every parameter stands in one of them, once. The first has what is not in
+        factors, if there is any.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `model` is no module or has no parameters, `lr` is not a positive number, or a weight has no numbers to measure: it
+        is zero, not finite, or on the meta device.
+
+    Notes
+    -----
+    Adam's step changes an entry by about its rate, whatever the gradient. For x of unit entries, it changes one output
+    of a dense weight by n times the rate at most, and an output y of a weight in factors by ``lr_k`` times the absolute sum of
+    :math:`\partial y / \partial F_k`. Those are :math:`a_k` numbers; y is linear in the factor and has standard deviation
+    :math:`s \sqrt n`, so that each is about :math:`s \sqrt n / (f_k \sqrt{a_k})` large, and the change
+    :math:`lr_k \, s \sqrt{n a_k} / f_k`. The rule gives each of K factors its share of what a dense weight would do at
+    ``lr m / n``: a matrix of n columns beside one of m, for which `lr` is right [1]_. [2]_ has the argument for structured
+    matrices whose factors start at another size. It divides by fan-ins in the order of multiplication, this by :math:`a_k`.
+
+    The rule is for optimizers that divide by the size of the gradient (Adam, AdamW, RMSprop), not for plain SGD. AdamW's decay
+    is proportional to a group's rate. Schedulers that multiply keep the ratios; `OneCycleLR` takes ``max_lr`` as a list.
+
+    References
+    ----------
+    .. [1] Yang et al., Tensor programs V: tuning large neural networks via zero-shot hyperparameter transfer, 2022, table 3.
+    .. [2] Qiu et al., Compute better spent: replacing dense layers with structured matrices, ICML 2024, section 3.
+
+    Examples
+    --------
+    >>> from tensorly_rnn.nn import FactorizedLSTM
+    >>> _ = torch.manual_seed(0)
+    >>> lstm = FactorizedLSTM(1620, 64, factorization="tt", rank=4, input_modes=(4, 5, 9, 9), hidden_modes=(4, 4, 2, 2))
+    >>> groups = parameter_groups(lstm, lr=0.01)
+    >>> [(len(group["params"]), round(group["lr"], 4)) for group in groups]
+    [(3, 0.01), (1, 0.0041), (1, 0.0018), (1, 0.0014), (1, 0.0029)]
+    >>> optimizer = torch.optim.Adam(groups)
+    """
+    name = "parameter_groups"
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name}: model must be a torch.nn.Module; got {type(model).__name__}.")
+    if isinstance(lr, bool) or not isinstance(lr, numbers.Real):
+        raise TypeError(f"{name}: lr must be a number; expected float, got {lr!r} of type {type(lr).__name__}.")
+    if not 0 < lr < math.inf:
+        raise ValueError(f"{name}: lr must be positive; expected a finite number above 0, got {lr!r}.")
+    rates = {parameter: float(lr) for parameter in model.parameters()}
+    if not rates:
+        raise ValueError(f"{name}: model must have parameters; expected at least one, got none.")
+    for place, module in model.named_modules():
+        if isinstance(module, FactorizedWeight):
+            rates |= {factor: lr * scale for factor, scale in zip(module.factors, _scales(place, module))}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter, rate in sorted(rates.items(), key=lambda item: item[1] != lr):
+        groups.setdefault(rate, []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+@torch.no_grad()
+def _scales(place: str, weight: FactorizedWeight) -> list[float]:
+    """What `lr` is multiplied with, a number a factor."""
+    network, columns = weight.network, weight.shape[1]
+    of_weight = math.nan
+    if not weight.factors[0].is_meta:
+        exact = weight._weight().with_factors([factor.double() for factor in weight.factors])
+        of_weight = math.sqrt(exact.squared_norm() / math.prod(weight.shape))
+    if not 0 < of_weight < math.inf:
+        raise ValueError(
+            f"parameter_groups: {place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "
+            "Load or reset the weight first."
+        )
+    scales = []
+    for factor, indices in zip(weight.factors, network.factors):
+        entries = math.prod(network.size[index] for index in indices if index not in network.outputs)
+        of_factor = math.sqrt(factor.double().square().mean().item())
+        scales.append(weight.rows * of_factor / (len(weight.factors) * of_weight * math.sqrt(columns * entries)))
+    return scales
