@@ -99,6 +99,12 @@ def device_of(array: Any) -> Any:
     return getattr(array, "device", None) or str(getattr(array, "place", "")) or None
 
 
+def in_system_memory(array: Any) -> bool:
+    """Whether memory for arrays like this one comes from the C library, as NumPy's and torch's on a CPU."""
+    name = backend_name(array)
+    return name == "numpy" or (name == "pytorch" and array.device.type == "cpu")
+
+
 def backend_name(array: Any) -> str | None:
     """Return TensorLy's name of the array's backend, or None; array scalars and lists have none."""
     return _backend_name(type(array))

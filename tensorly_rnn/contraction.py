@@ -9,8 +9,9 @@ import math
 import operator
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import cotengra
@@ -65,6 +66,11 @@ class Plan:
     n_operands: int
     steps: tuple[Step, ...]
     last_view: View
+
+    @property
+    def pairs(self) -> Pairs:
+        """Which two operands each step multiplies."""
+        return tuple((step.left, step.right) for step in self.steps)
 
     @property
     def flops(self) -> int:
@@ -191,10 +197,13 @@ def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, .
     return see(backend, run_steps(plan, backend, arrays)[-1], plan.last_view, shape)
 
 
-def run_steps(plan: Plan, backend: Any, arrays: Sequence[Any]) -> list[Any]:
-    """Return the operands followed by the result of every step."""
+def run_steps(plan: Plan, backend: Any, arrays: Sequence[Any], known: Mapping[int, Any] = MappingProxyType({})) -> list[Any]:
+    """Return the operands followed by the result of every step; results that are `known`, by number, are taken as they are."""
     results = list(arrays)
     for step in plan.steps:
+        if len(results) in known:
+            results.append(known[len(results)])
+            continue
         left = see(backend, results[step.left], step.left_view)
         right = see(backend, results[step.right], step.right_view)
         results.append(backend.matmul(left, right))

@@ -8,6 +8,8 @@ from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices, Pairs, Plan, plan, size_of_plan
 
 BATCH = "b"
+# Entries of the arrays that products of many rows write: 16 MB in single precision.
+MOST_AT_ONCE = 2**22
 CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
 
 NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
@@ -137,6 +139,24 @@ def apply_plan(network: Network, batch: int, contraction_order: str = "planned")
     return _apply_plan(network.data, size_of_plan(batch), contraction_order)
 
 
+@dataclass(frozen=True)
+class RowBlocks:
+    """Plans of one product, in one order, for so many rows of x after the other, and the results that all of them share."""
+
+    plans: tuple[Plan, ...]
+    rows: tuple[int, ...]
+    shared: tuple[int, ...]
+
+
+def row_blocks(network: Network, batch: int) -> RowBlocks:
+    """Plans of `apply_plan` for blocks of rows, so few that no array a step writes has many more than `MOST_AT_ONCE` entries.
+
+    Memory for larger arrays comes fresh from the system each time and takes several times as long to write; and little of
+    them is still near when the next step reads it.
+    """
+    return _row_blocks(network.data, batch)
+
+
 def tensor_plan(network: Network) -> Plan:
     """Plan of ``W[outputs, inputs]`` from the factors."""
     return _tensor_plan(network.data)
@@ -152,6 +172,24 @@ def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
     elif contraction_order == "input_first":
         pairs = _one_after_another((0, *(number + 1 for number in _from_the_inputs(factors, inputs))))
     return plan(((BATCH, *inputs), *factors), (BATCH, *outputs), ((BATCH, batch), *sizes), pairs)
+
+
+@planned
+def _row_blocks(data: NetworkData, batch: int) -> RowBlocks:
+    factors, outputs, inputs, sizes = data
+    whole = _apply_plan(data, batch, "planned")
+    shared = list(range(1, whole.n_operands))
+    largest = 1
+    for number, step in enumerate(whole.steps, whole.n_operands):
+        if step.left in shared and step.right in shared:
+            shared.append(number)
+        else:
+            largest = max(largest, math.prod(step.shape))
+    count = min(max(batch, 1), -(-largest // MOST_AT_ONCE))
+    rows = tuple(len(range(block, batch, count)) for block in range(count))
+    operands, output = ((BATCH, *inputs), *factors), (BATCH, *outputs)
+    plans = (plan(operands, output, ((BATCH, n), *sizes), whole.pairs) for n in rows)
+    return RowBlocks(tuple(plans) if count > 1 else (whole,), rows, tuple(shared[whole.n_operands - 1 :]))
 
 
 @planned

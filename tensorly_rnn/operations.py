@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tensorly_rnn._backend import in_system_memory
 from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import execute, plan
-from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.contraction import ANY, execute, plan, run_steps, see, size_of_plan
+from tensorly_rnn.network import Network, NetworkData, apply_plan, row_blocks, tensor_plan
 from tensorly_rnn.tensorize import covering_box
 
 
@@ -38,11 +39,24 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
 
     Notes
     -----
-    The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes.
+    The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes. On a CPU, many rows are taken
+    block by block (`tensorly_rnn.network.row_blocks`), so that the largest array is smaller.
     """
     leading = tuple(x.shape[:-1])
     batch = math.prod(leading)
-    return execute(apply_plan(network, batch), backend, [x, *factors], (*leading, network.shape[0]))
+    blocks = row_blocks(network, batch) if in_system_memory(x) and size_of_plan(batch) != ANY else None
+    if blocks is None or len(blocks.plans) == 1:
+        return execute(apply_plan(network, batch), backend, [x, *factors], (*leading, network.shape[0]))
+    rows = backend.reshape(x, (batch, network.shape[1]))
+    pieces: list[Any] = []
+    known: dict[int, Any] = {}
+    start = 0
+    for of_block, n in zip(blocks.plans, blocks.rows):
+        results = run_steps(of_block, backend, [rows[start : start + n], *factors], known)
+        pieces.append(see(backend, results[-1], of_block.last_view, (n, network.shape[0])))
+        known = {number: results[number] for number in blocks.shared}
+        start += n
+    return backend.reshape(backend.concatenate(pieces, axis=0), (*leading, network.shape[0]))
 
 
 def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:
