@@ -8,8 +8,8 @@ from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices, Pairs, Plan, plan, size_of_plan
 
 BATCH = "b"
-# Entries of the arrays that products of many rows write: 16 MB in single precision.
-MOST_AT_ONCE = 2**22
+# Entries of the arrays that products of many rows write: 8 MB in single precision.
+MOST_AT_ONCE = 2**21
 CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
 
 NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
