@@ -1,8 +1,8 @@
 """Contraction plans: in which order, and with which reshapes and products, several arrays become one.
 
-A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order comes
-from a planner outside (cotengra) or is given; every step is one (batched) matrix product, so a plan runs on any backend, and
-its transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
+A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order is the
+planner's (`tensorly_rnn.planner`) or given; every step is one (batched) matrix product, so a plan runs on any backend, and its
+transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
 """
 
 import math
@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import cotengra
-
 from tensorly_rnn._backend import most_axes
 from tensorly_rnn._planned import planned
 
 Indices = tuple[str, ...]
 Pairs = tuple[tuple[int, int], ...]
-
-# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
-# operands have many neighbours (x and a core, say), for then almost any subset is connected.
-EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 
 # A size that is known only when the plan runs, as a reshape writes it, and the size that its order is chosen for.
 ANY, USUAL = -1, 256
@@ -100,71 +94,17 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(
-    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None = None
-) -> Plan:
-    r"""Choose how to compute ``result[output] = sum over all other indices of prod_p operand_p[operands[p]]``.
+def arrange(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs) -> Plan:
+    """Return the plan that multiplies operands pair by pair; of each pair the first has the rows, the second the columns.
 
-    An index may stand in any number of operands (a stack of blocks shares one index among all its factors).
-
-    Parameters
-    ----------
-    operands : tuple of tuple of str
-        Index names of each operand's axes.
-    output : tuple of str
-        Index names of the result's axes.
-    sizes : tuple of (str, int)
-        The size of every index; of one index, in the output and in no operand twice, it may be `ANY`: the plan then holds for
-        all its sizes, in the order chosen for `USUAL`.
-    pairs : tuple of (int, int), optional
-        Which two operands to multiply, one pair a step; the result of step k is operand ``len(operands) + k``. Default: the
-        planner's choice.
-
-    Returns
-    -------
-    Plan
-        Cached: the same arguments give the same object.
-
-    Raises
-    ------
-    ValueError
-        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand; if the pairs
-        do not take every operand and every result but the last once.
-
-    Notes
-    -----
-    The chosen order minimizes cotengra's ``combo`` objective (products plus 64 times the elements written), exhaustively for
-    up to `EXHAUSTIVE_UP_TO` operands; beyond, a greedy order is improved by exhaustive searches of its parts. The number of
-    rows of an applied matrix, index ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse
-    the order found.
-
-    Examples
-    --------
-    >>> two = plan((("b", "i"), ("j", "i")), ("b", "j"), (("b", 5), ("i", 3), ("j", 2)))
-    >>> [step.shape for step in two.steps], two.flops
-    ([(5, 2)], 60)
-    >>> three = (("i", "k"), ("k", "l"), ("l",)), ("i",), (("i", 2), ("k", 3), ("l", 5))
-    >>> plan(*three).flops, plan(*three, pairs=((0, 1), (3, 2))).flops
-    (42, 80)
+    Parameters and errors are those of `tensorly_rnn.planner.plan`.
     """
-    return _plan(operands, output, tuple(sorted(sizes)), pairs)
-
-
-@planned
-def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     size = dict(sizes)
-    # Axes of size 1 carry nothing; they come back in the last reshape.
-    live: list[Indices] = [tuple(index for index in indices if size[index] != 1) for indices in operands]
-    wanted = tuple(index for index in output if size[index] != 1)
-    _check_indices(live, wanted, size)
-    usual = {index: USUAL if n == ANY else n for index, n in sizes}
-    rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in usual.items())
+    live, wanted = live_indices(operands, output, size)
+    _check_pairs(pairs, len(operands))
     steps: list[Step] = []
     remaining = set(range(len(operands)))
-    if pairs is not None:
-        _check_pairs(pairs, len(operands))
-    for pair in _order(tuple(live), wanted, rounded) if pairs is None else pairs:
-        left, right = sorted(pair, key=lambda p: (_product(live[p], usual), -p), reverse=True)
+    for left, right in pairs:
         remaining -= {left, right}
         kept = set(wanted).union(*(live[p] for p in remaining))
         step = _step(left, right, live, kept, size)
@@ -178,6 +118,14 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
         steps=tuple(steps),
         last_view=View(last.split, last.permutation, last_shape),
     )
+
+
+def live_indices(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]) -> tuple[list[Indices], Indices]:
+    """Return the indices without those of size 1, which carry nothing and come back in the last reshape; refuse wrong ones."""
+    live = [tuple(index for index in indices if size[index] != 1) for indices in operands]
+    wanted = tuple(index for index in output if size[index] != 1)
+    _check_indices(live, wanted, size)
+    return live, wanted
 
 
 def size_of_plan(size: Any) -> int:
@@ -281,25 +229,6 @@ def _check_pairs(pairs: Pairs, n_operands: int) -> None:
             f"plan: pairs must take every operand and every result but the last once; expected {n_operands - 1} pairs of the "
             f"numbers 0 to {2 * n_operands - 3}, got {pairs}."
         )
-
-
-@planned
-def _order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Pairs:
-    """Pairs of operand numbers to multiply, numbering results after the operands."""
-    if len(operands) == 1:
-        return ()
-    if len(operands) == 2:
-        return ((0, 1),)
-    linked = max(Counter(index for indices in operands for index in indices).values(), default=0) > 2
-    hubs = sum(sum(not set(one).isdisjoint(other) for other in operands) > 4 for one in operands)
-    if len(operands) <= (EXHAUSTIVE_UP_TO_WHERE_LINKED if linked or hubs > 1 else EXHAUSTIVE_UP_TO):
-        order = cotengra.OptimalOptimizer(minimize="combo", simplify=False).ssa_path(list(operands), output, dict(sizes))
-    else:
-        # Greedy alone falls behind by orders of magnitude as the modes become many.
-        greedy = cotengra.GreedyOptimizer(simplify=False).ssa_path(list(operands), output, dict(sizes))
-        tree = cotengra.ContractionTree.from_path(operands, output, dict(sizes), ssa_path=greedy)
-        order = tree.subtree_reconfigure(subtree_size=6, minimize="combo", seed=0).get_ssa_path()
-    return tuple((pair[0], pair[1]) for pair in order)
 
 
 def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict[str, int]) -> Step:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import Indices, Pairs, Plan, plan, size_of_plan
+from tensorly_rnn.contraction import Indices, Pairs, Plan, size_of_plan
+from tensorly_rnn.planner import plan
 
 BATCH = "b"
 # Entries of the arrays that products of many rows write: 8 MB in single precision.
@@ -148,13 +149,13 @@ class RowBlocks:
     shared: tuple[int, ...]
 
 
-def row_blocks(network: Network, batch: int) -> RowBlocks:
-    """Plans of `apply_plan` for blocks of rows, so few that no array a step writes has many more than `MOST_AT_ONCE` entries.
+def row_blocks(network: Network, batch: int, most: int = MOST_AT_ONCE) -> RowBlocks:
+    """Plans of `apply_plan` for blocks of rows, so few that no step writes an array of many more than `most` entries.
 
     Memory for larger arrays comes fresh from the system each time and takes several times as long to write; and little of
     them is still near when the next step reads it.
     """
-    return _row_blocks(network.data, batch)
+    return _row_blocks(network.data, batch, most)
 
 
 def tensor_plan(network: Network) -> Plan:
@@ -175,7 +176,7 @@ def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
 
 
 @planned
-def _row_blocks(data: NetworkData, batch: int) -> RowBlocks:
+def _row_blocks(data: NetworkData, batch: int, most: int) -> RowBlocks:
     factors, outputs, inputs, sizes = data
     whole = _apply_plan(data, batch, "planned")
     shared = list(range(1, whole.n_operands))
@@ -185,7 +186,7 @@ def _row_blocks(data: NetworkData, batch: int) -> RowBlocks:
             shared.append(number)
         else:
             largest = max(largest, math.prod(step.shape))
-    count = min(max(batch, 1), -(-largest // MOST_AT_ONCE))
+    count = min(max(batch, 1), -(-largest // most))
     rows = tuple(len(range(block, batch, count)) for block in range(count))
     operands, output = ((BATCH, *inputs), *factors), (BATCH, *outputs)
     plans = (plan(operands, output, ((BATCH, n), *sizes), whole.pairs) for n in rows)

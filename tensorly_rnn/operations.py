@@ -6,8 +6,9 @@ from typing import Any
 
 from tensorly_rnn._backend import in_system_memory
 from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, execute, plan, run_steps, see, size_of_plan
+from tensorly_rnn.contraction import ANY, execute, run_steps, see, size_of_plan
 from tensorly_rnn.network import Network, NetworkData, apply_plan, row_blocks, tensor_plan
+from tensorly_rnn.planner import plan
 from tensorly_rnn.tensorize import covering_box
 
 

@@ -10,10 +10,11 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
-from tensorly_rnn import contraction
-from tensorly_rnn.contraction import ANY, _rounds, _rounds_back, execute, plan
+from tensorly_rnn import operations, planner
+from tensorly_rnn.contraction import ANY, _rounds, _rounds_back, execute
 from tensorly_rnn.gradients import plan_vjp
-from tensorly_rnn.network import apply_plan
+from tensorly_rnn.network import apply_plan, row_blocks
+from tensorly_rnn.planner import CALL, COPIED, READ, WRITTEN, plan, training_time
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -142,8 +143,8 @@ def test_a_plan_without_products_costs_its_array():
 def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
     # A single row has no axis: another question.
     searched = set()
-    search = contraction._order
-    monkeypatch.setattr(contraction, "_order", lambda *question: searched.add(question) or search(*question))
+    search = planner._best_order
+    monkeypatch.setattr(planner, "_best_order", lambda *question: searched.add(question) or search(*question))
     for rows in (5, 6, 7, 8, 0, 1):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
     assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]
@@ -165,3 +166,58 @@ def test_a_plan_for_any_number_of_rows_is_one_for_all(name):
         wanted, wanted_dx = f.gradients(x, dy)
         for found, other in zip((dx, *of_factors), (wanted_dx, *wanted)):
             assert_allclose(found.reshape(other.shape), other, atol=1e-9)
+
+
+def test_given_pairs_say_which_operand_has_the_rows():
+    operands, sizes = (("b", "i"), ("i", "j")), (("b", 3), ("i", 4), ("j", 5))
+    assert plan(operands, ("b", "j"), sizes, pairs=((0, 1),)).steps[0].shape == (3, 5)
+    turned = plan(operands, ("b", "j"), sizes, pairs=((1, 0),))
+    assert turned.steps[0].shape == (5, 3) and turned.pairs == ((1, 0),)
+    a, b = np.arange(12.0).reshape(3, 4), np.arange(20.0).reshape(4, 5)
+    assert_allclose(execute(turned, NUMPY, [a, b]), a @ b)
+
+
+def test_training_time_by_hand():
+    sizes = (("b", 1000), ("i", 300), ("k", 4), ("j", 200))
+    # Neither product has anything to copy. The second is thin: it waits for its result.
+    chain = plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), sizes, pairs=((0, 1), (3, 2)))
+    forward = [max(2 * 1000 * 300 * 4, READ * 1000 * 300), max(2 * 1000 * 4 * 200, READ * 1000 * 4, WRITTEN * 1000 * 200)]
+    # dx is left out: the gradient of the factor of 300 x 4, of the partial result, of the factor of 4 x 200.
+    back = [READ * 300 * 1000, READ * 1000 * 200, READ * 200 * 1000]
+    assert training_time(chain) == sum(forward) + sum(back) + 5 * CALL
+    # The axes between are taken out of a middle axis of x: x is copied.
+    middle = plan((("b", "i", "k"), ("i", "j")), ("b", "k", "j"), sizes, pairs=((0, 1),))
+    copied = COPIED * 1000 * 300 * 4
+    assert training_time(middle) == copied + 2 * 4000 * 300 * 200 + (2 * 4000 * 300 * 200 + CALL) + CALL
+
+
+@given(networks())
+def test_no_single_objective_finds_a_faster_plan(network):
+    operands, output, sizes = network
+    sizes = tuple((name, 1 << n) for name, n in sizes)
+    best = training_time(plan(operands, output, sizes))
+    for path in planner._orders(operands, output, dict(sizes)) if len(operands) > 1 else [()]:
+        assert best <= training_time(plan(operands, output, sizes, path))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@given(data=st.data(), batch=st.integers(2, 40), most=st.integers(1, 400))
+def test_blocks_of_rows_make_up_the_whole(case, data, batch, most):
+    f = data.draw(factorized(case))
+    blocks = row_blocks(f.network, batch, most)
+    assert sum(blocks.rows) == batch and len(blocks.rows) == len(blocks.plans) and min(blocks.rows) > 0
+    assert max(blocks.rows) - min(blocks.rows) <= 1
+    x = np.random.default_rng(batch).normal(size=(batch, f.network.shape[1]))
+    counted, multiply = [], NUMPY.matmul
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations, "row_blocks", lambda network, rows: blocks)
+        patch.setattr(NUMPY, "matmul", lambda a, b: counted.append(multiply(a, b)) or counted[-1])
+        y = operations.apply(NUMPY, f.network, f.factors, x)
+    assert_allclose(y, x @ operations.to_matrix(NUMPY, f.network, f.factors).T, atol=1e-9)
+    # What all blocks share is multiplied once.
+    steps = len(blocks.plans[0].steps)
+    assert len(counted) == steps + (len(blocks.rows) - 1) * (steps - len(blocks.shared))
+    numbered = enumerate(blocks.plans[0].steps, blocks.plans[0].n_operands)
+    written = max(math.prod(step.shape) for number, step in numbered if number not in blocks.shared)
+    # One row more than even shares at most.
+    assert blocks.rows[0] == 1 or written * (blocks.rows[0] - 1) <= most * blocks.rows[0]

@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
-from tensorly_rnn.contraction import execute, plan, run_steps, see
+from tensorly_rnn.contraction import execute, run_steps, see
 from tensorly_rnn.gradients import pull_back, vjp
 from tensorly_rnn.network import CONTRACTION_ORDERS, apply_plan
+from tensorly_rnn.planner import plan
 from tests.cases import CASES
 from tests.strategies import factorized
 

@@ -20,6 +20,7 @@ DIRECTION = (
     "gradients",
     "operations",
     "network",
+    "planner",
     "contraction",
     "_svd",
     "tensorize",

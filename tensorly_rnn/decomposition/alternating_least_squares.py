@@ -8,10 +8,11 @@ import numpy as np
 
 from tensorly_rnn import operations
 from tensorly_rnn._backend import new_array
-from tensorly_rnn.contraction import Indices, execute, plan
+from tensorly_rnn.contraction import Indices, execute
 from tensorly_rnn.decomposition._registry import Problem, Start
 from tensorly_rnn.decomposition.starts import best_of_starts
 from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.planner import plan
 
 # Terms that grow while they cancel one another fit no better in the end; a ridge in proportion to the squared error keeps
 # them from it and fades where the fit succeeds (De Lathauwer and Nion 2008 describe the degeneracy).

@@ -8,9 +8,10 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 from tensorly.backend import BackendManager
 
-from tensorly_rnn.contraction import Indices, execute, plan, run_steps
+from tensorly_rnn.contraction import Indices, execute, run_steps
 from tensorly_rnn.gradients import pull_back, push_forward
 from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.planner import plan
 
 NUMPY = BackendManager.load_backend("numpy")
 
