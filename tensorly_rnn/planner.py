@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import cotengra
 
@@ -18,9 +19,9 @@ OBJECTIVES = ("combo-64", "combo-256", "size")
 # Beyond this many products trying to exchange their sides takes longer than it saves.
 EXCHANGED_UP_TO = 16
 
-# What else takes time, in operations of a large product: an entry of the larger operand of a thin product, an entry of its
-# result, an entry copied into another order, and a call. Measured in single precision on a CPU.
-READ, WRITTEN, COPIED, CALL = 46, 35, 117, 1_000_000
+# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
+# an entry copied into another order, and of a call: one core of a server's CPU, single precision. Only their ratios matter.
+OPERATION, READ, WRITTEN, COPIED, CALL = 1 / 140e9, 0.33e-9, 0.25e-9, 0.83e-9, 8e-6
 
 
 def plan(
@@ -56,10 +57,10 @@ def plan(
 
     Notes
     -----
-    Orders that are best for several objectives of cotengra are compared by `training_time`, each also with the sides of its
-    products exchanged: exhaustively found for up to `EXHAUSTIVE_UP_TO` operands; beyond, one greedy order, improved
-    by exhaustive searches of its parts. The number of rows of an applied matrix, index ``"b"``, enters the search rounded up
-    to a power of two, so that new batch sizes reuse the order found.
+    Orders that are best for several objectives of cotengra are compared by `seconds`, forward and back without the gradient of
+    operand 0, each also with the sides of its products exchanged: exhaustively found for up to `EXHAUSTIVE_UP_TO` operands;
+    beyond, one greedy order, improved by exhaustive searches of its parts. The number of rows of an applied matrix, index
+    ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse the order found.
 
     Examples
     --------
@@ -83,26 +84,36 @@ def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str
     return arrange(operands, output, sizes, pairs)
 
 
-def training_time(plan: Plan) -> float:
-    """Return about how long a plan takes forward and back, in multiplications and additions of a large product.
+def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
+    """Return about how long a plan takes, and the gradients of the operands that are wanted.
 
-    A product that is thin waits for its operands, and an operand in another order than a product wants is copied first. On the
-    way back there are two products for each, but the gradient of operand 0, x, is left out.
+    A product that is thin waits for its operands or its result, and an operand in another order than a product wants is copied
+    first. On the way back there is one product more for each side that leads to a wanted operand.
     """
-    total = 2.0 * COPIED * _copied(plan.last_view)
+    wanted = list(wanted)
+    total = COPIED * _copied(plan.last_view) * (1 + any(wanted))
     for step in plan.steps:
         stack, rows, summed = math.prod(step.left_view.merged[:-2]), *step.left_view.merged[-2:]
         columns = step.right_view.merged[-1]
         left, right = COPIED * _copied(step.left_view), COPIED * _copied(step.right_view)
-        total += stack * _product_time(rows, summed, columns) + left + right + CALL
-        total += (stack * _product_time(rows, columns, summed) + left + CALL) * (step.left != 0)
-        total += (stack * _product_time(summed, rows, columns) + right + CALL) * (step.right != 0)
+        total += stack * product_seconds(rows, summed, columns) + left + right + CALL
+        if wanted[step.left]:
+            total += stack * product_seconds(rows, columns, summed) + left + CALL
+        if wanted[step.right]:
+            total += stack * product_seconds(summed, rows, columns) + right + CALL
+        wanted.append(wanted[step.left] or wanted[step.right])
     return total
 
 
-def _product_time(rows: int, summed: int, columns: int) -> int:
+def product_seconds(rows: int, summed: int, columns: int) -> float:
+    """Return about how long a product of these sizes takes, the call left out."""
     larger, result = max(rows, columns) * summed, rows * columns
-    return max(2 * rows * summed * columns, READ * larger, WRITTEN * result)
+    return max(2 * rows * summed * columns * OPERATION, READ * larger, WRITTEN * result)
+
+
+def _training_seconds(plan: Plan) -> float:
+    # Operand 0 is x, which wants no gradient in a first layer.
+    return seconds(plan, [False] + [True] * (plan.n_operands - 1))
 
 
 def _copied(view: View) -> int:
@@ -118,7 +129,7 @@ def _best_order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tup
         return ()
     found = {order: None for order in _orders(operands, output, dict(sizes))}
     plans = [_exchanged(operands, output, sizes, order) for order in found]
-    return min(plans, key=training_time).pairs
+    return min(plans, key=_training_seconds).pairs
 
 
 def _orders(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]) -> list[Pairs]:
@@ -144,5 +155,5 @@ def _exchanged(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tupl
     for number in range(len(pairs) if len(pairs) <= EXCHANGED_UP_TO else 0):
         order = list(best.pairs)
         order[number] = order[number][::-1]
-        best = min(best, arrange(operands, output, sizes, tuple(order)), key=training_time)
+        best = min(best, arrange(operands, output, sizes, tuple(order)), key=_training_seconds)
     return best

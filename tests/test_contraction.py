@@ -14,7 +14,7 @@ from tensorly_rnn import operations, planner
 from tensorly_rnn.contraction import ANY, _rounds, _rounds_back, execute
 from tensorly_rnn.gradients import plan_vjp
 from tensorly_rnn.network import apply_plan, row_blocks
-from tensorly_rnn.planner import CALL, COPIED, READ, WRITTEN, plan, training_time
+from tensorly_rnn.planner import CALL, COPIED, OPERATION, READ, WRITTEN, _training_seconds, plan, seconds
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -177,27 +177,30 @@ def test_given_pairs_say_which_operand_has_the_rows():
     assert_allclose(execute(turned, NUMPY, [a, b]), a @ b)
 
 
-def test_training_time_by_hand():
+def test_seconds_by_hand():
     sizes = (("b", 1000), ("i", 300), ("k", 4), ("j", 200))
-    # Neither product has anything to copy. The second is thin: it waits for its result.
+    # Neither product has anything to copy; both are thin. The second waits for its result.
     chain = plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), sizes, pairs=((0, 1), (3, 2)))
-    forward = [max(2 * 1000 * 300 * 4, READ * 1000 * 300), max(2 * 1000 * 4 * 200, READ * 1000 * 4, WRITTEN * 1000 * 200)]
-    # dx is left out: the gradient of the factor of 300 x 4, of the partial result, of the factor of 4 x 200.
-    back = [READ * 300 * 1000, READ * 1000 * 200, READ * 200 * 1000]
-    assert training_time(chain) == sum(forward) + sum(back) + 5 * CALL
-    # The axes between are taken out of a middle axis of x: x is copied.
+    forward = READ * 1000 * 300 + WRITTEN * 1000 * 200 + 2 * CALL
+    assert seconds(chain, [False] * 3) == pytest.approx(forward)
+    # Of the factor of 300 x 4; of the partial result that leads to it, and of the factor of 4 x 200.
+    back = READ * 300 * 1000 + CALL, 2 * (READ * 1000 * 200 + CALL)
+    assert seconds(chain, [False, True, True]) == pytest.approx(forward + sum(back))
+    assert seconds(chain, [False, False, True]) == pytest.approx(forward + back[1] / 2)
+    # The index to sum over is in the middle of x: x is copied.
     middle = plan((("b", "i", "k"), ("i", "j")), ("b", "k", "j"), sizes, pairs=((0, 1),))
-    copied = COPIED * 1000 * 300 * 4
-    assert training_time(middle) == copied + 2 * 4000 * 300 * 200 + (2 * 4000 * 300 * 200 + CALL) + CALL
+    product = 2 * 4000 * 300 * 200 * OPERATION + CALL
+    assert seconds(middle, [False, True]) == pytest.approx(COPIED * 1000 * 300 * 4 + 2 * product)
+    assert seconds(middle, [True, False]) == pytest.approx(2 * COPIED * 1000 * 300 * 4 + 2 * product)
 
 
 @given(networks())
 def test_no_single_objective_finds_a_faster_plan(network):
     operands, output, sizes = network
     sizes = tuple((name, 1 << n) for name, n in sizes)
-    best = training_time(plan(operands, output, sizes))
+    best = _training_seconds(plan(operands, output, sizes))
     for path in planner._orders(operands, output, dict(sizes)) if len(operands) > 1 else [()]:
-        assert best <= training_time(plan(operands, output, sizes, path))
+        assert best <= _training_seconds(plan(operands, output, sizes, path))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
