@@ -123,3 +123,51 @@ def test_a_penalty_on_the_gradient_trains():
         return sum(one.square().sum() for one in torch.autograd.grad(y.square().sum(), leaves, create_graph=True))
 
     assert gradcheck(penalty, leaves)
+
+
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+def test_second_derivatives_of_a_layer_called_twice_with_its_own_state(ours, decompose):
+    # The state depends on the weights that it meets again.
+    torch.manual_seed(0)
+    settings = {"factorization": "tt", "rank": 2, "implementation": "factorized", "dtype": torch.float64}
+    layer = ours(5, 3, decompose=decompose, **settings)
+    x, leaves = torch.randn(3, 2, 5, dtype=torch.float64), list(layer.parameters())
+
+    def gradients(*leaves, create_graph=True):
+        called = lambda *given: torch.func.functional_call(layer, dict(zip(names, leaves)), given)  # noqa: E731
+        y = called(x, called(x)[1])[0]
+        return torch.autograd.grad(y.square().sum(), leaves, create_graph=create_graph)
+
+    names = list(dict(layer.named_parameters()))
+    # Those to be differentiated again are computed another way.
+    assert_close(gradients(*leaves), gradients(*leaves, create_graph=False))
+    assert gradcheck(gradients, leaves, fast_mode=True)
+
+
+@every_cell
+def test_nothing_is_kept_where_no_gradient_is_recorded(cell, monkeypatch):
+    monkeypatch.setattr(nn_sequence.sequence, "trace_of", None)
+    given = arguments(cell, PACKED)
+    with torch.no_grad():
+        found = run_by_hand(cell, PACKED, False)(*given)
+    wanted = nn_sequence._by_steps(cell, PACKED, False, *given)
+    assert_close(list(found), [wanted[0], *wanted[1]], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])  # relu needs an order
+def test_gradients_of_complex_numbers(kind):
+    given = [None if one is None else torch.complex(one, one.flip(0)).detach().requires_grad_() for one in arguments(CELLS[kind], PADDED)]
+    assert gradcheck(run_by_hand(CELLS[kind], PADDED, False), given)
+
+
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+def test_shapes_without_numbers(ours, implementation):
+    layer = ours(5, 3, implementation=implementation, device="meta")
+    output, _ = layer(torch.empty(4, 2, 5, device="meta"))
+    assert output.is_meta and output.shape == (4, 2, 3)
+    output.sum().backward()
+    assert all(parameter.grad.shape == parameter.shape for parameter in layer.parameters())
+    with pytest.raises(TypeError, match=r"input dtype torch.float64 does not match weight dtype torch.float32"):
+        layer(torch.empty(4, 2, 5, device="meta", dtype=torch.float64))
