@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypedDict
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import one_of, positive_int, spoken_by
 from tensorly_rnn.nn._checks import check_alike, checked_proj_size
 from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -111,7 +111,8 @@ class Recurrent(nn.Module):
             for name, parts in matrices.items():
                 weight = getattr(layer, f"{name}{suffix}", None)
                 if isinstance(weight, FactorizedWeight):
-                    weight.load_matrices(*parts, rank=of_place, **options)
+                    with spoken_by(function):
+                        weight.load_matrices(*parts, rank=of_place, **options)
         with torch.no_grad():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedLinear
+from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 
@@ -89,6 +89,28 @@ def test_bad_arguments_are_refused():
         FactorizedLinear(1.5, 13)
     with pytest.raises(TypeError, match="from_linear: linear must be a torch.nn.Linear; got LSTM"):
         FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))
+
+
+@pytest.mark.parametrize("asked", [{"eps": 0.4}, {"n_param": 60}, {"compression_ratio": 3.0}])
+def test_conversion_by_error_or_budget(asked):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(12, 14, dtype=torch.float64).eval()
+    state = torch.get_rng_state()
+    layer = FactorizedLinear.from_linear(linear, factorization="tt", in_modes=(3, 4), out_modes=(7, 2), **asked)
+    dense = layer.to_linear()
+    assert torch.equal(torch.get_rng_state(), state) and not layer.training and not dense.training
+    error = (dense.weight - linear.weight).norm() / linear.weight.norm()
+    assert 0.1 < error < (0.4 if "eps" in asked else 1)
+    assert layer.weight.n_param <= {"n_param": 60, "compression_ratio": 56}.get(next(iter(asked)), 168)
+    torch.testing.assert_close(layer(torch.eye(12).double()), dense(torch.eye(12).double()), atol=1e-12, rtol=0)
+
+
+def test_errors_of_a_conversion_name_it():
+    for convert, dense in ((FactorizedLinear.from_linear, torch.nn.Linear(5, 3)), (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3))):
+        with pytest.raises(ValueError, match=rf"^{convert.__name__}: eps must be a relative error"):
+            convert(dense, eps=-1)
+        with pytest.raises(TypeError, match=rf"^{convert.__name__}: speed must be an option of the format"):
+            convert(dense, rank=1, speed="high")
 
 
 @every_format
