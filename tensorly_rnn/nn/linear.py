@@ -124,13 +124,11 @@ class FactorizedLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"from_linear: linear must be a torch.nn.Linear; got {type(linear).__name__}.")
-        own = {
-            name: options.pop(name)
-            for name in ("in_modes", "out_modes", "implementation", "dtype", "device")
-            if name in options
-        }
+        names = ("in_modes", "out_modes", "implementation", "dtype", "device")
+        own: dict[str, Any] = {"dtype": linear.weight.dtype, "rank": "same" if rank is None else rank}
+        own |= {name: options.pop(name) for name in names if name in options}
         # On the meta device nothing is drawn: all of it is replaced, the rank included.
-        own = {"dtype": linear.weight.dtype, **own, "rank": "same" if rank is None else rank, "device": "meta"}
+        own["device"] = "meta"
         sizes = (linear.in_features, linear.out_features, linear.bias is not None)
         layer = cls(*sizes, factorization=factorization, **own).to_empty(device=linear.weight.device)
         with spoken_by("from_linear"):
