@@ -97,7 +97,8 @@ class FactorizedLinear(nn.Module):
                 f"got {tuple(input.shape)}."
             )
         y = self.weight(input)
-        return y if self.bias is None else y + self.bias
+        # Autocast multiplies in lower precision, and would add in the higher.
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = None, **options: Any) -> Self:

@@ -105,6 +105,18 @@ def test_conversion_by_error_or_budget(asked):
     torch.testing.assert_close(layer(torch.eye(12).double()), dense(torch.eye(12).double()), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+def test_autocast_gives_the_lower_precision_as_torchs_layer_does(implementation):
+    torch.manual_seed(0)
+    layer, x = FactorizedLinear(12, 8, factorization="tt", rank=2, implementation=implementation), torch.randn(3, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == layer.to_linear()(x).dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), layer(x), atol=0.05, rtol=0)
+    y.float().sum().backward()
+    assert layer.bias.grad.dtype == torch.float32 and torch.equal(layer.bias.grad, torch.full((8,), 3.0))
+
+
 def test_errors_of_a_conversion_name_it():
     for convert, dense in ((FactorizedLinear.from_linear, torch.nn.Linear(5, 3)), (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3))):
         with pytest.raises(ValueError, match=rf"^{convert.__name__}: eps must be a relative error"):

@@ -1,6 +1,7 @@
 """The steps of the torch layers: their gradient by hand, its own derivative, and what else differentiates or traces them."""
 
 import itertools
+import warnings
 
 import pytest
 import torch
@@ -109,6 +110,24 @@ def test_torch_func_and_forward_mode_go_through_a_layer(ours):
         tangent = forward_ad.unpack_dual(loss(parameters, forward_ad.make_dual(x, direction))).tangent
     x.requires_grad_()
     assert_close(tangent, (torch.autograd.grad(loss(parameters, x), x)[0] * direction).sum())
+
+
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+def test_autocast_and_traces_take_the_single_steps(ours):
+    torch.manual_seed(0)
+    layer = ours(5, 3, factorization="tt", rank=2, implementation="factorized")
+    x, wanted = torch.randn(4, 2, 5), list(layer.parameters())
+    exact = torch.autograd.grad(layer(x)[0].square().sum(), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)[0]
+    assert type(y.grad_fn).__name__ != "BackThroughTimeBackward"
+    found = torch.autograd.grad(y.float().square().sum(), wanted)
+    assert_close(found, exact, atol=0.03, rtol=0.03)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, on tracing
+        traced = torch.jit.trace(layer, (x,))
+    again = torch.randn(4, 2, 5)
+    assert_close(traced(again), layer(again))
 
 
 def test_a_penalty_on_the_gradient_trains():
