@@ -152,6 +152,10 @@ class Recurrent(nn.Module):
     def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
         """Add the parameters of a place whose input has `width` features; settings of `FactorizedWeight`."""
         names = (type(self).__name__, "hidden_modes", "input_modes")
+        for name, value in settings.items():
+            if name not in Options.__annotations__:
+                known = tuple(Options.__annotations__)
+                raise TypeError(f"{names[0]}: {name} must be an argument; expected one of {known}, got {name}={value!r}.")
         context = {name: settings.get(name) for name in ("device", "dtype")}
         gates = self.cell.n_gates * self.hidden_size
 

@@ -41,8 +41,7 @@ def run(
     """
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     tensors = (from_x, recurrent, bias_hh, projection, *state)
-    recorded = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-    if _is_traced(from_x) or not recorded:
+    if _is_traced(from_x) or not _is_recorded(tensors):
         return _by_steps(cell, sizes, reverse, *tensors)
     output, *last = BackThroughTime.apply(cell, sizes, reverse, *tensors)
     return output, tuple(last)
@@ -110,6 +109,10 @@ def _of_steps(sizes: Sizes, rows: Tensor) -> Sequence[Tensor]:
 def _output(sizes: Sizes, steps: Sequence[sequence.Passed]) -> Tensor:
     outputs = [step.output for step in steps]
     return torch.stack(outputs) if sizes is None else torch.cat(outputs)
+
+
+def _is_recorded(tensors: Sequence[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _is_traced(tensor: Tensor) -> bool:
