@@ -117,6 +117,24 @@ def test_autocast_gives_the_lower_precision_as_torchs_layer_does(implementation)
     assert layer.bias.grad.dtype == torch.float32 and torch.equal(layer.bias.grad, torch.full((8,), 3.0))
 
 
+@every_format
+def test_conversion_on_the_meta_device_gives_the_form(factorization):
+    rank = (2, 3) if factorization == "bt" else 3
+    for convert, kind, sizes in (
+        (FactorizedLinear.from_linear, torch.nn.Linear, (12, 14)),
+        (FactorizedLSTM.from_lstm, torch.nn.LSTM, (12, 14, 2)),
+    ):
+        torch.manual_seed(0)
+        real = convert(kind(*sizes), factorization=factorization, rank=rank)
+        form = convert(kind(*sizes, device="meta"), factorization=factorization, rank=rank)
+        assert all(parameter.is_meta for parameter in form.parameters())
+        form.to_empty(device="cpu").load_state_dict(real.state_dict())
+        x = torch.randn(3, 2, 12)
+        torch.testing.assert_close(form(x), real(x), atol=0, rtol=0)
+        with pytest.raises(ValueError, match=rf"^{convert.__name__}: rank must say how large .* on the meta device; got n_param\."):
+            convert(kind(*sizes, device="meta"), factorization=factorization, n_param=90)
+
+
 def test_errors_of_a_conversion_name_it():
     for convert, dense in ((FactorizedLinear.from_linear, torch.nn.Linear(5, 3)), (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3))):
         with pytest.raises(ValueError, match=rf"^{convert.__name__}: eps must be a relative error"):
