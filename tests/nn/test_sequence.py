@@ -1,6 +1,7 @@
 """The steps of the torch layers: their gradient by hand, its own derivative, and what else differentiates or traces them."""
 
 import itertools
+import math
 import warnings
 
 import pytest
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn import sequence as nn_sequence
+from tensorly_rnn.nn.sequence import BackThroughTime
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 CELLS = {"tanh": RNN_CELLS["tanh"], "relu": RNN_CELLS["relu"], "gru": GRU_CELL, "lstm": LSTM_CELL}
@@ -67,6 +69,21 @@ def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
         assert_close(one, other, atol=0, rtol=0)
         # The other outputs are not used: their gradients are missing.
         assert_close(*(torch.autograd.grad(y.square().sum(), wanted, retain_graph=True, materialize_grads=True) for y in (one, other)))
+
+
+def test_relu_has_torchs_slope_at_zero_and_keeps_what_is_no_number():
+    values = torch.tensor([[[-1.0, -0.0, 0.0], [2.0, math.inf, math.nan]]], dtype=torch.float64)
+    for run in (nn_sequence._by_steps, BackThroughTime.apply):
+        cell, _, recurrent, bias, projection, state = CELLS["relu"], *[
+            None if one is None else torch.zeros_like(one) for one in arguments(CELLS["relu"], (1, 2))
+        ]
+        given, wanted = values.clone().requires_grad_(), values.clone().requires_grad_()
+        output = run(cell, None, False, given, recurrent, bias, projection, state)[0]
+        assert_close(output, torch.relu(wanted), atol=0, rtol=0, equal_nan=True)
+        for one in (output, torch.relu(wanted)):
+            one[:, :, :2].sum().backward()
+        assert_close(given.grad[:, :, :2], wanted.grad[:, :, :2], atol=0, rtol=0)
+        assert wanted.grad[0, 0, 1] == given.grad[0, 0, 2] == 0
 
 
 @every_cell
