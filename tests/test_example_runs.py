@@ -130,6 +130,18 @@ def test_a_state_comes_back_exactly(checkpoint, tmp_path):
     assert not states.folder.exists()
 
 
+def test_the_first_process_alone_writes_and_discards(checkpoint, tmp_path, monkeypatch):
+    states = checkpoint.Checkpoints(tmp_path / "states", {})
+    monkeypatch.setattr(checkpoint.processes, "rank", lambda: 1)
+    states.save("a", STATE)
+    assert not states.folder.exists()
+    monkeypatch.setattr(checkpoint.processes, "rank", lambda: 0)
+    states.save("a", STATE)
+    monkeypatch.setattr(checkpoint.processes, "rank", lambda: 1)
+    states.discard()
+    assert states.path("a").exists()
+
+
 def test_every_damage_is_seen(checkpoint, tmp_path):
     states = checkpoint.Checkpoints(tmp_path, {})
     states.save("whole", STATE)

@@ -104,6 +104,13 @@ def test_parametrized_weights_are_in_factors_too(factorization):
         parameter_groups(lstm, 0.1)
 
 
+def test_low_precision_is_measured_exactly():
+    torch.manual_seed(0)
+    layer = FactorizedLinear(40, 30, factorization="ht", rank=3, dtype=torch.bfloat16)
+    rates = [group["lr"] for group in parameter_groups(layer, 0.1)]
+    assert rates == pytest.approx([group["lr"] for group in parameter_groups(layer.double(), 0.1)], rel=1e-12)
+
+
 def test_buffers_in_factors_are_no_parameters():
     module = torch.nn.Linear(12, 7)
     module.register_buffer("table", torch.ones(5, 6))
