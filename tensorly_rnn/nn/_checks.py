@@ -11,6 +11,11 @@ from torch.nn.utils.rnn import PackedSequence
 from tensorly_rnn._checks import positive_int
 
 
+def autocasts(tensor: Tensor) -> bool:
+    """Whether autocast is on where a tensor lies; the meta device knows none."""
+    return torch.amp.is_autocast_available(tensor.device.type) and torch.is_autocast_enabled(tensor.device.type)
+
+
 def check_alike(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
     """Refuse a tensor of another device or dtype than the weight's; autocast may change the dtype."""
     if tensor.device != weight.device:
@@ -18,7 +23,7 @@ def check_alike(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> N
             f"{caller}: {argument} must be on the device of the weights; expected {weight.device}, got {tensor.device}. "
             "Move one of them."
         )
-    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+    if tensor.dtype != weight.dtype and not autocasts(tensor):
         raise TypeError(
             f"{caller}: {argument} dtype {tensor.dtype} does not match weight dtype {weight.dtype}. "
             f"Convert {argument}: {argument}.to({weight.dtype}), or convert model: model.to({tensor.dtype})."

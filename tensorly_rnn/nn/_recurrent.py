@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypedDict
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import one_of, positive_int, spoken_by
 from tensorly_rnn.nn._checks import check_alike, checked_proj_size
 from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -111,7 +111,8 @@ class Recurrent(nn.Module):
             for name, parts in matrices.items():
                 weight = getattr(layer, f"{name}{suffix}", None)
                 if isinstance(weight, FactorizedWeight):
-                    weight.load_matrices(*parts, rank=of_place, **options)
+                    with spoken_by(function):
+                        weight.load_matrices(*parts, rank=of_place, **options)
         with torch.no_grad():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:
@@ -151,6 +152,10 @@ class Recurrent(nn.Module):
     def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
         """Add the parameters of a place whose input has `width` features; settings of `FactorizedWeight`."""
         names = (type(self).__name__, "hidden_modes", "input_modes")
+        for name, value in settings.items():
+            if name not in Options.__annotations__:
+                known = tuple(Options.__annotations__)
+                raise TypeError(f"{names[0]}: {name} must be an argument; expected one of {known}, got {name}={value!r}.")
         context = {name: settings.get(name) for name in ("device", "dtype")}
         gates = self.cell.n_gates * self.hidden_size
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import positive_int, spoken_by
 from tensorly_rnn.nn._checks import check_alike
 from tensorly_rnn.nn._sharded import draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -97,10 +97,11 @@ class FactorizedLinear(nn.Module):
                 f"got {tuple(input.shape)}."
             )
         y = self.weight(input)
-        return y if self.bias is None else y + self.bias
+        # Autocast multiplies in lower precision, and would add in the higher.
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = "same", **options: Any) -> Self:
+    def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = None, **options: Any) -> Self:
         """Decompose the weight of a dense layer; bias, dtype and device are taken over.
 
         Parameters
@@ -108,40 +109,46 @@ class FactorizedLinear(nn.Module):
         linear : nn.Linear
             Not changed; nothing is shared with it.
         factorization, rank, **options
-            As for the class.
+            As for the class, and as for `tensorly_rnn.factorize`: a rank, ``eps``, ``n_param``, ``compression_ratio``, the
+            ``method``, ... ``rank='full'`` reproduces the dense layer.
 
         Raises
         ------
-        TypeError
-            If `linear` is something else.
+        TypeError, ValueError
+            If `linear` is something else, its weight is not finite, or an argument is of the wrong form.
+
+        Examples
+        --------
+        >>> small = FactorizedLinear.from_linear(nn.Linear(12, 8), factorization="tt", n_param=50)
+        >>> small.weight.n_param <= 50, small.to_linear()
+        (True, Linear(in_features=12, out_features=8, bias=True))
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"from_linear: linear must be a torch.nn.Linear; got {type(linear).__name__}.")
-        # On the meta device nothing is drawn: all of it is replaced.
-        options = {"dtype": linear.weight.dtype, **options, "device": "meta"}
-        layer = cls(
-            linear.in_features,
-            linear.out_features,
-            linear.bias is not None,
-            factorization=factorization,
-            rank=rank,
-            **options,
-        ).to_empty(device=linear.weight.device)
-        layer.weight.load_matrices(linear.weight)
+        names = ("in_modes", "out_modes", "implementation", "dtype", "device")
+        own: dict[str, Any] = {"dtype": linear.weight.dtype, "rank": "same" if rank is None else rank}
+        own |= {name: options.pop(name) for name in names if name in options}
+        # On the meta device nothing is drawn: all of it is replaced, the rank included.
+        own["device"] = "meta"
+        sizes = (linear.in_features, linear.out_features, linear.bias is not None)
+        layer = cls(*sizes, factorization=factorization, **own).to_empty(device=linear.weight.device)
+        with spoken_by("from_linear"):
+            layer.weight.load_matrices(linear.weight, rank=rank, **options)
         if layer.bias is not None:
             with torch.no_grad():
                 layer.bias.copy_(linear.bias)
-        return layer
+        return layer.train(linear.training)
 
     def to_linear(self) -> nn.Linear:
         """Return a dense layer with the reconstructed weight; nothing is shared with it."""
         like = self.weight.factors[0]
-        linear = nn.Linear(self.in_features, self.out_features, self.bias is not None, device=like.device, dtype=like.dtype)
+        sizes = (self.in_features, self.out_features, self.bias is not None)
+        linear = nn.Linear(*sizes, device="meta", dtype=like.dtype).to_empty(device=like.device)
         with torch.no_grad():
             linear.weight.copy_(self.weight.matrix())
             if self.bias is not None:
                 linear.bias.copy_(whole(self.bias))
-        return linear
+        return linear.train(self.training)
 
     def extra_repr(self) -> str:
         """Sizes, as torch's layer shows them."""

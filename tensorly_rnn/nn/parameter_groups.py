@@ -6,8 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
+from tensorly_rnn.nn._sharded import whole
+from tensorly_rnn.nn.parametrize import FactorizedParametrization
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.weight import GatedWeight
 
 
 def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
@@ -24,7 +28,7 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     Parameters
     ----------
     model : nn.Module
-        Its factors are measured as they are: call this after the start or the conversion.
+        Its factors, those of `factorized` included, are measured as they are: call this after the start or the conversion.
     lr : float
         Learning rate of what is not in factors.
 
@@ -79,30 +83,40 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     if not rates:
         raise ValueError(f"{name}: model must have parameters; expected at least one, got none.")
     for place, module in model.named_modules():
-        if isinstance(module, FactorizedWeight):
-            rates |= {factor: lr * scale for factor, scale in zip(module.factors, _scales(place, module))}
+        weight = _in_factors(module)
+        if weight is not None and weight.factors[0] in rates:  # not those of a buffer
+            rates |= {factor: lr * scale for factor, scale in zip(weight.factors, _scales(place, weight))}
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter, rate in sorted(rates.items(), key=lambda item: item[1] != lr):
         groups.setdefault(rate, []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
+def _in_factors(module: nn.Module) -> GatedWeight | None:
+    """The weight that a module holds in factors, if it does."""
+    if isinstance(module, FactorizedWeight):
+        return GatedWeight(module.layout, module.network, list(module.factors))
+    if isinstance(module, ParametrizationList) and isinstance(module[0], FactorizedParametrization):
+        factors = [getattr(module, f"original{k}") for k in range(module.ntensors)]
+        return GatedWeight(module[0].layout, module[0].network, factors)
+    return None
+
+
 @torch.no_grad()
-def _scales(place: str, weight: FactorizedWeight) -> list[float]:
+def _scales(place: str, weight: GatedWeight) -> list[float]:
     """What `lr` is multiplied with, a number a factor."""
-    network, columns = weight.network, weight.shape[1]
-    of_weight = math.nan
-    if not weight.factors[0].is_meta:
-        exact = weight._weight().with_factors([factor.double() for factor in weight.factors])
-        of_weight = math.sqrt(exact.squared_norm() / math.prod(weight.shape))
+    (rows, columns), network = weight.shape, weight.network
+    of_weight, exact = math.nan, weight.with_factors([whole(factor).double() for factor in weight.factors])
+    if not exact.factors[0].is_meta:
+        of_weight = math.sqrt(exact.squared_norm() / (rows * columns))
     if not 0 < of_weight < math.inf:
         raise ValueError(
             f"parameter_groups: {place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "
             "Load or reset the weight first."
         )
     scales = []
-    for factor, indices in zip(weight.factors, network.factors):
+    for factor, indices in zip(exact.factors, network.factors):
         entries = math.prod(network.size[index] for index in indices if index not in network.outputs)
-        of_factor = math.sqrt(factor.double().square().mean().item())
-        scales.append(weight.rows * of_factor / (len(weight.factors) * of_weight * math.sqrt(columns * entries)))
+        of_factor = math.sqrt(factor.square().mean().item())
+        scales.append(weight.layout.rows * of_factor / (len(network.factors) * of_weight * math.sqrt(columns * entries)))
     return scales

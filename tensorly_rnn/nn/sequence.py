@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tensorly_rnn._backend import backend_of
+from tensorly_rnn.nn._checks import autocasts
 from tensorly_rnn.recurrent import sequence
 from tensorly_rnn.recurrent.cells import Cell, State
 
@@ -40,7 +41,7 @@ def run(
     """
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     tensors = (from_x, recurrent, bias_hh, projection, *state)
-    if _is_traced(from_x) or not any(tensor is not None and tensor.requires_grad for tensor in tensors):
+    if _is_traced(from_x) or not _is_recorded(tensors):
         return _by_steps(cell, sizes, reverse, *tensors)
     output, *last = BackThroughTime.apply(cell, sizes, reverse, *tensors)
     return output, tuple(last)
@@ -79,11 +80,13 @@ class BackThroughTime(torch.autograd.Function):
 def _differentiable(ctx: Any, tensors: Sequence[Tensor | None], grad_outputs: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients as functions of all they depend on: the steps once more, by autograd."""
     with torch.enable_grad():
-        output, last = _by_steps(*ctx.settings, *tensors)
-    wanted = {k: tensor for k, tensor in enumerate(tensors) if tensor is not None and tensor.requires_grad}
+        # Views, for a state may come from the very weights that it meets here, and they would count twice.
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+        output, last = _by_steps(*ctx.settings, *views)
+    wanted = {k: view for k, view in enumerate(views) if view is not None and view.requires_grad}
     found = torch.autograd.grad((output, *last), list(wanted.values()), grad_outputs, create_graph=True, allow_unused=True)
     of = dict(zip(wanted, found))
-    return [of.get(k) for k in range(len(tensors))]
+    return [of.get(k) for k in range(len(views))]
 
 
 def _by_steps(cell: Cell, sizes: Sizes, reverse: bool, *tensors: Any) -> tuple[Tensor, State]:
@@ -108,12 +111,18 @@ def _output(sizes: Sizes, steps: Sequence[sequence.Passed]) -> Tensor:
     return torch.stack(outputs) if sizes is None else torch.cat(outputs)
 
 
+def _is_recorded(tensors: Sequence[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
 def _is_traced(tensor: Tensor) -> bool:
     """Whether a compiler, a transform of `torch.func`, forward-mode differentiation or autocast wants the single steps."""
+    # The gradient by hand is that of real numbers.
     return (
-        torch.compiler.is_compiling()
+        tensor.is_complex()
+        or torch.compiler.is_compiling()
         or torch.jit.is_tracing()
-        or torch.is_autocast_enabled(tensor.device.type)
+        or autocasts(tensor)
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
     )

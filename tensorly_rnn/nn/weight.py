@@ -171,10 +171,11 @@ class FactorizedWeight(nn.Module):
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).
 
         Options are those of `tensorly_rnn.factorize`; if none says how large the factors may be, the rank stays.
-        The rank may become less than asked for, where the sizes allow no more.
+        The rank may become less than asked for, where the sizes allow no more. Matrices on the meta device, which have no
+        numbers, give factors there; these take a rank.
         """
         if parts[0].is_meta:
-            # A weight without numbers has a form only.
+            self._take_form(**{"rank": self._rank, **options})
             return
         detached = [part.detach() for part in parts]
         if not options.keys() & {"rank", "eps", "n_param", "compression_ratio"}:
@@ -215,6 +216,17 @@ class FactorizedWeight(nn.Module):
         if all(isinstance(factor, Tensor) for factor in saved) and not is_sharded(self.factors[0]):
             self._take_clipped([tuple(factor.shape) for factor in saved if factor is not None])
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _take_form(self, rank: Any, **options: Any) -> None:
+        """Make room for factors of another rank, without numbers."""
+        given = [name for name in ("eps", "n_param", "compression_ratio") if options.get(name) is not None]
+        if given:
+            raise ValueError(f"FactorizedWeight: rank must say how large the factors are on the meta device; got {given[0]}.")
+        dtype = self.factors[0].dtype
+        wanted = "same" if rank is None else rank
+        self._rank = self.format.validate_rank(self.tensorized_shape, wanted, **self.layout.rank_options)
+        shapes = self.network.factor_shapes
+        self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device="meta", dtype=dtype)) for shape in shapes)
 
     def _take_clipped(self, shapes: list[tuple[int, ...]]) -> None:
         """Make room for factors that a decomposition clipped from this rank to what the sizes allow; else do nothing."""

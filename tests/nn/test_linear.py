@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedLinear
+from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 
@@ -89,6 +89,58 @@ def test_bad_arguments_are_refused():
         FactorizedLinear(1.5, 13)
     with pytest.raises(TypeError, match="from_linear: linear must be a torch.nn.Linear; got LSTM"):
         FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))
+
+
+@pytest.mark.parametrize("asked", [{"eps": 0.4}, {"n_param": 60}, {"compression_ratio": 3.0}])
+def test_conversion_by_error_or_budget(asked):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(12, 14, dtype=torch.float64).eval()
+    state = torch.get_rng_state()
+    layer = FactorizedLinear.from_linear(linear, factorization="tt", in_modes=(3, 4), out_modes=(7, 2), **asked)
+    dense = layer.to_linear()
+    assert torch.equal(torch.get_rng_state(), state) and not layer.training and not dense.training
+    error = (dense.weight - linear.weight).norm() / linear.weight.norm()
+    assert 0.1 < error < (0.4 if "eps" in asked else 1)
+    assert layer.weight.n_param <= {"n_param": 60, "compression_ratio": 56}.get(next(iter(asked)), 168)
+    torch.testing.assert_close(layer(torch.eye(12).double()), dense(torch.eye(12).double()), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+def test_autocast_gives_the_lower_precision_as_torchs_layer_does(implementation):
+    torch.manual_seed(0)
+    layer, x = FactorizedLinear(12, 8, factorization="tt", rank=2, implementation=implementation), torch.randn(3, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == layer.to_linear()(x).dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), layer(x), atol=0.05, rtol=0)
+    y.float().sum().backward()
+    assert layer.bias.grad.dtype == torch.float32 and torch.equal(layer.bias.grad, torch.full((8,), 3.0))
+
+
+@every_format
+def test_conversion_on_the_meta_device_gives_the_form(factorization):
+    rank = (2, 3) if factorization == "bt" else 3
+    for convert, kind, sizes in (
+        (FactorizedLinear.from_linear, torch.nn.Linear, (12, 14)),
+        (FactorizedLSTM.from_lstm, torch.nn.LSTM, (12, 14, 2)),
+    ):
+        torch.manual_seed(0)
+        real = convert(kind(*sizes), factorization=factorization, rank=rank)
+        form = convert(kind(*sizes, device="meta"), factorization=factorization, rank=rank)
+        assert all(parameter.is_meta for parameter in form.parameters())
+        form.to_empty(device="cpu").load_state_dict(real.state_dict())
+        x = torch.randn(3, 2, 12)
+        torch.testing.assert_close(form(x), real(x), atol=0, rtol=0)
+        with pytest.raises(ValueError, match=rf"^{convert.__name__}: rank must say how large .* on the meta device; got n_param\."):
+            convert(kind(*sizes, device="meta"), factorization=factorization, n_param=90)
+
+
+def test_errors_of_a_conversion_name_it():
+    for convert, dense in ((FactorizedLinear.from_linear, torch.nn.Linear(5, 3)), (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3))):
+        with pytest.raises(ValueError, match=rf"^{convert.__name__}: eps must be a relative error"):
+            convert(dense, eps=-1)
+        with pytest.raises(TypeError, match=rf"^{convert.__name__}: speed must be an option of the format"):
+            convert(dense, rank=1, speed="high")
 
 
 @every_format

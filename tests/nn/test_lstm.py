@@ -355,6 +355,7 @@ def test_defaults_fit_any_size():
 BAD_SETTINGS = [
     (dict(factorization="cp"), ValueError, r"FactorizedLSTM: factorization must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"),
     (dict(decompose="hidden"), ValueError, r"decompose must be known; expected one of \('input', 'layerwise', 'full'\), got 'hidden'"),
+    (dict(factorisation="tt"), TypeError, r"^FactorizedLSTM: factorisation must be an argument; expected one of \('factorization', .*\), got factorisation='tt'\."),
     (dict(implementation="fast"), ValueError, "implementation must be known"),
     (dict(input_modes=(2, 5), hidden_modes=(7, 1)), ValueError, "FactorizedLSTM: input_modes must multiply to the size or more; expected a product of at least 11, got 10"),
     (dict(input_modes=(11, 1), hidden_modes=(3, 2)), ValueError, "hidden_modes must multiply to the size or more; expected a product of at least 7, got 6"),

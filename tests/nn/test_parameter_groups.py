@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTM, FactorizedRNN, parameter_groups
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTM, FactorizedRNN, factorized, parameter_groups
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 
@@ -84,6 +84,38 @@ def test_every_parameter_stands_in_one_group():
     assert groups[0]["lr"] == 0.01 and len({group["lr"] for group in groups}) == len(groups)
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters()))
     assert torch.equal(random, torch.get_rng_state())
+
+
+@every_format
+def test_parametrized_weights_are_in_factors_too(factorization):
+    settings = {"factorization": factorization, "rank": 2, "decompose": "input", "gate_mode": "first"}
+    layer = FactorizedLSTM(12, 7, **settings)
+    lstm = factorized(torch.nn.LSTM(12, 7), "weight_ih_l0", factorization=factorization, rank=2, n_gates=4, start="random",
+                      gate_mode="first")  # fmt: skip
+    held = list(lstm.parametrizations.weight_ih_l0.parameters())
+    with torch.no_grad():
+        for one, other in zip(layer.weight_ih_l0.factors, held, strict=True):
+            one.copy_(other)
+    wanted, found = rates_of(parameter_groups(layer, 0.1)), rates_of(parameter_groups(lstm, 0.1))
+    assert [found[one] for one in held] == [wanted[one] for one in layer.weight_ih_l0.factors] != [0.1] * len(held)
+    assert found.keys() == set(lstm.parameters()) and found[lstm.weight_hh_l0] == 0.1
+    torch.nn.init.zeros_(held[0])
+    with pytest.raises(ValueError, match=r"parameter_groups: parametrizations\.weight_ih_l0 must have a size; .* got 0\.0\."):
+        parameter_groups(lstm, 0.1)
+
+
+def test_low_precision_is_measured_exactly():
+    torch.manual_seed(0)
+    layer = FactorizedLinear(40, 30, factorization="ht", rank=3, dtype=torch.bfloat16)
+    rates = [group["lr"] for group in parameter_groups(layer, 0.1)]
+    assert rates == pytest.approx([group["lr"] for group in parameter_groups(layer.double(), 0.1)], rel=1e-12)
+
+
+def test_buffers_in_factors_are_no_parameters():
+    module = torch.nn.Linear(12, 7)
+    module.register_buffer("table", torch.ones(5, 6))
+    factorized(module, "table", factorization="tt", rank=1)
+    assert parameter_groups(module, 0.1) == [{"params": list(module.parameters()), "lr": 0.1}]
 
 
 def test_models_without_factors_or_with_nothing_else():

@@ -77,6 +77,7 @@ def test_gradients_are_those_through_the_dense_weight(kind, factorization):
     dense, *_ = make(kind)
     rebuilt = einsum_of(parametrization, leaves, n_gates)
     assert_close(getattr(module, name), rebuilt, atol=1e-12, rtol=0)
+    assert getattr(module, name).is_contiguous()
     with torch.no_grad():
         getattr(dense, name).copy_(rebuilt)
     (run(dense) * 0.3).sin().sum().backward()
@@ -133,6 +134,22 @@ def test_assigning_decomposes_at_the_same_rank_into_the_same_parameters(factoriz
         assert_close(one, old - 0.1 * one.grad, atol=1e-14, rtol=0)
     with pytest.raises(ValueError, match=r"factorized: weight must keep its shape; expected \(8, 12\), got \(12, 8\)"):
         module.weight = dense.T
+
+
+def test_after_a_random_start_too_an_assigned_weight_is_decomposed():
+    torch.manual_seed(0)
+    module = factorized(nn.Linear(12, 8).double(), factorization="tt", rank="full", start="random")
+    dense = torch.randn(8, 12, dtype=torch.float64)
+    module.weight = dense
+    assert_close(module.weight, dense, atol=1e-12, rtol=0)
+
+
+def test_a_buffer_stays_without_gradients():
+    module = nn.Linear(12, 8)
+    module.register_buffer("table", torch.ones(5, 6))
+    factorized(module, "table", factorization="tt", rank=2, start="random")
+    held = module.parametrizations.table
+    assert not list(held.parameters()) and len(list(held.buffers())) > 1 and not module.table.requires_grad
 
 
 def test_nothing_is_shared_with_a_weight_that_is_its_own_factor():

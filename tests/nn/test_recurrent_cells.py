@@ -174,3 +174,5 @@ def test_bad_arguments_are_refused():
         FactorizedRNNCell(11, 7, nonlinearity="sine")
     with pytest.raises(TypeError, match="from_cell: cell must be a torch.nn.GRUCell; got LSTMCell"):
         FactorizedGRUCell.from_cell(torch.nn.LSTMCell(11, 7))
+    with pytest.raises(TypeError, match="FactorizedGRUCell: n_gates must be an argument"):
+        FactorizedGRUCell(5, 3, n_gates=2)

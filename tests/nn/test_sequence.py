@@ -1,6 +1,8 @@
 """The steps of the torch layers: their gradient by hand, its own derivative, and what else differentiates or traces them."""
 
 import itertools
+import math
+import warnings
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.testing import assert_close
 
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn import sequence as nn_sequence
+from tensorly_rnn.nn.sequence import BackThroughTime
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 CELLS = {"tanh": RNN_CELLS["tanh"], "relu": RNN_CELLS["relu"], "gru": GRU_CELL, "lstm": LSTM_CELL}
@@ -68,6 +71,21 @@ def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
         assert_close(*(torch.autograd.grad(y.square().sum(), wanted, retain_graph=True, materialize_grads=True) for y in (one, other)))
 
 
+def test_relu_has_torchs_slope_at_zero_and_keeps_what_is_no_number():
+    values = torch.tensor([[[-1.0, -0.0, 0.0], [2.0, math.inf, math.nan]]], dtype=torch.float64)
+    for run in (nn_sequence._by_steps, BackThroughTime.apply):
+        cell, _, recurrent, bias, projection, state = CELLS["relu"], *[
+            None if one is None else torch.zeros_like(one) for one in arguments(CELLS["relu"], (1, 2))
+        ]
+        given, wanted = values.clone().requires_grad_(), values.clone().requires_grad_()
+        output = run(cell, None, False, given, recurrent, bias, projection, state)[0]
+        assert_close(output, torch.relu(wanted), atol=0, rtol=0, equal_nan=True)
+        for one in (output, torch.relu(wanted)):
+            one[:, :, :2].sum().backward()
+        assert_close(given.grad[:, :, :2], wanted.grad[:, :, :2], atol=0, rtol=0)
+        assert wanted.grad[0, 0, 1] == given.grad[0, 0, 2] == 0
+
+
 @every_cell
 def test_only_what_needs_a_gradient_gets_one(cell):
     given = arguments(cell, PADDED)
@@ -111,6 +129,24 @@ def test_torch_func_and_forward_mode_go_through_a_layer(ours):
     assert_close(tangent, (torch.autograd.grad(loss(parameters, x), x)[0] * direction).sum())
 
 
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+def test_autocast_and_traces_take_the_single_steps(ours):
+    torch.manual_seed(0)
+    layer = ours(5, 3, factorization="tt", rank=2, implementation="factorized")
+    x, wanted = torch.randn(4, 2, 5), list(layer.parameters())
+    exact = torch.autograd.grad(layer(x)[0].square().sum(), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)[0]
+    assert type(y.grad_fn).__name__ != "BackThroughTimeBackward"
+    found = torch.autograd.grad(y.float().square().sum(), wanted)
+    assert_close(found, exact, atol=0.03, rtol=0.03)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, on tracing
+        traced = torch.jit.trace(layer, (x,))
+    again = torch.randn(4, 2, 5)
+    assert_close(traced(again), layer(again))
+
+
 def test_a_penalty_on_the_gradient_trains():
     torch.manual_seed(0)
     layer = FactorizedLSTM(5, 3, bidirectional=True, factorization="ht", rank=2, implementation="factorized", dtype=torch.float64)
@@ -123,3 +159,51 @@ def test_a_penalty_on_the_gradient_trains():
         return sum(one.square().sum() for one in torch.autograd.grad(y.square().sum(), leaves, create_graph=True))
 
     assert gradcheck(penalty, leaves)
+
+
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+def test_second_derivatives_of_a_layer_called_twice_with_its_own_state(ours, decompose):
+    # The state depends on the weights that it meets again.
+    torch.manual_seed(0)
+    settings = {"factorization": "tt", "rank": 2, "implementation": "factorized", "dtype": torch.float64}
+    layer = ours(5, 3, decompose=decompose, **settings)
+    x, leaves = torch.randn(3, 2, 5, dtype=torch.float64), list(layer.parameters())
+
+    def gradients(*leaves, create_graph=True):
+        called = lambda *given: torch.func.functional_call(layer, dict(zip(names, leaves)), given)  # noqa: E731
+        y = called(x, called(x)[1])[0]
+        return torch.autograd.grad(y.square().sum(), leaves, create_graph=create_graph)
+
+    names = list(dict(layer.named_parameters()))
+    # Those to be differentiated again are computed another way.
+    assert_close(gradients(*leaves), gradients(*leaves, create_graph=False))
+    assert gradcheck(gradients, leaves, fast_mode=True)
+
+
+@every_cell
+def test_nothing_is_kept_where_no_gradient_is_recorded(cell, monkeypatch):
+    monkeypatch.setattr(nn_sequence.sequence, "trace_of", None)
+    given = arguments(cell, PACKED)
+    with torch.no_grad():
+        found = run_by_hand(cell, PACKED, False)(*given)
+    wanted = nn_sequence._by_steps(cell, PACKED, False, *given)
+    assert_close(list(found), [wanted[0], *wanted[1]], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])  # relu needs an order
+def test_gradients_of_complex_numbers(kind):
+    given = [None if one is None else torch.complex(one, one.flip(0)).detach().requires_grad_() for one in arguments(CELLS[kind], PADDED)]
+    assert gradcheck(run_by_hand(CELLS[kind], PADDED, False), given)
+
+
+@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
+def test_shapes_without_numbers(ours, implementation):
+    layer = ours(5, 3, implementation=implementation, device="meta")
+    output, _ = layer(torch.empty(4, 2, 5, device="meta"))
+    assert output.is_meta and output.shape == (4, 2, 3)
+    output.sum().backward()
+    assert all(parameter.grad.shape == parameter.shape for parameter in layer.parameters())
+    with pytest.raises(TypeError, match=r"input dtype torch.float64 does not match weight dtype torch.float32"):
+        layer(torch.empty(4, 2, 5, device="meta", dtype=torch.float64))
