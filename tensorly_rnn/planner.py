@@ -20,8 +20,11 @@ OBJECTIVES = ("combo-64", "combo-256", "size")
 EXCHANGED_UP_TO = 16
 
 # Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
-# an entry copied into another order, and of a call: one core of a server's CPU, single precision. Only their ratios matter.
-OPERATION, READ, WRITTEN, COPIED, CALL = 1 / 140e9, 0.33e-9, 0.25e-9, 0.83e-9, 8e-6
+# an entry copied into another order, from near or from all over the array, and of a call: one core of a server's CPU, single
+# precision. Only their ratios matter.
+OPERATION, READ, WRITTEN, COPIED, GATHERED, CALL = 1 / 140e9, 0.33e-9, 0.25e-9, 0.7e-9, 2e-9, 8e-6
+# Places that the first axis of an array may be split into by others without harm.
+NEAR = 32
 
 
 def plan(
@@ -91,11 +94,11 @@ def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
     first. On the way back there is one product more for each side that leads to a wanted operand.
     """
     wanted = list(wanted)
-    total = COPIED * _copied(plan.last_view) * (1 + any(wanted))
+    total = _copy_seconds(plan.last_view) * (1 + any(wanted))
     for step in plan.steps:
         stack, rows, summed = math.prod(step.left_view.merged[:-2]), *step.left_view.merged[-2:]
         columns = step.right_view.merged[-1]
-        left, right = COPIED * _copied(step.left_view), COPIED * _copied(step.right_view)
+        left, right = _copy_seconds(step.left_view), _copy_seconds(step.right_view)
         total += stack * product_seconds(rows, summed, columns) + left + right + CALL
         if wanted[step.left]:
             total += stack * product_seconds(rows, columns, summed) + left + CALL
@@ -116,10 +119,13 @@ def _training_seconds(plan: Plan) -> float:
     return seconds(plan, [False] + [True] * (plan.n_operands - 1))
 
 
-def _copied(view: View) -> int:
-    """Entries that seeing an array so copies: all, unless merged axes are neighbours that only change places."""
-    in_order = view.permutation == tuple(range(len(view.permutation)))
-    return 0 if in_order or len(view.split) == len(view.merged) else math.prod(view.merged)
+def _copy_seconds(view: View) -> float:
+    """About how long seeing an array so takes: nothing, if merged axes are neighbours that at most change places."""
+    if view.permutation == tuple(range(len(view.permutation))) or len(view.split) == len(view.merged):
+        return 0.0
+    # Where many others go before the first axis, neighbours in the result lie far apart.
+    ahead = math.prod(view.split[axis] for axis in view.permutation[: view.permutation.index(0)])
+    return (GATHERED if ahead > NEAR else COPIED) * math.prod(view.merged)
 
 
 @planned
