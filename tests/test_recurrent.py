@@ -219,7 +219,7 @@ PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).gate
 @pytest.mark.parametrize("sizes", [(11, 7, {}), (17, 6, {}), (6, 6, {}), (11, 7, {"proj_size": 3})], ids=["", "padded", "even", "projected"])
 @pytest.mark.parametrize("rebuilds", [False, True])
 def test_equal_to_the_torch_layer_in_factors(factorization, gate_mode, decompose, sizes, rebuilds, monkeypatch):
-    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch: rebuilds)
+    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None: rebuilds)
     input_size, hidden_size, settings = sizes
     padded = {"hidden_modes": (2, 2, 2), "input_modes": (3, 4, 3)} if hidden_size == 7 else {}
     settings = {**settings, **padded, "rank": 2, "gate_mode": gate_mode}
@@ -499,7 +499,7 @@ def test_the_recurrent_weight_is_built_once_and_x_projected_once(decompose, monk
             return original(self, argument)
 
         monkeypatch.setattr(recurrent.GatedWeight, method, counted)
-    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch: False)
+    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None: False)
     layer.forward(np.ones((9, 4, 57)))
     assert calls == [("vjp", (36, 57)), ("matrix_vjp", 1 if decompose == "full" else 0)]
 
@@ -567,7 +567,7 @@ def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
         weight.apply(torch.zeros(2, 5))
     fits = r"must be a matrix that fits; expected shape \(%s, %s\), got \(%s\)"
     for rebuilds in (True, False):
-        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, rebuilds=rebuilds: rebuilds)
+        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None, rebuilds=rebuilds: rebuilds)
         # Of three axes the middle one would pass for the columns.
         for shape in ((3, 5, 5), (5,), (2, 4)):
             with pytest.raises(ValueError, match="GatedWeight.vjp: x " + fits % ("'batch'", 5, str(shape)[1:-1])):

@@ -102,7 +102,8 @@ class RecurrentLayer(Recurrent):
             suffixes = self._suffixes_of(layer)
             first = layer * self._directions
             before = tuple(part[first : first + self._directions] for part in state)
-            fused = self._has_kernels() and self._reconstructs(suffixes, math.prod(steps.shape[:-1]))
+            rows, count = math.prod(steps.shape[:-1]), len(steps if batch_sizes is None else batch_sizes)
+            fused = self._has_kernels() and self._reconstructs(suffixes, rows, count, steps.requires_grad)
             run = self._fused if fused else self._stepwise
             steps, after = run(suffixes, steps, batch_sizes, before)
             ended.append(after)

@@ -86,6 +86,11 @@ class Recurrent(nn.Module):
         saved = sum(math.prod(weight.shape) - weight.n_param for weight in self._factorized())
         return (own + saved) / own
 
+    def clear_cache(self) -> None:
+        """Forget the dense weights kept in evaluation: for changes of the factors that torch does not record."""
+        for weight in self._factorized():
+            weight.clear_cache()
+
     def extra_repr(self) -> str:
         """Settings other than torch's defaults, the format, the way of decomposing, and the compression."""
         shown = [f"{self.input_size}, {self.hidden_size}"]
@@ -190,17 +195,20 @@ class Recurrent(nn.Module):
         """The weight over h."""
         return (getattr(self, f"weight{suffix}"), 1) if self.decompose == "full" else (getattr(self, f"weight_hh{suffix}"), 0)
 
-    def _reconstructs(self, suffixes: Sequence[str], rows: int) -> bool:
+    def _reconstructs(self, suffixes: Sequence[str], rows: int, steps: int, x_gradient: bool) -> bool:
         """Whether to multiply out the weights at some places for an input of that many rows."""
         weights = [self._input(suffix)[0] for suffix in suffixes]
-        return all(isinstance(weight, FactorizedWeight) and weight.reconstructs(rows) for weight in weights)
+        return all(
+            isinstance(weight, FactorizedWeight) and weight.reconstructs(rows, x_gradient=x_gradient, steps=steps)
+            for weight in weights
+        )
 
     def _matrix(self, place: Place) -> Tensor:
         """The dense matrix, in the dtype of the parameters also where autocast multiplies it out."""
         weight, part = place
         if not isinstance(weight, FactorizedWeight):
             return whole(weight)
-        return weight.matrix(part).to(weight.factors[0].dtype).contiguous()
+        return weight.kept_matrix(part).to(weight.factors[0].dtype)
 
     def _apply_weight(self, place: Place, x: Tensor, bias: Tensor | None) -> Tensor:
         weight, part = place

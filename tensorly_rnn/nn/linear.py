@@ -99,6 +99,10 @@ class FactorizedLinear(nn.Module):
         y = self.weight(input)
         return y if self.bias is None else y + self.bias
 
+    def clear_cache(self) -> None:
+        """Forget the dense weight kept in evaluation: for changes of the factors that torch does not record."""
+        self.weight.clear_cache()
+
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = "same", **options: Any) -> Self:
         """Decompose the weight of a dense layer; bias, dtype and device are taken over.

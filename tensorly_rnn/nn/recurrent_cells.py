@@ -72,7 +72,7 @@ class RecurrentCell(Recurrent):
     def _step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
         of_x, of_h = self._input(""), self._recurrent("")
-        if self._reconstructs(self._suffixes(), x.shape[0]):
+        if self._reconstructs(self._suffixes(), x.shape[0], 1, x.requires_grad):
             kernel = getattr(torch, f"{self.kernel}_cell")
             found = kernel(x, self._shown(state), self._matrix(of_x), self._matrix(of_h), bias_ih, bias_hh)
             return found if len(state) > 1 else (found,)

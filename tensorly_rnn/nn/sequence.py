@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tensorly_rnn._backend import backend_of
+from tensorly_rnn.nn._kept import is_transformed
 from tensorly_rnn.recurrent import sequence
 from tensorly_rnn.recurrent.cells import Cell, State
 
@@ -110,10 +111,4 @@ def _output(sizes: Sizes, steps: Sequence[sequence.Passed]) -> Tensor:
 
 def _is_traced(tensor: Tensor) -> bool:
     """Whether a compiler, a transform of `torch.func`, forward-mode differentiation or autocast wants the single steps."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch.is_autocast_enabled(tensor.device.type)
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return is_transformed() or torch.is_autocast_enabled(tensor.device.type)

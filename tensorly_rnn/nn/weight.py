@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from tensorly_rnn._planned import planned
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
+from tensorly_rnn.nn._kept import Kept, keeps
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
+from tensorly_rnn.recurrent.cost import Use
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -95,6 +97,7 @@ class FactorizedWeight(nn.Module):
             self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
+        self._kept = Kept()
 
     @property
     def network(self) -> Network:
@@ -126,6 +129,7 @@ class FactorizedWeight(nn.Module):
 
         Draws from torch's generator, as torch's own modules do.
         """
+        self.clear_cache()
         start = unit_std(self.network)
         with torch.no_grad():
             for factor in self.factors:
@@ -153,19 +157,38 @@ class FactorizedWeight(nn.Module):
         if x.shape[-1:] != (self.widths[part],):
             width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
-        if self.reconstructs(math.prod(x.shape[:-1])):
-            return nn.functional.linear(x, self.matrix(part))
+        if self.reconstructs(math.prod(x.shape[:-1]), x_gradient=x.requires_grad):
+            return nn.functional.linear(x, self.kept_matrix(part))
         return self._weight().apply(x, part)
 
     def matrix(self, part: int = 0) -> Tensor:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
         return self._weight().matrix(part)
 
-    def reconstructs(self, batch: int) -> bool:
-        """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice."""
+    def kept_matrix(self, part: int = 0) -> Tensor:
+        """Return `matrix`, contiguous; in evaluation without gradients that of the call before, which is not to be changed."""
+        factors = self._factors()
+        if not keeps(self, factors):
+            return self.matrix(part).contiguous()
+        kind = factors[0].device.type
+        # What is multiplied out under autocast has its precision.
+        precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        return self._kept.get((part, precision), factors, lambda: self.matrix(part).contiguous())
+
+    def clear_cache(self) -> None:
+        """Forget the dense matrices kept in evaluation: for changes of the factors that torch does not record."""
+        self._kept.clear()
+
+    def reconstructs(self, batch: int, *, x_gradient: bool = True, steps: int = 0) -> bool:
+        """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice.
+
+        Steps are those of a recurrence that then runs in torch's own kernel.
+        """
         if self.implementation != "auto":
             return self.implementation == "reconstructed"
-        return self._weight().rebuilding_is_cheaper(batch)
+        backward = torch.is_grad_enabled()
+        use = Use(backward, backward and x_gradient, keeps(self, self._factors()), steps)
+        return self._weight().rebuilding_is_cheaper(batch, use)
 
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).
@@ -191,12 +214,18 @@ class FactorizedWeight(nn.Module):
                 "FactorizedWeight: factors must be whole to be replaced; expected plain tensors, got sharded ones. "
                 "Load them before fully_shard, or by load_state_dict."
             )
+        self.clear_cache()
         self._rank = self.format.rank_from_sizes(found.network.size, len(self.in_modes))
         self.factors = nn.ParameterList(
             # Each in memory of its own, as a decomposition need not leave them.
             nn.Parameter(torch.empty_like(factor, device=like.device, dtype=like.dtype, memory_format=DENSE).copy_(factor))
             for factor in found.factors
         )
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, and forget what is kept."""
+        self.clear_cache()
+        return super().train(mode)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
@@ -210,7 +239,12 @@ class FactorizedWeight(nn.Module):
             f"rank={plain(self._rank)}, compression_ratio={self.compression_ratio:.4g}"
         )
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self.clear_cache()
+        return super()._apply(*args, **kwargs)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self.clear_cache()
         saved = [state_dict.get(f"{prefix}factors.{k}") for k in range(len(self.factors))]
         if all(isinstance(factor, Tensor) for factor in saved) and not is_sharded(self.factors[0]):
             self._take_clipped([tuple(factor.shape) for factor in saved if factor is not None])
@@ -234,7 +268,12 @@ class FactorizedWeight(nn.Module):
 
     def _weight(self) -> GatedWeight:
         """The weight as plain data and functions."""
-        return GatedWeight(self.layout, self.network, [whole(factor) for factor in self.factors])
+        return GatedWeight(self.layout, self.network, [whole(factor) for factor in self._factors()])
+
+    def _factors(self) -> list[Tensor]:
+        # What a list of parameters takes most of a call for: a look-up by name in all of a module for each.
+        own = self.factors._parameters.values()
+        return list(own) if len(own) == len(self.factors) and None not in own else list(self.factors)
 
 
 @planned

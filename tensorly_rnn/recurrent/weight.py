@@ -10,12 +10,12 @@ from typing import Any, Self
 from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of, same_backend_and_device
 from tensorly_rnn._checks import positive_ints, spoken_by
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, USUAL, size_of_plan
+from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
-from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.recurrent import cost
 from tensorly_rnn.recurrent._checks import check_alike, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
@@ -145,9 +145,9 @@ class GatedWeight:
         pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
         return sum(float(operations.squared_norm(self.backend, *piece)) for piece in pieces)
 
-    def rebuilding_is_cheaper(self, batch: int) -> bool:
+    def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.Use()) -> bool:
         """Whether to go through the dense matrix for that many rows of x."""
-        return _rebuilding_is_cheaper(self.network.data, size_of_plan(batch))
+        return cost.rebuilding_is_cheaper(self.network.data, size_of_plan(batch), use)
 
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
@@ -303,13 +303,3 @@ def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tup
         raise ValueError(f"{function}: widths must add up to the columns; expected {columns}, got {sum(widths)}: {widths}.")
     ends = [sum(widths[: k + 1]) for k in range(len(widths))]
     return tuple((end - width, end) for end, width in zip(ends, widths))
-
-
-@planned
-def _rebuilding_is_cheaper(data: NetworkData, batch: int) -> bool:
-    network, batch = Network(*data), USUAL if batch == ANY else batch
-    # The planner's own objective: elements moved weigh as much as 64 operations.
-    rows, columns = network.shape
-    applied, built = apply_plan(network, batch), tensor_plan(network)
-    dense = 2 * batch * rows * columns + 64 * (batch * (rows + columns) + rows * columns)
-    return applied.flops + 64 * applied.moved > built.flops + 64 * built.moved + dense

@@ -1,0 +1,64 @@
+"""Arrays made of parameters, kept as long as nothing is recorded and no parameter has changed."""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Kept:
+    """What functions of some parameters have given; a copy, and what is read back from a file, starts empty.
+
+    A parameter has changed where another is in its place, or its version or its memory is another.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        # Replaced as one, so that threads never see the arrays of one another's parameters.
+        self._entry: tuple[list, list, dict[Hashable, Tensor]] = ([], [], {})
+
+    def get(self, key: Hashable, parameters: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+        """Return what is kept under a key for these parameters, or make it: no gradient is recorded."""
+        marks, entry = [(id(one), one._version, one.data_ptr()) for one in parameters], self._entry
+        if marks != entry[1]:
+            # The parameters are held, so that no other takes over the number of one.
+            self._entry = entry = (list(parameters), marks, {})
+        made = entry[2]
+        if key not in made:
+            # What inference mode makes cannot be used outside of it.
+            with torch.inference_mode(False), torch.no_grad():
+                made[key] = make()
+        return made[key]
+
+    def __reduce__(self) -> tuple[type["Kept"], tuple[()]]:
+        return Kept, ()
+
+
+def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
+    """Whether a module may keep what it makes of its parameters: in evaluation, without gradients, run as it is.
+
+    Not what traces, transforms or captures would take for a constant, and no parameters but plain ones of the module's own:
+    `fully_shard` fills its own anew in each forward pass, of which their version tells nothing.
+    """
+    return not (
+        module.training
+        or torch.is_grad_enabled()
+        or is_transformed()
+        or torch._C._len_torch_dispatch_stack()
+        or hasattr(module, "_is_fsdp_managed_module")
+        or any(type(one) is not nn.Parameter or one.is_inference() for one in parameters)
+        or (parameters[0].is_cuda and torch.cuda.is_current_stream_capturing())
+    )
+
+
+def is_transformed() -> bool:
+    """Whether a compiler, a transform of `torch.func` or forward-mode differentiation runs the program."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
