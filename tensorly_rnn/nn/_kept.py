@@ -48,7 +48,7 @@ def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
         or torch.is_grad_enabled()
         or is_transformed()
         or torch._C._len_torch_dispatch_stack()
-        or hasattr(module, "_is_fsdp_managed_module")
+        or "_is_fsdp_managed_module" in module.__dict__
         or any(type(one) is not nn.Parameter or one.is_inference() for one in parameters)
         or (parameters[0].is_cuda and torch.cuda.is_current_stream_capturing())
     )

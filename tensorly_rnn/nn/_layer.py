@@ -75,7 +75,7 @@ class RecurrentLayer(Recurrent):
             If an argument has the wrong type, dtype, device or shape.
         """
         name = type(self).__name__
-        check_sequence(name, input, self.input_size, self.batch_first, next(self.parameters()))
+        check_sequence(name, input, self.input_size, self.batch_first, self._like())
         count = self.num_layers * self._directions
         if isinstance(input, PackedSequence):
             data, batch_sizes, order, back = input
@@ -101,13 +101,14 @@ class RecurrentLayer(Recurrent):
                 steps = nn.functional.dropout(steps, self.dropout, self.training)
             suffixes = self._suffixes_of(layer)
             first = layer * self._directions
-            before = tuple(part[first : first + self._directions] for part in state)
-            rows, count = math.prod(steps.shape[:-1]), len(steps if batch_sizes is None else batch_sizes)
+            whole = self.num_layers == 1
+            before = state if whole else tuple(part[first : first + self._directions] for part in state)
+            rows, count = math.prod(steps.shape[:-1]), (steps if batch_sizes is None else batch_sizes).shape[0]
             fused = self._has_kernels() and self._reconstructs(suffixes, rows, count, steps.requires_grad)
             run = self._fused if fused else self._stepwise
             steps, after = run(suffixes, steps, batch_sizes, before)
             ended.append(after)
-        return steps, tuple(torch.cat(parts) for parts in zip(*ended))
+        return steps, ended[0] if len(ended) == 1 else tuple(torch.cat(parts) for parts in zip(*ended))
 
     def _has_kernels(self) -> bool:
         """Whether torch's kernels stay whole: where they run, and in an exported graph, as one node each."""
@@ -119,9 +120,9 @@ class RecurrentLayer(Recurrent):
         """Run one layer by torch's own kernel on weights multiplied out."""
         weights = []
         for suffix in suffixes:
-            weights += [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
-            others = (self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr"))
-            weights += [parameter for parameter in others if parameter is not None]
+            of_both = [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
+            others = [self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr")]
+            weights += [parameter for parameter in (*of_both, *others) if parameter is not None]
         kernel = getattr(torch, self.kernel)
         # One layer, no dropout.
         settings = (self._shown(state), weights, self.bias, 1, 0.0, self.training, self.bidirectional)

@@ -184,6 +184,11 @@ class Recurrent(nn.Module):
         if self.proj_size:
             dense("weight_hr", self.proj_size, self.hidden_size)
 
+    def _like(self) -> Tensor:
+        """What stands for the dtype and device of all parameters."""
+        first: Any = next(iter(self._modules.values()))
+        return first.first_factor
+
     def _factorized(self) -> list[FactorizedWeight]:
         return [module for module in self.children() if isinstance(module, FactorizedWeight)]
 
@@ -208,31 +213,32 @@ class Recurrent(nn.Module):
         weight, part = place
         if not isinstance(weight, FactorizedWeight):
             return whole(weight)
-        return weight.kept_matrix(part).to(weight.factors[0].dtype)
+        matrix = weight.kept_matrix(part)
+        return matrix.to(weight.first_factor.dtype) if torch.is_autocast_enabled(matrix.device.type) else matrix
 
     def _apply_weight(self, place: Place, x: Tensor, bias: Tensor | None) -> Tensor:
         weight, part = place
         if not isinstance(weight, FactorizedWeight):
             return nn.functional.linear(x, weight, bias)
-        y = weight(x, part) if part else weight(x)
-        return y if bias is None else y + bias.to(y.dtype)
+        return weight(x, part, bias)
 
     def _optional(self, name: str) -> Tensor | None:
-        return getattr(self, name, None)
+        return self._parameters.get(name)
 
     def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
         """The arrays of an initial state, each of shape (*leading, size); zeros if none is given."""
         name = type(self).__name__
         sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), (self.state_size, self.hidden_size)))
         if hx is None:
-            return tuple(torch.zeros(*leading, size, dtype=like.dtype, device=like.device) for size in sizes.values())
+            context: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+            return tuple(torch.zeros(*leading, size, **context) for size in sizes.values())
         given = (hx,) if isinstance(hx, Tensor) else hx
         one = len(sizes) == 1
         listed = isinstance(given, (tuple, list)) and (isinstance(hx, Tensor) or not one)
         if not listed or len(given) != len(sizes) or not all(isinstance(part, Tensor) for part in given):
             wanted = f"a tensor {next(iter(sizes))}" if one else f"a pair of tensors ({', '.join(sizes)})"
             raise TypeError(f"{name}: hx must be {wanted}; got {type(hx).__name__}.")
-        weight = next(self.parameters())
+        weight = self._like()
         for (label, size), part in zip(sizes.items(), given):
             expected = (*leading, size)
             if tuple(part.shape) != expected:

@@ -93,8 +93,7 @@ def _scales(place: str, weight: FactorizedWeight) -> list[float]:
     network, columns = weight.network, weight.shape[1]
     of_weight = math.nan
     if not weight.factors[0].is_meta:
-        exact = weight._weight().with_factors([factor.double() for factor in weight.factors])
-        of_weight = math.sqrt(exact.squared_norm() / math.prod(weight.shape))
+        of_weight = math.sqrt(weight._weight().squared_norm() / math.prod(weight.shape))
     if not 0 < of_weight < math.inf:
         raise ValueError(
             f"parameter_groups: {place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "

@@ -53,7 +53,7 @@ class RecurrentCell(Recurrent):
             If an argument has the wrong type, dtype, device or shape.
         """
         name = type(self).__name__
-        check_features(name, input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", next(self.parameters()))
+        check_features(name, input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", self._like())
         state = self._state(hx, input, input.shape[:-1], "")
         if input.dim() == 2:
             return self._shown(self._step(input, state))

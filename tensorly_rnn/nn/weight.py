@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, plain, spoken_by
 from tensorly_rnn._planned import planned
+from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
 from tensorly_rnn.nn._kept import Kept, keeps
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
-from tensorly_rnn.recurrent.cost import Use
+from tensorly_rnn.recurrent.cost import Use, rebuilding_is_cheaper
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -110,6 +111,11 @@ class FactorizedWeight(nn.Module):
         return self._rank
 
     @property
+    def first_factor(self) -> Tensor:
+        """What stands for the dtype and device of all."""
+        return self._factors()[0]
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows of all gates, columns of all parts."""
         return self.layout.shape
@@ -136,19 +142,18 @@ class FactorizedWeight(nn.Module):
                 draw(factor, lambda one: nn.init.normal_(one, std=start))
             if self.factors[0].is_meta:
                 return
-            drawn = self._weight()
-            exact = drawn.with_factors([factor.double() for factor in drawn.factors])
-            measured = math.sqrt(exact.squared_norm() / math.prod(self.shape))
+            measured = math.sqrt(self._weight().squared_norm() / math.prod(self.shape))
             for factor in self.factors:
                 factor *= (std / measured) ** (1 / len(self.factors))
 
-    def forward(self, x: Tensor, part: int = 0) -> Tensor:
-        """Return ``x W^T`` for one part of the columns.
+    def forward(self, x: Tensor, part: int = 0, bias: Tensor | None = None) -> Tensor:
+        """Return ``x W^T + bias`` for one part of the columns.
 
         Parameters
         ----------
         x : Tensor, shape (..., widths[part])
         part : int
+        bias : Tensor, shape (n_gates * rows,), optional
 
         Returns
         -------
@@ -158,8 +163,9 @@ class FactorizedWeight(nn.Module):
             width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
         if self.reconstructs(math.prod(x.shape[:-1]), x_gradient=x.requires_grad):
-            return nn.functional.linear(x, self.kept_matrix(part))
-        return self._weight().apply(x, part)
+            return nn.functional.linear(x, self.kept_matrix(part), bias)
+        y = self._weight().apply(x, part)
+        return y if bias is None else y + bias.to(y.dtype)
 
     def matrix(self, part: int = 0) -> Tensor:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
@@ -188,7 +194,7 @@ class FactorizedWeight(nn.Module):
             return self.implementation == "reconstructed"
         backward = torch.is_grad_enabled()
         use = Use(backward, backward and x_gradient, keeps(self, self._factors()), steps)
-        return self._weight().rebuilding_is_cheaper(batch, use)
+        return rebuilding_is_cheaper(self.network.data, size_of_plan(batch), use)
 
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).
@@ -271,9 +277,10 @@ class FactorizedWeight(nn.Module):
         return GatedWeight(self.layout, self.network, [whole(factor) for factor in self._factors()])
 
     def _factors(self) -> list[Tensor]:
-        # What a list of parameters takes most of a call for: a look-up by name in all of a module for each.
-        own = self.factors._parameters.values()
-        return list(own) if len(own) == len(self.factors) and None not in own else list(self.factors)
+        # A list of parameters looks each of them up by name in all of a module, which takes longer than a small product.
+        listed = self.factors
+        own: Any = listed._parameters.values()
+        return list(own) if len(own) == len(listed) else list(listed)
 
 
 @planned

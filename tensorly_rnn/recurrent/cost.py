@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import ANY, USUAL, Plan, View
 from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.operations import inner_plan
 
 #: Seconds of one operation of a large product, of one element read or written, and of one product whatever its size with its
 #: reshapes and permutations: of one core of a server's CPU in single precision, where `python -m tests.benchmarks.speed` takes
@@ -19,8 +20,7 @@ READ = 0.15e-9
 IN_PYTHON = {False: (40e-6, 8e-9), True: (95e-6, 2.5e-9)}
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """How a weight is used: what its gradients, if any, are taken of, and what is at hand already.
 
     Attributes
@@ -41,11 +41,23 @@ class Use:
     steps: int = 0
 
 
+#: All gradients, and nothing at hand.
+TRAINING = Use()
+
+
 @planned
 def rebuilding_is_cheaper(data: NetworkData, batch: int, use: Use) -> bool:
     """Whether to go through the matrix of a network for that many rows of x, the time of the product being estimated."""
     network, batch = Network(*data), USUAL if batch == ANY else batch
     return rebuilt_seconds(network, batch, use) < factorized_seconds(network, batch, use)
+
+
+@planned
+def summing_is_cheaper(data: NetworkData) -> bool:
+    """Whether the squares of a network's matrix are summed in less time than it is contracted with itself in double."""
+    network = Network(*data)
+    summed = _seconds(tensor_plan(network), [False] * len(network.factors)) + math.prod(network.shape) * ELEMENT
+    return summed < 2 * _seconds(inner_plan(network, network), [False] * 2 * len(network.factors))
 
 
 def factorized_seconds(network: Network, batch: int, use: Use) -> float:
@@ -64,7 +76,7 @@ def rebuilt_seconds(network: Network, batch: int, use: Use) -> float:
 
 
 def _seconds(plan: Plan, wanted: Sequence[bool]) -> float:
-    """Estimate of the time of a plan and of the gradients of the operands that are wanted: one more product for each operand."""
+    """Estimate of the time of a plan and of the gradients of the operands that are wanted, one product each."""
     wanted, total = list(wanted), _copied(plan.last_view) * ELEMENT * (1 + any(wanted))
     for step in plan.steps:
         views = (step.left_view, step.right_view)

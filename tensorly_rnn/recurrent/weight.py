@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tensorly_rnn import gradients, operations
-from tensorly_rnn._backend import backend_of, same_backend_and_device
+from tensorly_rnn._backend import (
+    as_dtype,
+    at_least_single,
+    backend_of,
+    frobenius_norm,
+    same_backend_and_device,
+    wider_float,
+)
 from tensorly_rnn._checks import positive_ints, spoken_by
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
@@ -20,6 +27,8 @@ from tensorly_rnn.recurrent._checks import check_alike, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
+#: Entries of a matrix that is formed at once to sum its squares.
+LARGEST_PIECE = 2**25
 #: A dense matrix is the network of one factor.
 DENSE = (("j1", "i1"),)
 
@@ -141,11 +150,17 @@ class GatedWeight:
         return self.layout.gate_major(backend, columns, 0), pull_back
 
     def squared_norm(self) -> float:
-        """Return the sum of squares of the weight's entries, padding left out; the matrix is not formed."""
-        pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
-        return sum(float(operations.squared_norm(self.backend, *piece)) for piece in pieces)
+        """Return the sum of squares of the weight's entries, padding left out, exact to single precision or better.
 
-    def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.Use()) -> bool:
+        Notes
+        -----
+        The network is contracted with itself, in double precision where there is one, or the matrix is formed, a large one in
+        pieces, whichever the cost model finds cheaper.
+        """
+        pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
+        return sum(_squared_norm(self.backend, *piece) for piece in pieces)
+
+    def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.TRAINING) -> bool:
         """Whether to go through the dense matrix for that many rows of x."""
         return cost.rebuilding_is_cheaper(self.network.data, size_of_plan(batch), use)
 
@@ -294,6 +309,21 @@ def arrays_of(function: str, name: str, weight: Any) -> dict[str, Any]:
         got = [tuple(factor.shape) for factor in weight.factors]
         raise ValueError(f"{function}: {name} must have the factors of its network; expected {list(shapes)}, got {got}.")
     return named
+
+
+def _squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> float:
+    if not cost.summing_is_cheaper(network.data):
+        wide = wider_float(backend, factors[0])
+        factors = factors if wide is None else [as_dtype(backend, factor, wide) for factor in factors]
+        return float(operations.squared_norm(backend, network, factors))
+    # Squares of entries that are rounded each on its own: in the sum little is left of that.
+    factors = [at_least_single(backend, factor) for factor in factors]
+    index = max((*network.outputs, *network.inputs), key=lambda one: network.size[one])
+    n = network.size[index]
+    width = max(1, n * LARGEST_PIECE // math.prod(network.shape))
+    slices = ({index: slice(start, min(start + width, n))} for start in range(0, n, width))
+    parts = (operations.to_matrix(backend, *operations.cut(network, factors, one)) for one in slices)
+    return sum(frobenius_norm(backend, part) ** 2 for part in parts)
 
 
 def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tuple[tuple[int, int], ...]:
