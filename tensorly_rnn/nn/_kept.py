@@ -46,7 +46,7 @@ def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
     return not (
         module.training
         or torch.is_grad_enabled()
-        or is_transformed()
+        or is_traced()
         or torch._C._len_torch_dispatch_stack()
         or "_is_fsdp_managed_module" in module.__dict__
         or any(type(one) is not nn.Parameter or one.is_inference() for one in parameters)
@@ -54,11 +54,11 @@ def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
     )
 
 
+def is_traced() -> bool:
+    """Whether something else than this program's own run takes its steps in."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
+
+
 def is_transformed() -> bool:
-    """Whether a compiler, a transform of `torch.func` or forward-mode differentiation runs the program."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    """Whether a transform of `torch.func` or forward-mode differentiation runs the program."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0

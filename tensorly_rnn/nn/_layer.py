@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._checks import check_sequence, checked_dropout, of_every_layer
+from tensorly_rnn.nn._kept import is_transformed
 from tensorly_rnn.nn._recurrent import Recurrent
 from tensorly_rnn.nn.sequence import run as run_steps
 from tensorly_rnn.recurrent.cells import State
@@ -111,9 +112,11 @@ class RecurrentLayer(Recurrent):
         return steps, ended[0] if len(ended) == 1 else tuple(torch.cat(parts) for parts in zip(*ended))
 
     def _has_kernels(self) -> bool:
-        """Whether torch's kernels stay whole: where they run, and in an exported graph, as one node each."""
+        """Whether torch's kernels stay whole: where they run as they are, and in an exported graph, as one node each."""
         # A compiler takes them apart into steps, or fails on them: oneDNN's LSTM has no gradient there. ONNX's has no
         # projection.
+        if is_transformed():
+            return False
         return not torch.compiler.is_compiling() or (torch.compiler.is_exporting() and not self.proj_size)
 
     def _fused(self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn.nn._kept import is_transformed
+from tensorly_rnn.nn._kept import is_traced
 from tensorly_rnn.recurrent import sequence
 from tensorly_rnn.recurrent.cells import Cell, State
 
@@ -111,4 +111,4 @@ def _output(sizes: Sizes, steps: Sequence[sequence.Passed]) -> Tensor:
 
 def _is_traced(tensor: Tensor) -> bool:
     """Whether a compiler, a transform of `torch.func`, forward-mode differentiation or autocast wants the single steps."""
-    return is_transformed() or torch.is_autocast_enabled(tensor.device.type)
+    return is_traced() or torch.is_autocast_enabled(tensor.device.type)
