@@ -15,7 +15,7 @@ from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
 from tensorly_rnn.nn._kept import Kept, keeps
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
-from tensorly_rnn.recurrent.cost import Use, rebuilding_is_cheaper
+from tensorly_rnn.recurrent.cost import rebuilding_is_cheaper
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -193,8 +193,8 @@ class FactorizedWeight(nn.Module):
         if self.implementation != "auto":
             return self.implementation == "reconstructed"
         backward = torch.is_grad_enabled()
-        use = Use(backward, backward and x_gradient, keeps(self, self._factors()), steps)
-        return rebuilding_is_cheaper(self.network.data, size_of_plan(batch), use)
+        kept = keeps(self, self._factors())
+        return rebuilding_is_cheaper(self.network.data, size_of_plan(batch), backward, backward and x_gradient, kept, steps)
 
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).
@@ -279,8 +279,8 @@ class FactorizedWeight(nn.Module):
     def _factors(self) -> list[Tensor]:
         # A list of parameters looks each of them up by name in all of a module, which takes longer than a small product.
         listed = self.factors
-        own: Any = listed._parameters.values()
-        return list(own) if len(own) == len(listed) else list(listed)
+        own: Any = listed._parameters
+        return [own[str(k)] for k in range(len(own))] if len(own) == len(listed) else list(listed)
 
 
 @planned

@@ -46,9 +46,10 @@ TRAINING = Use()
 
 
 @planned
-def rebuilding_is_cheaper(data: NetworkData, batch: int, use: Use) -> bool:
+def rebuilding_is_cheaper(data: NetworkData, batch: int, *of_use: int) -> bool:
     """Whether to go through the matrix of a network for that many rows of x, the time of the product being estimated."""
     network, batch = Network(*data), USUAL if batch == ANY else batch
+    use = Use(*of_use)  # type: ignore[arg-type]  # One by one: torch.compile knows no named tuple for a constant.
     return rebuilt_seconds(network, batch, use) < factorized_seconds(network, batch, use)
 
 

@@ -162,7 +162,7 @@ class GatedWeight:
 
     def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.TRAINING) -> bool:
         """Whether to go through the dense matrix for that many rows of x."""
-        return cost.rebuilding_is_cheaper(self.network.data, size_of_plan(batch), use)
+        return cost.rebuilding_is_cheaper(self.network.data, size_of_plan(batch), *use)
 
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
