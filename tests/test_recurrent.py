@@ -350,6 +350,16 @@ def test_the_weight_is_rebuilt_only_where_that_takes_less_time():
     assert weight.rebuilding_is_cheaper(100, training._replace(steps=35))
 
 
+@pytest.mark.parametrize("gate_mode", ["first", "last", "stack"])
+def test_parts_rebuilt_at_once_are_the_parts(gate_mode):
+    modes = {"out_modes": (3, 2), "in_modes": (3, 5), "n_gates": 4, "gate_mode": gate_mode, "random_state": 0}
+    for widths in ((7, 3), (11,)):
+        weight = recurrent.GatedWeight.random(5, widths, factorization="ht", rank=2, **modes)
+        assert len(weight.matrices()) == len(widths)
+        for part, matrix in enumerate(weight.matrices()):
+            np.testing.assert_allclose(matrix, weight.matrix(part), atol=1e-14)
+
+
 def test_estimates_count_products_and_gradients():
     # One step each way: x (7, 3) times the matrix (5, 3), which is the only factor and need not be rebuilt.
     network = recurrent.GatedWeight.dense(np.ones((5, 3))).network

@@ -123,7 +123,7 @@ class RecurrentLayer(Recurrent):
         """Run one layer by torch's own kernel on weights multiplied out."""
         weights = []
         for suffix in suffixes:
-            of_both = [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
+            of_both = self._matrices(suffix)
             others = [self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr")]
             weights += [parameter for parameter in (*of_both, *others) if parameter is not None]
         kernel = getattr(torch, self.kernel)

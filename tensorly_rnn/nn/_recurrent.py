@@ -208,6 +208,13 @@ class Recurrent(nn.Module):
             for weight in weights
         )
 
+    def _matrices(self, suffix: str) -> list[Tensor]:
+        """The dense matrices over x and over h, in the dtype of the parameters."""
+        if self.decompose == "full":
+            weight: FactorizedWeight = getattr(self, f"weight{suffix}")
+            return [one.to(weight.first_factor.dtype) for one in weight.matrices()]
+        return [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
+
     def _matrix(self, place: Place) -> Tensor:
         """The dense matrix, in the dtype of the parameters also where autocast multiplies it out."""
         weight, part = place

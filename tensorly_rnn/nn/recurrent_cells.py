@@ -74,7 +74,7 @@ class RecurrentCell(Recurrent):
         of_x, of_h = self._input(""), self._recurrent("")
         if self._reconstructs(self._suffixes(), x.shape[0], 1, x.requires_grad):
             kernel = getattr(torch, f"{self.kernel}_cell")
-            found = kernel(x, self._shown(state), self._matrix(of_x), self._matrix(of_h), bias_ih, bias_hh)
+            found = kernel(x, self._shown(state), *self._matrices(""), bias_ih, bias_hh)
             return found if len(state) > 1 else (found,)
         from_x, from_h = self._apply_weight(of_x, x, bias_ih), self._apply_weight(of_h, state[0], bias_hh)
         return self.cell.step(BACKEND, from_x, from_h, state)[0]

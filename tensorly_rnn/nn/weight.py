@@ -181,6 +181,12 @@ class FactorizedWeight(nn.Module):
         precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         return self._kept.get((part, precision), factors, lambda: self.matrix(part).contiguous())
 
+    def matrices(self) -> list[Tensor]:
+        """Return the dense columns of every part, contiguous: rebuilt at once, or kept as by `kept_matrix`."""
+        if keeps(self, self._factors()):
+            return [self.kept_matrix(part) for part in range(len(self.widths))]
+        return [one.contiguous() for one in self._weight().matrices()]
+
     def clear_cache(self) -> None:
         """Forget the dense matrices kept in evaluation: for changes of the factors that torch does not record."""
         self._kept.clear()

@@ -134,6 +134,14 @@ class GatedWeight:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
         return self.matrix_vjp(part)[0]
 
+    def matrices(self) -> list[Any]:
+        """Return the dense columns of every part, shapes (n_gates * rows, width), rebuilt at once."""
+        if len(self.layout.spans) == 1:
+            return [self.matrix()]
+        padded = operations.to_matrix(self.backend, self.network, self.factors)
+        whole = self.layout.gate_major(self.backend, padded, 0)
+        return [whole[:, start:stop] for start, stop in self.layout.spans]
+
     def matrix_vjp(self, part: int = 0) -> tuple[Any, Callable[[Any], list[Any]]]:
         """Return `matrix`, and the function from the gradient with respect to it to the gradients of the factors."""
         backend = self.backend

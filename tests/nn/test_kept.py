@@ -9,7 +9,7 @@ import threading
 import pytest
 import torch
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import (
@@ -223,13 +223,14 @@ def test_other_parameters_by_functional_call(rebuilt):
         assert torch.equal(layer(x), before)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
 @torch.no_grad()
 def test_transforms_and_modes_take_the_factors_as_they_are(rebuilt):
     layer, x = linear(), torch.randn(3, 7, dtype=torch.float64)
     wanted = layer(x)
     rebuilt.clear()
     assert_close(torch.vmap(layer)(x), wanted, atol=1e-14, rtol=0)
-    with TorchDispatchMode():
+    with FlopCounterMode(display=False):
         layer(x)
     with torch.autograd.forward_ad.dual_level():
         layer(x)
