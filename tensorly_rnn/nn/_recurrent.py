@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._checks import check_alike, checked_proj_size
+from tensorly_rnn.nn._kept import Keeping
 from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.cells import Cell, State
@@ -32,7 +33,7 @@ class Options(TypedDict, total=False):
     dtype: Any
 
 
-class Recurrent(nn.Module):
+class Recurrent(Keeping):
     """Weights of one or several places, each in factors or dense, under torch's names with the place's suffix."""
 
     cell: Cell
@@ -85,11 +86,6 @@ class Recurrent(nn.Module):
         own = sum(parameter.numel() for parameter in self.parameters())
         saved = sum(math.prod(weight.shape) - weight.n_param for weight in self._factorized())
         return (own + saved) / own
-
-    def clear_cache(self) -> None:
-        """Forget the dense weights kept in evaluation: for changes of the factors that torch does not record."""
-        for weight in self._factorized():
-            weight.clear_cache()
 
     def extra_repr(self) -> str:
         """Settings other than torch's defaults, the format, the way of decomposing, and the compression."""
@@ -235,10 +231,11 @@ class Recurrent(nn.Module):
     def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
         """The arrays of an initial state, each of shape (*leading, size); zeros if none is given."""
         name = type(self).__name__
-        sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), (self.state_size, self.hidden_size)))
+        widths = (self.state_size, self.hidden_size)[: len(self.cell.states)]
         if hx is None:
             context: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
-            return tuple(torch.zeros(*leading, size, **context) for size in sizes.values())
+            return tuple([torch.zeros(*leading, width, **context) for width in widths])
+        sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), widths))
         given = (hx,) if isinstance(hx, Tensor) else hx
         one = len(sizes) == 1
         listed = isinstance(given, (tuple, list)) and (isinstance(hx, Tensor) or not one)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
-from tensorly_rnn.nn._kept import Kept, keeps
+from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
 from tensorly_rnn.recurrent.cost import rebuilding_is_cheaper
 from tensorly_rnn.recurrent.layout import make_layout
@@ -23,7 +23,7 @@ DENSE = torch.contiguous_format
 IMPLEMENTATIONS = ("auto", "factorized", "reconstructed")
 
 
-class FactorizedWeight(nn.Module):
+class FactorizedWeight(Keeping):
     r"""A weight of shape ``(n_gates * rows, sum(widths))`` held as the factors of a format.
 
     Rows are gate-major to the outside, wherever the format keeps the gates. The columns come in one part, or in two: the
@@ -98,7 +98,6 @@ class FactorizedWeight(nn.Module):
             self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
-        self._kept = Kept()
 
     @property
     def network(self) -> Network:
@@ -176,20 +175,13 @@ class FactorizedWeight(nn.Module):
         factors = self._factors()
         if not keeps(self, factors):
             return self.matrix(part).contiguous()
-        kind = factors[0].device.type
-        # What is multiplied out under autocast has its precision.
-        precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        return self._kept.get((part, precision), factors, lambda: self.matrix(part).contiguous())
+        return self._kept.get((part, precision(factors[0])), factors, lambda: self.matrix(part).contiguous())
 
     def matrices(self) -> list[Tensor]:
         """Return the dense columns of every part, contiguous: rebuilt at once, or kept as by `kept_matrix`."""
         if keeps(self, self._factors()):
             return [self.kept_matrix(part) for part in range(len(self.widths))]
         return [one.contiguous() for one in self._weight().matrices()]
-
-    def clear_cache(self) -> None:
-        """Forget the dense matrices kept in evaluation: for changes of the factors that torch does not record."""
-        self._kept.clear()
 
     def reconstructs(self, batch: int, *, x_gradient: bool = True, steps: int = 0) -> bool:
         """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice.
@@ -234,11 +226,6 @@ class FactorizedWeight(nn.Module):
             for factor in found.factors
         )
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode, and forget what is kept."""
-        self.clear_cache()
-        return super().train(mode)
-
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         """Refuse to be taken for a tensor; torch's transformer layers, which ask, then go their ordinary way."""
@@ -251,12 +238,7 @@ class FactorizedWeight(nn.Module):
             f"rank={plain(self._rank)}, compression_ratio={self.compression_ratio:.4g}"
         )
 
-    def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        self.clear_cache()
-        return super()._apply(*args, **kwargs)
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        self.clear_cache()
         saved = [state_dict.get(f"{prefix}factors.{k}") for k in range(len(self.factors))]
         if all(isinstance(factor, Tensor) for factor in saved) and not is_sharded(self.factors[0]):
             self._take_clipped([tuple(factor.shape) for factor in saved if factor is not None])

@@ -223,7 +223,7 @@ def test_other_parameters_by_functional_call(rebuilt):
         assert torch.equal(layer(x), before)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning", "ignore::torch.jit.TracerWarning")
 @torch.no_grad()
 def test_transforms_and_modes_take_the_factors_as_they_are(rebuilt):
     layer, x = linear(), torch.randn(3, 7, dtype=torch.float64)
@@ -350,3 +350,33 @@ def test_auto_runs_a_small_recurrence_in_the_kernel(monkeypatch):
         one = small.double().eval()
         assert_close(torch.vmap(lambda x: one(x)[0], 1, 1)(long.double().unsqueeze(2)).squeeze(2), one(long.double())[0])
     assert len(runs) == 2
+
+
+@torch.no_grad()
+def test_a_layer_follows_what_is_done_to_one_of_its_weights(rebuilt):
+    x = torch.randn(4, 3, 7, dtype=torch.float64)
+    layer = FactorizedLSTM(7, 5, 2, **{**SETTINGS, "decompose": "layerwise"}).eval()
+    fresh = FactorizedLSTM(7, 5, 2, **{**SETTINGS, "decompose": "layerwise"})
+    before = layer(x)[0]
+    weight = layer.weight_hh_l1
+    for number, drop in enumerate((weight.clear_cache, weight.eval, lambda: weight.to("cpu"))):
+        weight.factors[0].data.mul_(2)
+        assert torch.equal(layer(x)[0], before)
+        drop()
+        before = layer(x)[0]
+        fresh.load_state_dict(layer.state_dict())
+        assert_close(before, fresh(x)[0], atol=1e-12, rtol=0)
+    for change in (lambda: layer.weight_ih_l0.factors[1].mul_(2), lambda: layer.bias_hh_l0.mul_(2), layer.reset_parameters):
+        change()
+        fresh.load_state_dict(layer.state_dict())
+        assert_close(layer(x)[0], fresh(x)[0], atol=1e-12, rtol=0)
+        assert not torch.allclose(layer(x)[0], before)
+    layer.bias_ih_l0 = torch.nn.Parameter(layer.bias_ih_l0 + 1)
+    fresh.load_state_dict(layer.state_dict())
+    assert_close(layer(x)[0], fresh(x)[0], atol=1e-12, rtol=0)
+    rebuilt.clear()
+    for steps in range(1, 100):
+        layer(x[:1].expand(steps, -1, -1))
+    assert rebuilt == [] and len(layer._kept._entry[2]) <= 64
+    layer.train()
+    assert not layer._kept._entry[2] and not layer.weight_ih_l0._kept._entry[2]
