@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorly_rnn._backend import in_system_memory
 from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, execute, run_steps, see, size_of_plan
+from tensorly_rnn.contraction import ANY, Plan, execute, run_steps, see, size_of_plan
 from tensorly_rnn.network import Network, NetworkData, apply_plan, row_blocks, tensor_plan
 from tensorly_rnn.planner import plan
 from tensorly_rnn.tensorize import covering_box
@@ -138,11 +138,15 @@ def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network
         raise ValueError(
             f"inner: other must have the open indices of network; expected {network.open_sizes}, got {other.open_sizes}."
         )
+    return execute(inner_plan(network, other), backend, [*factors, *other_factors])
+
+
+def inner_plan(network: Network, other: Network) -> Plan:
+    """Plan of `inner`; operands are the factors of both."""
     primed = {index: index if index in network.open_sizes else f"{index}'" for index in other.size}
     copies = tuple(tuple(primed[index] for index in indices) for indices in other.factors)
     sizes = {**network.size, **{primed[index]: n for index, n in other.sizes}}
-    joined = plan((*network.factors, *copies), (), tuple(sorted(sizes.items())))
-    return execute(joined, backend, [*factors, *other_factors])
+    return plan((*network.factors, *copies), (), tuple(sorted(sizes.items())))
 
 
 def squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:

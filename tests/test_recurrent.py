@@ -10,7 +10,10 @@ import torch
 
 import tensorly_rnn as tlr
 from tensorly_rnn import recurrent
+from tensorly_rnn.network import Network
 from tensorly_rnn.nn import FactorizedLSTM
+from tensorly_rnn.recurrent import cost
+from tensorly_rnn.recurrent import weight as weight_room
 from tests.backends import BACKENDS, to_numpy
 
 FORMATS = tlr.available_formats()
@@ -219,7 +222,7 @@ PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).gate
 @pytest.mark.parametrize("sizes", [(11, 7, {}), (17, 6, {}), (6, 6, {}), (11, 7, {"proj_size": 3})], ids=["", "padded", "even", "projected"])
 @pytest.mark.parametrize("rebuilds", [False, True])
 def test_equal_to_the_torch_layer_in_factors(factorization, gate_mode, decompose, sizes, rebuilds, monkeypatch):
-    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch: rebuilds)
+    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None: rebuilds)
     input_size, hidden_size, settings = sizes
     padded = {"hidden_modes": (2, 2, 2), "input_modes": (3, 4, 3)} if hidden_size == 7 else {}
     settings = {**settings, **padded, "rank": 2, "gate_mode": gate_mode}
@@ -331,14 +334,64 @@ def test_the_norm_of_a_padded_stack_leaves_the_padding_out():
     assert weight.layout.tensorized_shape == f.tensorized_shape
 
 
-def test_the_weight_is_rebuilt_only_where_that_costs_less():
-    # 256 x 256: dense 2 * 256^2 operations a row, a train of rank 1 an eighth of them; which is less for any number of rows.
+def test_the_weight_is_rebuilt_only_where_that_takes_less_time():
     modes = {"factorization": "tt", "rank": 1, "out_modes": (16, 16), "in_modes": (16, 16), "random_state": 0}
     weight = recurrent.GatedWeight.random(256, (256,), **modes)
-    assert not any(weight.rebuilding_is_cheaper(batch) for batch in (1, 100, 10_000))
-    # 30 x 12 is so small that the arrays between the factors outweigh it.
-    modes = {"factorization": "ht", "rank": 1, "out_modes": (10, 3), "in_modes": (4, 3), "random_state": 0}
-    assert recurrent.GatedWeight.random(30, (12,), **modes).rebuilding_is_cheaper(1000)
+    training, kept = cost.Use(), cost.Use(backward=False, kept=True)
+    assert not any(weight.rebuilding_is_cheaper(batch, training) for batch in (1, 100))
+    # A matrix that is there already costs its own product only, until there are so many rows that its arithmetic counts.
+    assert weight.rebuilding_is_cheaper(1, kept)
+    large = recurrent.GatedWeight.random(2048, (2048,), factorization="tt", rank=2, random_state=0)
+    assert not large.rebuilding_is_cheaper(1000, kept)
+    # The products of many modes take a while however small they are.
+    modes = {"factorization": "tr", "rank": 2, "out_modes": (2,) * 6, "in_modes": (2,) * 6, "random_state": 0}
+    many = recurrent.GatedWeight.random(64, (64,), **modes)
+    assert many.rebuilding_is_cheaper(20, training)
+    assert weight.rebuilding_is_cheaper(100, training._replace(steps=35))
+
+
+@pytest.mark.parametrize("gate_mode", ["first", "last", "stack"])
+def test_parts_rebuilt_at_once_are_the_parts(gate_mode):
+    modes = {"out_modes": (3, 2), "in_modes": (3, 5), "n_gates": 4, "gate_mode": gate_mode, "random_state": 0}
+    for widths in ((7, 3), (11,)):
+        weight = recurrent.GatedWeight.random(5, widths, factorization="ht", rank=2, **modes)
+        assert len(weight.matrices()) == len(widths)
+        for part, matrix in enumerate(weight.matrices()):
+            np.testing.assert_allclose(matrix, weight.matrix(part), atol=1e-14)
+
+
+def test_estimates_count_products_and_gradients():
+    # One step each way: x (7, 3) times the matrix (5, 3), which is the only factor and need not be rebuilt.
+    network = recurrent.GatedWeight.dense(np.ones((5, 3))).network
+    product = cost.PRODUCT + 2 * 7 * 3 * 5 * cost.OPERATION + (7 * 3 + 3 * 5 + 7 * 5) * cost.ELEMENT
+    for use, times in ((cost.Use(False), 1), (cost.Use(True, False), 2), (cost.Use(), 3)):
+        assert cost.factorized_seconds(network, 7, use) == pytest.approx(times * product, rel=1e-12)
+        read = product - 3 * 5 * (cost.ELEMENT - cost.READ)
+        assert cost.rebuilt_seconds(network, 7, use) == pytest.approx(times * read, rel=1e-12)
+    in_python = 4 * cost.IN_PYTHON[True][0] + 7 * 5 * cost.IN_PYTHON[True][1]
+    assert cost.factorized_seconds(network, 7, cost.Use(steps=4)) == pytest.approx(3 * product + in_python, rel=1e-12)
+    low = Network((("j1", "r"), ("r", "i1")), ("j1",), ("i1",), (("i1", 3), ("j1", 5), ("r", 2)))
+    built = cost.PRODUCT + 2 * 5 * 2 * 3 * cost.OPERATION + (5 * 2 + 2 * 3 + 5 * 3) * cost.ELEMENT
+    for backward in (False, True):
+        once, again = (cost.rebuilt_seconds(low, 7, cost.Use(backward, kept=kept)) for kept in (False, True))
+        assert once - again == pytest.approx((1 + 2 * backward) * built, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_both_ways_to_the_norm_agree(dtype, monkeypatch):
+    weight = recurrent.GatedWeight.random(
+        5, (7, 3), factorization="ht", rank=2, n_gates=4, gate_mode="stack", random_state=0, like=np.ones(1, dtype)
+    )
+    exact = sum((weight.matrix(part).astype(np.float64) ** 2).sum() for part in (0, 1))
+    for summed in (True, False):
+        monkeypatch.setattr(cost, "summing_is_cheaper", lambda data, summed=summed: summed)
+        for piece in (1, 20, 10**6):
+            monkeypatch.setattr(weight_room, "LARGEST_PIECE", piece)
+            assert weight.squared_norm() == pytest.approx(exact, rel=1e-6 if dtype == np.float32 else 1e-12)
+    monkeypatch.undo()
+    wide = Network((("r", "j1", "s"), ("s", "i1", "r")), ("j1",), ("i1",), (("i1", 4), ("j1", 4), ("r", 60), ("s", 60)))
+    thin = Network((("j1", "r"), ("r", "i1")), ("j1",), ("i1",), (("i1", 4000), ("j1", 4000), ("r", 2)))
+    assert cost.summing_is_cheaper(wide.data) and not cost.summing_is_cheaper(thin.data)
 
 
 # Backends.
@@ -499,7 +552,7 @@ def test_the_recurrent_weight_is_built_once_and_x_projected_once(decompose, monk
             return original(self, argument)
 
         monkeypatch.setattr(recurrent.GatedWeight, method, counted)
-    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch: False)
+    monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None: False)
     layer.forward(np.ones((9, 4, 57)))
     assert calls == [("vjp", (36, 57)), ("matrix_vjp", 1 if decompose == "full" else 0)]
 
@@ -567,7 +620,7 @@ def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
         weight.apply(torch.zeros(2, 5))
     fits = r"must be a matrix that fits; expected shape \(%s, %s\), got \(%s\)"
     for rebuilds in (True, False):
-        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, rebuilds=rebuilds: rebuilds)
+        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None, rebuilds=rebuilds: rebuilds)
         # Of three axes the middle one would pass for the columns.
         for shape in ((3, 5, 5), (5,), (2, 4)):
             with pytest.raises(ValueError, match="GatedWeight.vjp: x " + fits % ("'batch'", 5, str(shape)[1:-1])):

@@ -10,8 +10,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._checks import check_sequence, checked_dropout, of_every_layer
+from tensorly_rnn.nn._kept import is_transformed, keeps, precision
 from tensorly_rnn.nn._recurrent import Recurrent
 from tensorly_rnn.nn.sequence import run as run_steps
+from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.cells import State
 
 
@@ -75,7 +77,7 @@ class RecurrentLayer(Recurrent):
             If an argument has the wrong type, dtype, device or shape.
         """
         name = type(self).__name__
-        check_sequence(name, input, self.input_size, self.batch_first, next(self.parameters()))
+        check_sequence(name, input, self.input_size, self.batch_first, self._like())
         count = self.num_layers * self._directions
         if isinstance(input, PackedSequence):
             data, batch_sizes, order, back = input
@@ -101,26 +103,48 @@ class RecurrentLayer(Recurrent):
                 steps = nn.functional.dropout(steps, self.dropout, self.training)
             suffixes = self._suffixes_of(layer)
             first = layer * self._directions
-            before = tuple(part[first : first + self._directions] for part in state)
-            fused = self._has_kernels() and self._reconstructs(suffixes, math.prod(steps.shape[:-1]))
-            run = self._fused if fused else self._stepwise
-            steps, after = run(suffixes, steps, batch_sizes, before)
+            whole = self.num_layers == 1
+            before = state if whole else tuple(part[first : first + self._directions] for part in state)
+            weights = self._kernel_weights(suffixes, steps, batch_sizes)
+            if weights is None:
+                steps, after = self._stepwise(suffixes, steps, batch_sizes, before)
+            else:
+                steps, after = self._fused(weights, steps, batch_sizes, before)
             ended.append(after)
-        return steps, tuple(torch.cat(parts) for parts in zip(*ended))
+        return steps, ended[0] if len(ended) == 1 else tuple(torch.cat(parts) for parts in zip(*ended))
 
     def _has_kernels(self) -> bool:
-        """Whether torch's kernels stay whole: where they run, and in an exported graph, as one node each."""
+        """Whether torch's kernels stay whole: where they run as they are, and in an exported graph, as one node each."""
         # A compiler takes them apart into steps, or fails on them: oneDNN's LSTM has no gradient there. ONNX's has no
         # projection.
+        if is_transformed():
+            return False
         return not torch.compiler.is_compiling() or (torch.compiler.is_exporting() and not self.proj_size)
 
-    def _fused(self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """Run one layer by torch's own kernel on weights multiplied out."""
+    def _kernel_weights(self, suffixes: tuple[str, ...], steps: Tensor, batch_sizes: Tensor | None) -> list[Tensor] | None:
+        """What torch's kernel takes for one layer, its weights multiplied out; None where it goes step by step."""
+        rows, count = math.prod(steps.shape[:-1]), (steps if batch_sizes is None else batch_sizes).shape[0]
+        weights = [child for child in self._modules.values() if isinstance(child, FactorizedWeight)]
+        parameters: list[Tensor] = [one for one in self._parameters.values() if one is not None]
+        parameters += [factor for weight in weights for factor in weight._factors()]
+        if not keeps(self, parameters):
+            return self._made_kernel_weights(suffixes, rows, count, steps.requires_grad)
+        key = (suffixes, rows, count, precision(parameters[0]))
+        kept = [weight._kept for weight in weights]
+        return self._kept.get(key, parameters, lambda: self._made_kernel_weights(suffixes, rows, count, False), kept)
+
+    def _made_kernel_weights(self, suffixes: tuple[str, ...], rows: int, count: int, x_gradient: bool) -> list[Tensor] | None:
+        if not self._has_kernels() or not self._reconstructs(suffixes, rows, count, x_gradient):
+            return None
         weights = []
         for suffix in suffixes:
-            weights += [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
-            others = (self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr"))
-            weights += [parameter for parameter in others if parameter is not None]
+            of_both = self._matrices(suffix)
+            others = [self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr")]
+            weights += [parameter for parameter in (*of_both, *others) if parameter is not None]
+        return weights
+
+    def _fused(self, weights: list[Tensor], steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Run one layer by torch's own kernel."""
         kernel = getattr(torch, self.kernel)
         # One layer, no dropout.
         settings = (self._shown(state), weights, self.bias, 1, 0.0, self.training, self.bidirectional)

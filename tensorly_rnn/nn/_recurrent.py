@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, positive_int, spoken_by
 from tensorly_rnn.nn._checks import check_alike, checked_proj_size
+from tensorly_rnn.nn._kept import Keeping
 from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.cells import Cell, State
@@ -32,7 +33,7 @@ class Options(TypedDict, total=False):
     dtype: Any
 
 
-class Recurrent(nn.Module):
+class Recurrent(Keeping):
     """Weights of one or several places, each in factors or dense, under torch's names with the place's suffix."""
 
     cell: Cell
@@ -184,6 +185,11 @@ class Recurrent(nn.Module):
         if self.proj_size:
             dense("weight_hr", self.proj_size, self.hidden_size)
 
+    def _like(self) -> Tensor:
+        """What stands for the dtype and device of all parameters."""
+        first: Any = next(iter(self._modules.values()))
+        return first.first_factor
+
     def _factorized(self) -> list[FactorizedWeight]:
         return [module for module in self.children() if isinstance(module, FactorizedWeight)]
 
@@ -195,41 +201,53 @@ class Recurrent(nn.Module):
         """The weight over h."""
         return (getattr(self, f"weight{suffix}"), 1) if self.decompose == "full" else (getattr(self, f"weight_hh{suffix}"), 0)
 
-    def _reconstructs(self, suffixes: Sequence[str], rows: int) -> bool:
+    def _reconstructs(self, suffixes: Sequence[str], rows: int, steps: int, x_gradient: bool) -> bool:
         """Whether to multiply out the weights at some places for an input of that many rows."""
         weights = [self._input(suffix)[0] for suffix in suffixes]
-        return all(isinstance(weight, FactorizedWeight) and weight.reconstructs(rows) for weight in weights)
+        return all(
+            isinstance(weight, FactorizedWeight) and weight.reconstructs(rows, x_gradient=x_gradient, steps=steps)
+            for weight in weights
+        )
+
+    def _matrices(self, suffix: str) -> list[Tensor]:
+        """The dense matrices over x and over h, in the dtype of the parameters."""
+        if self.decompose == "full":
+            weight: FactorizedWeight = getattr(self, f"weight{suffix}")
+            return [one.to(weight.first_factor.dtype) for one in weight.matrices()]
+        return [self._matrix(self._input(suffix)), self._matrix(self._recurrent(suffix))]
 
     def _matrix(self, place: Place) -> Tensor:
         """The dense matrix, in the dtype of the parameters also where autocast multiplies it out."""
         weight, part = place
         if not isinstance(weight, FactorizedWeight):
             return whole(weight)
-        return weight.matrix(part).to(weight.factors[0].dtype).contiguous()
+        matrix = weight.kept_matrix(part)
+        return matrix.to(weight.first_factor.dtype) if torch.is_autocast_enabled(matrix.device.type) else matrix
 
     def _apply_weight(self, place: Place, x: Tensor, bias: Tensor | None) -> Tensor:
         weight, part = place
         if not isinstance(weight, FactorizedWeight):
             return nn.functional.linear(x, weight, bias)
-        y = weight(x, part) if part else weight(x)
-        return y if bias is None else y + bias.to(y.dtype)
+        return weight(x, part, bias)
 
     def _optional(self, name: str) -> Tensor | None:
-        return getattr(self, name, None)
+        return self._parameters.get(name)
 
     def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
         """The arrays of an initial state, each of shape (*leading, size); zeros if none is given."""
         name = type(self).__name__
-        sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), (self.state_size, self.hidden_size)))
+        widths = (self.state_size, self.hidden_size)[: len(self.cell.states)]
         if hx is None:
-            return tuple(torch.zeros(*leading, size, dtype=like.dtype, device=like.device) for size in sizes.values())
+            context: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+            return tuple([torch.zeros(*leading, width, **context) for width in widths])
+        sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), widths))
         given = (hx,) if isinstance(hx, Tensor) else hx
         one = len(sizes) == 1
         listed = isinstance(given, (tuple, list)) and (isinstance(hx, Tensor) or not one)
         if not listed or len(given) != len(sizes) or not all(isinstance(part, Tensor) for part in given):
             wanted = f"a tensor {next(iter(sizes))}" if one else f"a pair of tensors ({', '.join(sizes)})"
             raise TypeError(f"{name}: hx must be {wanted}; got {type(hx).__name__}.")
-        weight = next(self.parameters())
+        weight = self._like()
         for (label, size), part in zip(sizes.items(), given):
             expected = (*leading, size)
             if tuple(part.shape) != expected:

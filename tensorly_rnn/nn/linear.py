@@ -90,15 +90,18 @@ class FactorizedLinear(nn.Module):
         """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
         if not isinstance(input, Tensor):
             raise TypeError(f"FactorizedLinear: input must be a tensor; got {type(input).__name__}.")
-        check_alike("FactorizedLinear", "input", input, self.weight.factors[0])
+        weight = self.weight
+        check_alike("FactorizedLinear", "input", input, weight.first_factor)
         if input.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"FactorizedLinear: input must have {self.in_features} features; expected (..., {self.in_features}), "
                 f"got {tuple(input.shape)}."
             )
-        y = self.weight(input)
-        # Autocast multiplies in lower precision, and would add in the higher.
-        return y if self.bias is None else y + self.bias.to(y.dtype)
+        return weight(input, 0, self.bias)
+
+    def clear_cache(self) -> None:
+        """Forget the dense weight kept in evaluation: for changes of the factors that torch does not record."""
+        self.weight.clear_cache()
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = None, **options: Any) -> Self:

@@ -53,7 +53,7 @@ class RecurrentCell(Recurrent):
             If an argument has the wrong type, dtype, device or shape.
         """
         name = type(self).__name__
-        check_features(name, input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", next(self.parameters()))
+        check_features(name, input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", self._like())
         state = self._state(hx, input, input.shape[:-1], "")
         if input.dim() == 2:
             return self._shown(self._step(input, state))
@@ -72,9 +72,9 @@ class RecurrentCell(Recurrent):
     def _step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
         of_x, of_h = self._input(""), self._recurrent("")
-        if self._reconstructs(self._suffixes(), x.shape[0]):
+        if self._reconstructs(self._suffixes(), x.shape[0], 1, x.requires_grad):
             kernel = getattr(torch, f"{self.kernel}_cell")
-            found = kernel(x, self._shown(state), self._matrix(of_x), self._matrix(of_h), bias_ih, bias_hh)
+            found = kernel(x, self._shown(state), *self._matrices(""), bias_ih, bias_hh)
             return found if len(state) > 1 else (found,)
         from_x, from_h = self._apply_weight(of_x, x, bias_ih), self._apply_weight(of_h, state[0], bias_hh)
         return self.cell.step(BACKEND, from_x, from_h, state)[0]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tensorly_rnn._backend import backend_of
 from tensorly_rnn.nn._checks import autocasts
+from tensorly_rnn.nn._kept import is_traced
 from tensorly_rnn.recurrent import sequence
 from tensorly_rnn.recurrent.cells import Cell, State
 
@@ -118,11 +119,4 @@ def _is_recorded(tensors: Sequence[Tensor | None]) -> bool:
 def _is_traced(tensor: Tensor) -> bool:
     """Whether a compiler, a transform of `torch.func`, forward-mode differentiation or autocast wants the single steps."""
     # The gradient by hand is that of real numbers.
-    return (
-        tensor.is_complex()
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or autocasts(tensor)
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return tensor.is_complex() or is_traced() or autocasts(tensor)

@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, plain, spoken_by
 from tensorly_rnn._planned import planned
+from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
+from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
+from tensorly_rnn.recurrent.cost import rebuilding_is_cheaper
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
@@ -20,7 +23,7 @@ DENSE = torch.contiguous_format
 IMPLEMENTATIONS = ("auto", "factorized", "reconstructed")
 
 
-class FactorizedWeight(nn.Module):
+class FactorizedWeight(Keeping):
     r"""A weight of shape ``(n_gates * rows, sum(widths))`` held as the factors of a format.
 
     Rows are gate-major to the outside, wherever the format keeps the gates. The columns come in one part, or in two: the
@@ -107,6 +110,11 @@ class FactorizedWeight(nn.Module):
         return self._rank
 
     @property
+    def first_factor(self) -> Tensor:
+        """What stands for the dtype and device of all."""
+        return self._factors()[0]
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows of all gates, columns of all parts."""
         return self.layout.shape
@@ -126,25 +134,25 @@ class FactorizedWeight(nn.Module):
 
         Draws from torch's generator, as torch's own modules do.
         """
+        self.clear_cache()
         start = unit_std(self.network)
         with torch.no_grad():
             for factor in self.factors:
                 draw(factor, lambda one: nn.init.normal_(one, std=start))
             if self.factors[0].is_meta:
                 return
-            drawn = self._weight()
-            exact = drawn.with_factors([factor.double() for factor in drawn.factors])
-            measured = math.sqrt(exact.squared_norm() / math.prod(self.shape))
+            measured = math.sqrt(self._weight().squared_norm() / math.prod(self.shape))
             for factor in self.factors:
                 factor *= (std / measured) ** (1 / len(self.factors))
 
-    def forward(self, x: Tensor, part: int = 0) -> Tensor:
-        """Return ``x W^T`` for one part of the columns.
+    def forward(self, x: Tensor, part: int = 0, bias: Tensor | None = None) -> Tensor:
+        """Return ``x W^T + bias`` for one part of the columns.
 
         Parameters
         ----------
         x : Tensor, shape (..., widths[part])
         part : int
+        bias : Tensor, shape (n_gates * rows,), optional
 
         Returns
         -------
@@ -153,19 +161,38 @@ class FactorizedWeight(nn.Module):
         if x.shape[-1:] != (self.widths[part],):
             width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
-        if self.reconstructs(math.prod(x.shape[:-1])):
-            return nn.functional.linear(x, self.matrix(part))
-        return self._weight().apply(x, part)
+        if self.reconstructs(math.prod(x.shape[:-1]), x_gradient=x.requires_grad):
+            return nn.functional.linear(x, self.kept_matrix(part), bias)
+        y = self._weight().apply(x, part)
+        return y if bias is None else y + bias.to(y.dtype)
 
     def matrix(self, part: int = 0) -> Tensor:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
         return self._weight().matrix(part)
 
-    def reconstructs(self, batch: int) -> bool:
-        """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice."""
+    def kept_matrix(self, part: int = 0) -> Tensor:
+        """Return `matrix`, contiguous; in evaluation without gradients that of the call before, which is not to be changed."""
+        factors = self._factors()
+        if not keeps(self, factors):
+            return self.matrix(part).contiguous()
+        return self._kept.get((part, precision(factors[0])), factors, lambda: self.matrix(part).contiguous())
+
+    def matrices(self) -> list[Tensor]:
+        """Return the dense columns of every part, contiguous: rebuilt at once, or kept as by `kept_matrix`."""
+        if keeps(self, self._factors()):
+            return [self.kept_matrix(part) for part in range(len(self.widths))]
+        return [one.contiguous() for one in self._weight().matrices()]
+
+    def reconstructs(self, batch: int, *, x_gradient: bool = True, steps: int = 0) -> bool:
+        """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice.
+
+        Steps are those of a recurrence that then runs in torch's own kernel.
+        """
         if self.implementation != "auto":
             return self.implementation == "reconstructed"
-        return self._weight().rebuilding_is_cheaper(batch)
+        backward = torch.is_grad_enabled()
+        kept = keeps(self, self._factors())
+        return rebuilding_is_cheaper(self.network.data, size_of_plan(batch), backward, backward and x_gradient, kept, steps)
 
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).
@@ -192,6 +219,7 @@ class FactorizedWeight(nn.Module):
                 "FactorizedWeight: factors must be whole to be replaced; expected plain tensors, got sharded ones. "
                 "Load them before fully_shard, or by load_state_dict."
             )
+        self.clear_cache()
         self._rank = self.format.rank_from_sizes(found.network.size, len(self.in_modes))
         self.factors = nn.ParameterList(
             # Each in memory of its own, as a decomposition need not leave them.
@@ -246,7 +274,13 @@ class FactorizedWeight(nn.Module):
 
     def _weight(self) -> GatedWeight:
         """The weight as plain data and functions."""
-        return GatedWeight(self.layout, self.network, [whole(factor) for factor in self.factors])
+        return GatedWeight(self.layout, self.network, [whole(factor) for factor in self._factors()])
+
+    def _factors(self) -> list[Tensor]:
+        # A list of parameters looks each of them up by name in all of a module, which takes longer than a small product.
+        listed = self.factors
+        own: Any = listed._parameters
+        return [own[str(k)] for k in range(len(own))] if len(own) == len(listed) else list(listed)
 
 
 @planned

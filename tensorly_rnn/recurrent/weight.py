@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tensorly_rnn import gradients, operations
-from tensorly_rnn._backend import backend_of, same_backend_and_device
+from tensorly_rnn._backend import (
+    as_dtype,
+    at_least_single,
+    backend_of,
+    frobenius_norm,
+    same_backend_and_device,
+    wider_float,
+)
 from tensorly_rnn._checks import positive_ints, spoken_by
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, USUAL, size_of_plan
+from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
-from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.recurrent import cost
 from tensorly_rnn.recurrent._checks import check_alike, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
+#: Entries of a matrix that is formed at once to sum its squares.
+LARGEST_PIECE = 2**25
 #: A dense matrix is the network of one factor.
 DENSE = (("j1", "i1"),)
 
@@ -125,6 +134,14 @@ class GatedWeight:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
         return self.matrix_vjp(part)[0]
 
+    def matrices(self) -> list[Any]:
+        """Return the dense columns of every part, shapes (n_gates * rows, width), rebuilt at once."""
+        if len(self.layout.spans) == 1:
+            return [self.matrix()]
+        padded = operations.to_matrix(self.backend, self.network, self.factors)
+        whole = self.layout.gate_major(self.backend, padded, 0)
+        return [whole[:, start:stop] for start, stop in self.layout.spans]
+
     def matrix_vjp(self, part: int = 0) -> tuple[Any, Callable[[Any], list[Any]]]:
         """Return `matrix`, and the function from the gradient with respect to it to the gradients of the factors."""
         backend = self.backend
@@ -141,13 +158,19 @@ class GatedWeight:
         return self.layout.gate_major(backend, columns, 0), pull_back
 
     def squared_norm(self) -> float:
-        """Return the sum of squares of the weight's entries, padding left out; the matrix is not formed."""
-        pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
-        return sum(float(operations.squared_norm(self.backend, *piece)) for piece in pieces)
+        """Return the sum of squares of the weight's entries, padding left out, exact to single precision or better.
 
-    def rebuilding_is_cheaper(self, batch: int) -> bool:
+        Notes
+        -----
+        The network is contracted with itself, in double precision where there is one, or the matrix is formed, a large one in
+        pieces, whichever the cost model finds cheaper.
+        """
+        pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
+        return sum(_squared_norm(self.backend, *piece) for piece in pieces)
+
+    def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.TRAINING) -> bool:
         """Whether to go through the dense matrix for that many rows of x."""
-        return _rebuilding_is_cheaper(self.network.data, size_of_plan(batch))
+        return cost.rebuilding_is_cheaper(self.network.data, size_of_plan(batch), *use)
 
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
@@ -296,6 +319,21 @@ def arrays_of(function: str, name: str, weight: Any) -> dict[str, Any]:
     return named
 
 
+def _squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> float:
+    if not cost.summing_is_cheaper(network.data):
+        wide = wider_float(backend, factors[0])
+        factors = factors if wide is None else [as_dtype(backend, factor, wide) for factor in factors]
+        return float(operations.squared_norm(backend, network, factors))
+    # Squares of entries that are rounded each on its own: in the sum little is left of that.
+    factors = [at_least_single(backend, factor) for factor in factors]
+    index = max((*network.outputs, *network.inputs), key=lambda one: network.size[one])
+    n = network.size[index]
+    width = max(1, n * LARGEST_PIECE // math.prod(network.shape))
+    slices = ({index: slice(start, min(start + width, n))} for start in range(0, n, width))
+    parts = (operations.to_matrix(backend, *operations.cut(network, factors, one)) for one in slices)
+    return sum(frobenius_norm(backend, part) ** 2 for part in parts)
+
+
 def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tuple[tuple[int, int], ...]:
     """Spans of parts one after the other; one of all columns without widths."""
     widths = (columns,) if widths is None else positive_ints(function, "widths", widths)
@@ -303,13 +341,3 @@ def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tup
         raise ValueError(f"{function}: widths must add up to the columns; expected {columns}, got {sum(widths)}: {widths}.")
     ends = [sum(widths[: k + 1]) for k in range(len(widths))]
     return tuple((end - width, end) for end, width in zip(ends, widths))
-
-
-@planned
-def _rebuilding_is_cheaper(data: NetworkData, batch: int) -> bool:
-    network, batch = Network(*data), USUAL if batch == ANY else batch
-    # The planner's own objective: elements moved weigh as much as 64 operations.
-    rows, columns = network.shape
-    applied, built = apply_plan(network, batch), tensor_plan(network)
-    dense = 2 * batch * rows * columns + 64 * (batch * (rows + columns) + rows * columns)
-    return applied.flops + 64 * applied.moved > built.flops + 64 * built.moved + dense
