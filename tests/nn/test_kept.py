@@ -359,7 +359,7 @@ def test_a_layer_follows_what_is_done_to_one_of_its_weights(rebuilt):
     fresh = FactorizedLSTM(7, 5, 2, **{**SETTINGS, "decompose": "layerwise"})
     before = layer(x)[0]
     weight = layer.weight_hh_l1
-    for number, drop in enumerate((weight.clear_cache, weight.eval, lambda: weight.to("cpu"))):
+    for drop in (weight.clear_cache, weight.eval, lambda: weight.to("cpu")):
         weight.factors[0].data.mul_(2)
         assert torch.equal(layer(x)[0], before)
         drop()
