@@ -45,7 +45,8 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
     """
     leading = tuple(x.shape[:-1])
     batch = math.prod(leading)
-    blocks = row_blocks(network, batch) if in_system_memory(x) and size_of_plan(batch) != ANY else None
+    count = size_of_plan(batch)
+    blocks = row_blocks(network, count) if in_system_memory(x) and count != ANY else None
     if blocks is None or len(blocks.plans) == 1:
         return execute(apply_plan(network, batch), backend, [x, *factors], (*leading, network.shape[0]))
     rows = backend.reshape(x, (batch, network.shape[1]))

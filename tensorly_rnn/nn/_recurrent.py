@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, positive_int, spoken_by
-from tensorly_rnn.nn._checks import check_alike, checked_proj_size
+from tensorly_rnn.nn._checks import autocasts, check_alike, checked_proj_size
 from tensorly_rnn.nn._kept import Keeping
 from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -222,7 +222,7 @@ class Recurrent(Keeping):
         if not isinstance(weight, FactorizedWeight):
             return whole(weight)
         matrix = weight.kept_matrix(part)
-        return matrix.to(weight.first_factor.dtype) if torch.is_autocast_enabled(matrix.device.type) else matrix
+        return matrix.to(weight.first_factor.dtype) if autocasts(matrix) else matrix
 
     def _apply_weight(self, place: Place, x: Tensor, bias: Tensor | None) -> Tensor:
         weight, part = place
