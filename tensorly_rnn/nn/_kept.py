@@ -6,6 +6,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tensorly_rnn.nn._checks import autocasts
+
 #: Results that one object keeps, of which those for inputs of other shapes share their arrays.
 MOST = 64
 
@@ -93,8 +95,7 @@ def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
 
 def precision(like: Tensor) -> torch.dtype | None:
     """Precision of what is multiplied out under autocast on the device of a tensor; None without."""
-    kind = like.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return torch.get_autocast_dtype(like.device.type) if autocasts(like) else None
 
 
 def is_traced() -> bool:
