@@ -112,7 +112,9 @@ class FactorizedWeight(Keeping):
     @property
     def first_factor(self) -> Tensor:
         """What stands for the dtype and device of all."""
-        return self._factors()[0]
+        own = self.factors
+        first: Any = own._parameters.get("0")
+        return own[0] if first is None else first
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,8 +163,9 @@ class FactorizedWeight(Keeping):
         if x.shape[-1:] != (self.widths[part],):
             width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
-        if self.reconstructs(math.prod(x.shape[:-1]), x_gradient=x.requires_grad):
-            return nn.functional.linear(x, self.kept_matrix(part), bias)
+        matrix = self._matrix_for(math.prod(x.shape[:-1]), part, x.requires_grad)
+        if matrix is not None:
+            return nn.functional.linear(x, matrix, bias)
         y = self._weight().apply(x, part)
         return y if bias is None else y + bias.to(y.dtype)
 
@@ -176,6 +179,14 @@ class FactorizedWeight(Keeping):
         if not keeps(self, factors):
             return self.matrix(part).contiguous()
         return self._kept.get((part, precision(factors[0])), factors, lambda: self.matrix(part).contiguous())
+
+    def _matrix_for(self, rows: int, part: int, x_gradient: bool) -> Tensor | None:
+        """The matrix to go through for that many rows of x, or None; in evaluation one look-up tells."""
+        factors = self._factors()
+        if keeps(self, factors):
+            key = (part, rows, precision(factors[0]))
+            return self._kept.get(key, factors, lambda: self.kept_matrix(part) if self.reconstructs(rows) else None)
+        return self.matrix(part).contiguous() if self.reconstructs(rows, x_gradient=x_gradient) else None
 
     def matrices(self) -> list[Tensor]:
         """Return the dense columns of every part, contiguous: rebuilt at once, or kept as by `kept_matrix`."""

@@ -148,7 +148,7 @@ CHANGES = {
     "edited, train and eval": lambda layer: (edit_unseen(layer), layer.train().eval()),
     "edited, eval": lambda layer: (edit_unseen(layer), layer.eval()),
     "edited, _apply": lambda layer: (edit_unseen(layer), layer.to("cpu")),
-    "edited, load_state_dict": lambda layer: (edit_unseen(layer), layer.load_state_dict(layer.state_dict())),
+    "edited, load_state_dict": lambda layer: (edit_unseen(layer), layer.load_state_dict({"bias": layer.bias + 1}, strict=False)),
     "edited, weight alone": lambda layer: (edit_unseen(layer), layer.weight.train().eval()),
 }
 
@@ -253,6 +253,7 @@ def test_autocast_has_a_matrix_of_its_own(rebuilt):
     single = layer(x)
     with torch.autocast("cpu", torch.bfloat16):
         first_time, again = layer(x), layer(x)
+        assert layer.weight._matrix_for(3, 0, False).dtype == torch.bfloat16
         assert layer.weight.kept_matrix().dtype == first_time.dtype == torch.bfloat16
     assert torch.equal(first_time, again) and len(rebuilt) == 2
     assert torch.equal(layer(x), single) and layer.weight.kept_matrix().dtype == torch.float32
@@ -268,6 +269,7 @@ def test_copies_and_files_hold_factors_only(rebuilt):
     before = layer(x)
     names = [f"weight.factors.{k}" for k in range(len(layer.weight.factors))]
     assert list(layer.state_dict()) == ["bias", *names]
+    assert len(pickle.dumps(layer)) == len(pickle.dumps(linear()))
     buffer = io.BytesIO()
     torch.save(layer, buffer)
     buffer.seek(0)
@@ -332,6 +334,17 @@ def test_auto_knows_what_is_kept(factorization, rebuilt):
         large = FactorizedLinear(2048, 2048, factorization=factorization, rank=2).eval()
         assert not large.weight.reconstructs(256)
         assert math.prod(large.weight.shape) > 100 * large.weight.n_param
+
+
+@torch.no_grad()
+def test_every_number_of_rows_has_its_choice(monkeypatch, rebuilt):
+    layer = linear()
+    monkeypatch.setattr(FactorizedWeight, "reconstructs", lambda self, batch, **use: batch > 2)
+    for rows in (1, 3, 1, 4):
+        x = torch.randn(rows, 7, dtype=torch.float64)
+        assert_close(layer(x), expected(layer, x), atol=1e-14, rtol=0)
+        assert (layer.weight._matrix_for(rows, 0, False) is not None) == (rows > 2)
+    assert rebuilt == [0]
 
 
 def test_auto_runs_a_small_recurrence_in_the_kernel(monkeypatch):
