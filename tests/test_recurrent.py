@@ -10,8 +10,9 @@ import torch
 
 import tensorly_rnn as tlr
 from tensorly_rnn import recurrent
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import Network, apply_plan, tensor_plan
 from tensorly_rnn.nn import FactorizedLSTM
+from tensorly_rnn.planner import CALL, OPERATION, WRITTEN, seconds
 from tensorly_rnn.recurrent import cost
 from tensorly_rnn.recurrent import weight as weight_room
 from tests.backends import BACKENDS, to_numpy
@@ -363,18 +364,19 @@ def test_parts_rebuilt_at_once_are_the_parts(gate_mode):
 def test_estimates_count_products_and_gradients():
     # One step each way: x (7, 3) times the matrix (5, 3), which is the only factor and need not be rebuilt.
     network = recurrent.GatedWeight.dense(np.ones((5, 3))).network
-    product = cost.PRODUCT + 2 * 7 * 3 * 5 * cost.OPERATION + (7 * 3 + 3 * 5 + 7 * 5) * cost.ELEMENT
-    for use, times in ((cost.Use(False), 1), (cost.Use(True, False), 2), (cost.Use(), 3)):
-        assert cost.factorized_seconds(network, 7, use) == pytest.approx(times * product, rel=1e-12)
-        read = product - 3 * 5 * (cost.ELEMENT - cost.READ)
-        assert cost.rebuilt_seconds(network, 7, use) == pytest.approx(times * read, rel=1e-12)
+    for use, wanted in ((cost.Use(False), (0, 0)), (cost.Use(True, False), (0, 1)), (cost.Use(), (1, 1))):
+        assert cost.factorized_seconds(network, 7, use) == seconds(apply_plan(network, 7), wanted)
+        once = CALL + 2 * 7 * 3 * 5 * OPERATION + 7 * (3 + 5) * WRITTEN + 3 * 5 * cost.READ_ONCE
+        assert cost.rebuilt_seconds(network, 7, use) == pytest.approx((1 + sum(wanted)) * once, rel=1e-12)
     in_python = 4 * cost.IN_PYTHON[True][0] + 7 * 5 * cost.IN_PYTHON[True][1]
-    assert cost.factorized_seconds(network, 7, cost.Use(steps=4)) == pytest.approx(3 * product + in_python, rel=1e-12)
+    every = seconds(apply_plan(network, 7), (1, 1))
+    assert cost.factorized_seconds(network, 7, cost.Use(steps=4)) == pytest.approx(every + in_python, rel=1e-12)
     low = Network((("j1", "r"), ("r", "i1")), ("j1",), ("i1",), (("i1", 3), ("j1", 5), ("r", 2)))
-    built = cost.PRODUCT + 2 * 5 * 2 * 3 * cost.OPERATION + (5 * 2 + 2 * 3 + 5 * 3) * cost.ELEMENT
     for backward in (False, True):
         once, again = (cost.rebuilt_seconds(low, 7, cost.Use(backward, kept=kept)) for kept in (False, True))
-        assert once - again == pytest.approx((1 + 2 * backward) * built, rel=1e-9)
+        assert once - again == pytest.approx(seconds(tensor_plan(low), (backward,) * 2), rel=1e-9)
+    # Three products there, and three more back: one for each side but x.
+    assert seconds(tensor_plan(low), (True, True)) >= 3 * seconds(tensor_plan(low), (False, False)) > 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
