@@ -260,7 +260,7 @@ def why(row: Row) -> str:
         return ("a" if variable == "I" else "") if method == "RNN" else "a"
     letters = ""
     if variable == "N" and peak:
-        letters += "g"
+        letters += "f"
     along_d = variable in ("d", "growth a mode")
     if backward and ((along_d and not peak) or (method == "TT-RNN" and variable == "R")):
         letters += "c"
@@ -268,8 +268,6 @@ def why(row: Row) -> str:
         letters += "d"
     if method == "BT-RNN" and (along_d or variable == "R"):
         letters += "e"
-    if method == "TT-RNN" and variable == "d" and quantity == "forward flops":
-        letters += "f"
     return letters
 
 

@@ -19,12 +19,13 @@ OBJECTIVES = ("combo-64", "combo-256", "size")
 # Beyond this many products trying to exchange their sides takes longer than it saves.
 EXCHANGED_UP_TO = 16
 
-# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
-# an entry copied into another order, from near or from all over the array, and of a call with its reshapes: one core of a
-# server's CPU, single precision. Only their ratios matter.
-OPERATION, READ, WRITTEN, COPIED, GATHERED, CALL = 1 / 140e9, 0.33e-9, 0.25e-9, 0.7e-9, 2e-9, 12e-6
-# Places that the first axis of an array may be split into by others without harm.
-NEAR = 32
+# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, and
+# of a call with its reshapes: one core of a server's CPU, single precision. Only their ratios matter.
+OPERATION, READ, WRITTEN, CALL = 1 / 140e9, 0.33e-9, 0.25e-9, 12e-6
+
+# Seconds of an entry copied into another order: in runs of so many entries, or within blocks up to these sizes, which other
+# memories hold.
+RUN, IN_RUNS, IN_BLOCKS = 32, 0.4e-9, ((2**12, 0.6e-9), (2**17, 1.1e-9), (math.inf, 2.7e-9))
 
 
 def plan(
@@ -121,11 +122,19 @@ def _training_seconds(plan: Plan) -> float:
 
 def _copy_seconds(view: View) -> float:
     """About how long seeing an array so takes: nothing, if merged axes are neighbours that at most change places."""
-    if view.permutation == tuple(range(len(view.permutation))) or len(view.split) == len(view.merged):
+    split, order = view.split, list(view.permutation)
+    if order == list(range(len(order))) or len(split) == len(view.merged):
         return 0.0
-    # Where many others go before the first axis, neighbours in the result lie far apart.
-    ahead = math.prod(view.split[axis] for axis in view.permutation[: view.permutation.index(0)])
-    return (GATHERED if ahead > NEAR else COPIED) * math.prod(view.merged)
+    entries = math.prod(split)
+    if order[-1] == len(order) - 1 and split[-1] >= RUN:
+        return IN_RUNS * entries
+    if order[1] == 0 and split[order[0]] < 4:
+        # A pass or two over the array, in its order.
+        order = sorted(order, key=lambda axis: axis != 0)
+    # Axes that stay first divide the array into blocks.
+    kept = next(place for place, axis in enumerate([*order, None]) if place != axis)
+    block = math.prod(split[kept:])
+    return entries * next(seconds for size, seconds in IN_BLOCKS if block <= size)
 
 
 @planned

@@ -11,10 +11,21 @@ from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
 from tensorly_rnn import operations, planner
-from tensorly_rnn.contraction import ANY, _rounds, _rounds_back, execute
+from tensorly_rnn.contraction import ANY, View, _rounds, _rounds_back, execute
 from tensorly_rnn.gradients import plan_vjp
 from tensorly_rnn.network import apply_plan, row_blocks
-from tensorly_rnn.planner import CALL, COPIED, OPERATION, READ, WRITTEN, _training_seconds, plan, seconds
+from tensorly_rnn.planner import (
+    CALL,
+    IN_BLOCKS,
+    IN_RUNS,
+    OPERATION,
+    READ,
+    WRITTEN,
+    _copy_seconds,
+    _training_seconds,
+    plan,
+    seconds,
+)
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -187,11 +198,25 @@ def test_seconds_by_hand():
     back = READ * 300 * 1000 + CALL, 2 * (READ * 1000 * 200 + CALL)
     assert seconds(chain, [False, True, True]) == pytest.approx(forward + sum(back))
     assert seconds(chain, [False, False, True]) == pytest.approx(forward + back[1] / 2)
-    # The index to sum over is in the middle of x: x is copied.
+    # The index to sum over is in the middle of x, which is copied in blocks of 300 x 4 entries.
     middle = plan((("b", "i", "k"), ("i", "j")), ("b", "k", "j"), sizes, pairs=((0, 1),))
-    product = 2 * 4000 * 300 * 200 * OPERATION + CALL
-    assert seconds(middle, [False, True]) == pytest.approx(COPIED * 1000 * 300 * 4 + 2 * product)
-    assert seconds(middle, [True, False]) == pytest.approx(2 * COPIED * 1000 * 300 * 4 + 2 * product)
+    product, copied = 2 * 4000 * 300 * 200 * OPERATION + CALL, 1000 * 300 * 4 * IN_BLOCKS[0][1]
+    assert seconds(middle, [False, True]) == pytest.approx(copied + 2 * product)
+    assert seconds(middle, [True, False]) == pytest.approx(2 * (copied + product))
+
+
+def test_copies_take_longer_the_further_they_reach():
+    def each(*split, order):
+        return _copy_seconds(View(split, order, (math.prod(split[axis] for axis in order[:-1]), split[order[-1]]))) / math.prod(split)
+
+    near, (middle, far) = IN_BLOCKS[0][1], (seconds for _, seconds in IN_BLOCKS[1:])
+    assert each(7, 5, 3, order=(0, 1, 2)) == 0 and each(7, 5, order=(1, 0)) == 0
+    assert each(1000, 20, 30, order=(0, 2, 1)) == pytest.approx(near)
+    assert each(1000, 200, 30, order=(0, 2, 1)) == pytest.approx(middle)
+    assert each(100, 200, 30, order=(2, 0, 1)) == pytest.approx(far)
+    # Two passes over the array in its own order, and runs of 64 entries.
+    assert each(100, 20, 2, order=(2, 0, 1)) == pytest.approx(near)
+    assert each(100, 2000, 64, order=(1, 0, 2)) == pytest.approx(IN_RUNS)
 
 
 @given(networks())
