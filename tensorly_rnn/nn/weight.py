@@ -185,8 +185,8 @@ class FactorizedWeight(Keeping):
         factors = self._factors()
         if keeps(self, factors):
             key = (part, rows, precision(factors[0]))
-            return self._kept.get(key, factors, lambda: self.kept_matrix(part) if self.reconstructs(rows) else None)
-        return self.matrix(part).contiguous() if self.reconstructs(rows, x_gradient=x_gradient) else None
+            return self._kept.get(key, factors, lambda: self.kept_matrix(part) if self.reconstructs(rows, part) else None)
+        return self.matrix(part).contiguous() if self.reconstructs(rows, part, x_gradient=x_gradient) else None
 
     def matrices(self) -> list[Tensor]:
         """Return the dense columns of every part, contiguous: rebuilt at once, or kept as by `kept_matrix`."""
@@ -194,8 +194,8 @@ class FactorizedWeight(Keeping):
             return [self.kept_matrix(part) for part in range(len(self.widths))]
         return [one.contiguous() for one in self._weight().matrices()]
 
-    def reconstructs(self, batch: int, *, x_gradient: bool = True, steps: int = 0) -> bool:
-        """Whether to go through the dense matrix for that many rows of x: by `implementation`, or the cost model's choice.
+    def reconstructs(self, batch: int, part: int = 0, *, x_gradient: bool = True, steps: int = 0) -> bool:
+        """Whether to go through the dense matrix of a part for that many rows of x: by `implementation`, or by the cost model.
 
         Steps are those of a recurrence that then runs in torch's own kernel.
         """
@@ -203,7 +203,8 @@ class FactorizedWeight(Keeping):
             return self.implementation == "reconstructed"
         backward = torch.is_grad_enabled()
         kept = keeps(self, self._factors())
-        return rebuilding_is_cheaper(self.network.data, size_of_plan(batch), backward, backward and x_gradient, kept, steps)
+        data = GatedWeight(self.layout, self.network, ()).part_network(part).data
+        return rebuilding_is_cheaper(data, size_of_plan(batch), backward, backward and x_gradient, kept, steps)
 
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Replace the factors by those of a dense weight, given one matrix a part, shape (n_gates * rows, widths[part]).

@@ -168,9 +168,9 @@ class GatedWeight:
         pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
         return sum(_squared_norm(self.backend, *piece) for piece in pieces)
 
-    def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.TRAINING) -> bool:
-        """Whether to go through the dense matrix for that many rows of x."""
-        return cost.rebuilding_is_cheaper(self.network.data, size_of_plan(batch), *use)
+    def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.TRAINING, part: int = 0) -> bool:
+        """Whether to go through the dense matrix for that many rows of x, the columns being those of one part."""
+        return cost.rebuilding_is_cheaper(self.part_network(part).data, size_of_plan(batch), *use)
 
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
@@ -290,10 +290,19 @@ class GatedWeight:
             raise ValueError(f"{function}: {argument} must be a matrix that fits; expected shape {expected}, got {shape}.")
         return backend
 
-    def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
-        """The smallest box of columns that holds a part: its slices, network, factors and first column."""
+    def part_network(self, part: int) -> Network:
+        """Return the network of the smallest box of columns that holds a part: what x is multiplied with."""
+        slices, _ = self._box(part)
+        return operations.cut(self.network, (), slices)[0]
+
+    def _box(self, part: int) -> tuple[dict[str, slice], int]:
+        """The smallest box of columns that holds a part: its slices and first column."""
         box, offset = covering_box(self.network.in_modes, *self.layout.spans[part])
-        slices = dict(zip(self.network.inputs, box))
+        return dict(zip(self.network.inputs, box)), offset
+
+    def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
+        """The box of a part, its network, factors and first column."""
+        slices, offset = self._box(part)
         return slices, *operations.cut(self.network, self.factors, slices), offset
 
     def _uncut(self, of: Sequence[Any], slices: dict[str, slice]) -> list[Any]:

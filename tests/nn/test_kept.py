@@ -339,7 +339,7 @@ def test_auto_knows_what_is_kept(factorization, rebuilt):
 @torch.no_grad()
 def test_every_number_of_rows_has_its_choice(monkeypatch, rebuilt):
     layer = linear()
-    monkeypatch.setattr(FactorizedWeight, "reconstructs", lambda self, batch, **use: batch > 2)
+    monkeypatch.setattr(FactorizedWeight, "reconstructs", lambda self, batch, part: batch > 2)
     for rows in (1, 3, 1, 4):
         x = torch.randn(rows, 7, dtype=torch.float64)
         assert_close(layer(x), expected(layer, x), atol=1e-14, rtol=0)
@@ -393,3 +393,14 @@ def test_a_layer_follows_what_is_done_to_one_of_its_weights(rebuilt):
     assert rebuilt == [] and len(layer._kept._entry[2]) <= 64
     layer.train()
     assert not layer._kept._entry[2] and not layer.weight_ih_l0._kept._entry[2]
+
+
+@pytest.mark.parametrize(("factorization", "rank"), [("tt", 32), ("tr", 12)])
+def test_the_choice_for_x_leaves_the_columns_of_h_out(factorization, rank):
+    # Half of the columns of W are those of h, which are multiplied out in any case.
+    options = {"factorization": factorization, "rank": rank, "device": "meta"}
+    whole = FactorizedLSTM(512, 512, decompose="full", input_modes=(16, 8, 8), hidden_modes=(8, 8, 8), **options).eval()
+    alone = FactorizedLSTM(512, 512, input_modes=(8, 8, 8), hidden_modes=(8, 8, 8), **options).eval()
+    with torch.no_grad():
+        choices = [[weight.reconstructs(2**k) for k in range(16)] for weight in (whole.weight_l0, alone.weight_ih_l0)]
+    assert choices[0] == choices[1] and set(choices[0]) == {False, True}
