@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,16 +19,26 @@ Result = TypeVar("Result")
 
 @contextmanager
 def joined_processes() -> Iterator[None]:
-    """Join the processes that torchrun started for as long as the block lasts; without torchrun, do nothing."""
+    """Join the processes that torchrun started for as long as the block lasts, then end; without torchrun, do nothing."""
     if not distributed.is_torchelastic_launched():
         yield
         return
     end_with_parent()
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    code = 1
     try:
         yield
+        distributed.barrier()  # nobody leaves while another still waits for an answer
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
-        distributed.destroy_process_group()
+        # Not by return: threads of the process group now and then abort a process that takes itself apart.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def end_with_parent() -> None:
