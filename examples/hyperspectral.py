@@ -123,9 +123,7 @@ def random_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) 
     return np.flatnonzero(training), np.flatnonzero((flat > 0) & ~training)
 
 
-def blocked_split(
-    labels: np.ndarray, fraction: float, radius: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def blocked_split(labels: np.ndarray, fraction: float, radius: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Grow compact training regions in every class and test only on pixels well away from all of them.
 
     A region holds the pixels of its class that are nearest to a seed pixel drawn at random; a class gets a region for

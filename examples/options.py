@@ -67,9 +67,7 @@ def rank_override(systems: Sequence[System]) -> Callable[[str], tuple[str, int |
         parts = numbers.split(",")
         if len(parts) != len(example) or not all(part.isdecimal() and int(part) > 0 for part in parts):
             form = ",".join(str(number) for number in example)
-            raise argparse.ArgumentTypeError(
-                f"rank of {name} must be positive integers as in {name}={form}, got {text!r}"
-            )
+            raise argparse.ArgumentTypeError(f"rank of {name} must be positive integers as in {name}={form}, got {text!r}")
         rank = tuple(int(part) for part in parts)
         return name, rank if isinstance(own, tuple) else rank[0]
 

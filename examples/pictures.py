@@ -117,7 +117,7 @@ def draw_training_curves(path: Path, runs: list[Run]) -> None:
                 for how, line in ((SCRATCH, "-"), (COMPRESSED, "--")):
                     histories = [r.history for r in runs if (r.split.name, r.title, r.how) == (split, name, how)]
                     if histories:
-                        mean = np.mean([[epoch.accuracy for epoch in history] for history in histories], axis=0)
+                        mean = np.mean([[epoch.watched for epoch in history] for history in histories], axis=0)
                         axis.plot([epoch.epoch for epoch in histories[0]], 100 * mean, line, color=color, linewidth=1.6)
             axis.set_xlabel("epoch")
         lines = [Line2D([], [], color=color, label=name) for name, color in zip(titles, SYSTEM_COLORS, strict=False)]

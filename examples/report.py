@@ -85,7 +85,8 @@ def curve_rows(runs: list[Run]) -> Iterator[dict[str, object]]:
     for run in runs:
         names = {"split": run.split.name, "seed": run.split.seed, "system": run.title, "how": run.how}
         for epoch in run.history:
-            yield names | dataclasses.asdict(epoch)
+            measured = {"loss": epoch.loss, "accuracy": epoch.watched, "seconds": epoch.seconds}
+            yield names | {"epoch": epoch.epoch} | measured
 
 
 def results_table(runs: list[Run], title: str) -> Table:
@@ -100,9 +101,7 @@ def results_table(runs: list[Run], title: str) -> Table:
         "mean ± standard deviation over the seeds. "
         f"The dense LSTM when it was compressed: {handed_over}."
     )
-    table = Table(
-        title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
-    )
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
     table.add_column("system", no_wrap=True)
     for heading in ("input-hidden", "whole layer", "scratch", "compressed", "fine-tuned", "s/epoch"):
         table.add_column(heading, justify="right")

@@ -1,4 +1,4 @@
-"""Train and score sequence classifiers, and count the parameters of their recurrent layers."""
+"""Train any model epoch by epoch; train and score sequence classifiers, and count the parameters of their recurrent layers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training came to; ``accuracy`` is that on the samples watched."""
+    """What one epoch of training came to; ``watched`` is what was watched, such as the accuracy on other samples."""
 
     epoch: int
     loss: float
-    accuracy: float
+    watched: float
     seconds: float
 
 
@@ -111,6 +111,69 @@ def count_parameters(recurrent: nn.Module) -> ParameterCount:
     return ParameterCount(input_hidden or None, sum(sizes.values()))
 
 
+def fit(
+    training: Training,
+    n_samples: int,
+    loss_of: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+    watch: Callable[[], float],
+    *,
+    epochs: range,
+    batch_size: int,
+    after_epoch: Callable[[], None],
+    device: torch.device | None = None,
+) -> None:
+    """Train a model on any loss.
+
+    Parameters
+    ----------
+    training : Training
+        Its history grows.
+    n_samples : int
+    loss_of : callable
+        Maps the model and the numbers of some samples, of shape (share of a batch,), to their mean loss.
+    watch : callable
+        Returns what is watched after every epoch.
+    epochs : range
+        The numbers that the epochs are to have; those in the history already are left out.
+    batch_size : int
+        Samples a step, divided among the processes.
+    after_epoch : callable
+        Called after every epoch.
+    device : torch.device, optional
+        Where the numbers of samples are to be, the CPU by default.
+    """
+    done = {epoch.epoch for epoch in training.history}
+    for number in epochs:
+        if number in done:
+            continue
+        start = time.perf_counter()
+        loss = fit_one_epoch(training, n_samples, loss_of, batch_size, device)
+        seconds = time.perf_counter() - start
+        training.history.append(Epoch(number, loss, watch(), seconds))
+        after_epoch()
+
+
+def fit_one_epoch(
+    training: Training,
+    n_samples: int,
+    loss_of: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+    batch_size: int,
+    device: torch.device | None = None,
+) -> float:
+    """Pass once over the shuffled samples and return their mean loss."""
+    training.model.train()
+    total = torch.zeros((), device=device)
+    for batch in torch.randperm(n_samples, generator=training.generator).split(batch_size):
+        share, weight = own_share(batch.to(device))
+        loss = weight * loss_of(training.divided, share)
+        training.optimizer.zero_grad()
+        loss.backward()
+        training.optimizer.step()
+        total += loss.detach() * len(batch)
+    # item() waits for the device, so that the clock is right.
+    return mean_over_processes(total).item() / n_samples
+
+
 def train(
     training: Training,
     samples: Samples,
@@ -120,48 +183,25 @@ def train(
     batch_size: int,
     after_epoch: Callable[[], None],
 ) -> None:
-    """Train a classifier on cross-entropy and watch its accuracy on other samples.
+    """Train a classifier on cross-entropy, as `fit` does, and watch its accuracy on other samples."""
 
-    Parameters
-    ----------
-    training : Training
-        Its history grows.
-    samples, watched : Samples
-    epochs : range
-        The numbers that the epochs are to have; those in the history already are left out.
-    batch_size : int
-        Samples a step, divided among the processes.
-    after_epoch : callable
-        Called after every epoch.
-    """
-    done = {epoch.epoch for epoch in training.history}
-    for number in epochs:
-        if number in done:
-            continue
-        start = time.perf_counter()
-        loss = train_one_epoch(training, samples, batch_size)
-        seconds = time.perf_counter() - start
+    def loss_of(model: nn.Module, share: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(model(samples.sequences[share]), samples.targets[share])
+
+    def accuracy() -> float:
         predicted = predict(training.model, watched.sequences.__getitem__, np.arange(len(watched.targets)))
-        accuracy = float(accuracy_score(watched.targets.cpu(), predicted))
-        training.history.append(Epoch(number, loss, accuracy, seconds))
-        after_epoch()
+        return float(accuracy_score(watched.targets.cpu(), predicted))
 
-
-def train_one_epoch(training: Training, samples: Samples, batch_size: int) -> float:
-    """Pass once over the shuffled samples and return their mean loss."""
-    training.model.train()
-    device = samples.targets.device
-    total = torch.zeros((), device=device)
-    for batch in torch.randperm(len(samples.targets), generator=training.generator).split(batch_size):
-        share, weight = own_share(batch.to(device))
-        scores = training.divided(samples.sequences[share])
-        loss = weight * nn.functional.cross_entropy(scores, samples.targets[share])
-        training.optimizer.zero_grad()
-        loss.backward()
-        training.optimizer.step()
-        total += loss.detach() * len(batch)
-    # item() waits for the device, so that the clock is right.
-    return mean_over_processes(total).item() / len(samples.targets)
+    fit(
+        training,
+        len(samples.targets),
+        loss_of,
+        accuracy,
+        epochs=epochs,
+        batch_size=batch_size,
+        after_epoch=after_epoch,
+        device=samples.targets.device,
+    )
 
 
 @torch.no_grad()
