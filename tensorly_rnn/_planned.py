@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+_caches: list[Any] = []
 
 
 def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -14,6 +17,7 @@ def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
     The mark is what `torch.compiler.assume_constant_result` sets; it is set here without importing torch.
     """
     kept = lru_cache(maxsize=4096)(function)
+    _caches.append(kept)
 
     @wraps(function)
     def constant(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -21,3 +25,9 @@ def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
     constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return constant
+
+
+def forget_plans() -> None:
+    """Let all be planned anew: for the planner, when it is told of a better order."""
+    for cache in _caches:
+        cache.cache_clear()

@@ -18,7 +18,9 @@ from tensorly_rnn._backend import most_axes
 from tensorly_rnn._planned import planned
 
 Indices = tuple[str, ...]
-Pairs = tuple[tuple[int, int], ...]
+# Two operands, and whether the leading indices of the second stay where they are.
+Pair = tuple[int, int] | tuple[int, int, bool]
+Pairs = tuple[Pair, ...]
 
 # A size that is known only when the plan runs, as a reshape writes it, and the size that its order is chosen for.
 ANY, USUAL = -1, 256
@@ -35,7 +37,11 @@ class View:
 
 @dataclass(frozen=True)
 class Step:
-    """One product of `shape`: `left` (batch, rows, summed) times `right` (batch, summed, columns); batch may be absent."""
+    """One product of `shape`: `left` (batch, rows, summed) times `right` (batch, summed, columns); batch may be absent.
+
+    Where the batch of `left` alone is 1, right is a stack of matrices that left multiplies one by one: right's indices in
+    front of the summed ones stay where they are, and no copy of it is made for them.
+    """
 
     left: int
     right: int
@@ -47,7 +53,24 @@ class Step:
     @property
     def flops(self) -> int:
         """Multiplications and additions of the product."""
-        return 2 * math.prod(self.left_view.merged) * self.right_view.merged[-1]
+        return 2 * math.prod(self.shape) * self.left_view.merged[-1]
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether one matrix on the left multiplies a stack on the right."""
+        return len(self.shape) == 3 and self.left_view.merged[0] == 1 != self.shape[0]
+
+    @property
+    def backward_peak(self) -> int:
+        """Elements of the larger gradient of the two operands; one for each matrix of a stack where they are then added."""
+        parts = self.shape[0] if self.is_stacked and not self.is_unstacked_backward else 1
+        return max(parts * math.prod(self.left_view.merged), math.prod(self.right_view.merged))
+
+    @property
+    def is_unstacked_backward(self) -> bool:
+        """Whether the gradient of the one matrix is one product of copies, which are smaller than its gradients one by one."""
+        rows, summed, columns = self.shape[1], self.left_view.merged[-1], self.shape[2]
+        return columns * (rows + summed) < rows * summed
 
 
 @dataclass(frozen=True)
@@ -63,8 +86,8 @@ class Plan:
 
     @property
     def pairs(self) -> Pairs:
-        """Which two operands each step multiplies."""
-        return tuple((step.left, step.right) for step in self.steps)
+        """Which two operands each step multiplies, and where the leading indices of the second stay in place."""
+        return tuple((step.left, step.right, True) if step.is_stacked else (step.left, step.right) for step in self.steps)
 
     @property
     def flops(self) -> int:
@@ -97,6 +120,9 @@ class Plan:
 def arrange(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs) -> Plan:
     """Return the plan that multiplies operands pair by pair; of each pair the first has the rows, the second the columns.
 
+    A pair ``(left, right, True)`` leaves the indices of the right operand that stand in front of all summed ones in front of
+    the rows: its result is ordered (leading, rows, columns), its operand need not be copied for them.
+
     Parameters and errors are those of `tensorly_rnn.planner.plan`.
     """
     size = dict(sizes)
@@ -104,10 +130,10 @@ def arrange(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[s
     _check_pairs(pairs, len(operands))
     steps: list[Step] = []
     remaining = set(range(len(operands)))
-    for left, right in pairs:
+    for left, right, *in_place in pairs:
         remaining -= {left, right}
         kept = set(wanted).union(*(live[p] for p in remaining))
-        step = _step(left, right, live, kept, size)
+        step = _step(left, right, live, kept, size, any(in_place))
         steps.append(step)
         remaining.add(len(live))
         live.append(step.indices)
@@ -145,12 +171,25 @@ def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, .
     return see(backend, run_steps(plan, backend, arrays)[-1], plan.last_view, shape)
 
 
-def run_steps(plan: Plan, backend: Any, arrays: Sequence[Any], known: Mapping[int, Any] = MappingProxyType({})) -> list[Any]:
-    """Return the operands followed by the result of every step; results that are `known`, by number, are taken as they are."""
+def run_steps(
+    plan: Plan,
+    backend: Any,
+    arrays: Sequence[Any],
+    known: Mapping[int, Any] = MappingProxyType({}),
+    last: bool = True,
+) -> list[Any]:
+    """Return the operands followed by the result of every step; results that are `known`, by number, are taken as they are.
+
+    Without `last` the last result, which no gradient depends on, is None.
+    """
     results = list(arrays)
     for step in plan.steps:
-        if len(results) in known:
-            results.append(known[len(results)])
+        number = len(results)
+        if number in known:
+            results.append(known[number])
+            continue
+        if not last and number == plan.n_operands + len(plan.steps) - 1:
+            results.append(None)
             continue
         left = see(backend, results[step.left], step.left_view)
         right = see(backend, results[step.right], step.right_view)
@@ -222,8 +261,8 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
 
 def _check_pairs(pairs: Pairs, n_operands: int) -> None:
     # Results come into being one by one: pair k may name nothing from n_operands + k on.
-    taken = sorted(number for pair in pairs for number in pair)
-    early = all(number < n_operands + k for k, pair in enumerate(pairs) for number in pair)
+    taken = sorted(number for pair in pairs for number in pair[:2])
+    early = all(number < n_operands + k for k, pair in enumerate(pairs) for number in pair[:2])
     if taken != list(range(2 * n_operands - 2)) or not early:
         raise ValueError(
             f"plan: pairs must take every operand and every result but the last once; expected {n_operands - 1} pairs of the "
@@ -231,23 +270,34 @@ def _check_pairs(pairs: Pairs, n_operands: int) -> None:
         )
 
 
-def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict[str, int]) -> Step:
+def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict[str, int], in_place: bool) -> Step:
     shared = [index for index in live[left] if index in live[right]]
     batch = tuple(index for index in shared if index in kept)
     summed = tuple(index for index in shared if index not in kept)
     rows = tuple(index for index in live[left] if index not in shared)
     columns = tuple(index for index in live[right] if index not in shared)
-    stack = (batch,) if batch else ()
-    left_view = view(live[left], (*stack, rows, summed), size)
-    right_view = view(live[right], (*stack, summed, columns), size)
+    leading = _leading(live[right], shared) if in_place and not batch else ()
+    left_stack = right_stack = (batch,) if batch else ()
+    if leading:
+        # A left matrix of batch 1 for a right one of batch `leading`, which every backend's product broadcasts.
+        left_stack, right_stack = ((),), (leading,)
+        columns = columns[len(leading) :]
+    left_view = view(live[left], (*left_stack, rows, summed), size)
+    right_view = view(live[right], (*right_stack, summed, columns), size)
     return Step(
         left=left,
         right=right,
         left_view=left_view,
         right_view=right_view,
-        indices=(*batch, *rows, *columns),
-        shape=(*left_view.merged[:-1], right_view.merged[-1]),
+        indices=(*leading, *batch, *rows, *columns),
+        shape=(*right_view.merged[:-2], *left_view.merged[-2:-1], right_view.merged[-1]),
     )
+
+
+def _leading(indices: Indices, shared: Sequence[str]) -> Indices:
+    """The indices in front of the first that is shared, unless there are no others."""
+    first = next((place for place, index in enumerate(indices) if index in shared), len(indices))
+    return indices[:first] if first < len(indices) else ()
 
 
 def view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:

@@ -1,12 +1,12 @@
 """Gradients of any network by one sweep back over its contraction plan."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tensorly_rnn.contraction import Plan, run_steps, see, unsee
-from tensorly_rnn.network import Network, apply_plan
+from tensorly_rnn.contraction import Plan, Step, run_steps, see, unsee
+from tensorly_rnn.network import Network, RowBlocks, apply_plan
 
 PullBack = Callable[[Any], tuple[list[Any], Any]]
 
@@ -88,15 +88,96 @@ def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -
     """Gradients of the operands of a plan, given its `run_steps` and the gradient of its output: ``J^T d_output``."""
     of: list[Any] = [None] * len(results)
     of[-1] = unsee(backend, d_output, plan.last_view, tuple(results[-1].shape))
-    for number, step in reversed(list(enumerate(plan.steps))):
-        d_result = backend.reshape(of[plan.n_operands + number], step.shape)
+    _sweep(backend, plan, results, of, range(plan.n_operands, len(results)), range(len(results)))
+    return of[: plan.n_operands]
+
+
+def pull_back_blocks(
+    backend: Any,
+    network: Network,
+    blocks: RowBlocks,
+    factors: Sequence[Any],
+    x: Any,
+    kept: Sequence[Mapping[int, Any]],
+    dy: Any,
+    x_wanted: bool,
+) -> tuple[list[Any], Any]:
+    """Gradients of the factors and, if wanted, of x, block by block; what was not kept of a block is computed again.
+
+    Parameters
+    ----------
+    backend, network, blocks, factors, x
+        As for `tensorly_rnn.operations.apply_blocks`.
+    kept : sequence of mapping of int to array
+        What that returned.
+    dy : array, shape (..., network.shape[0])
+    x_wanted : bool
+
+    Returns
+    -------
+    (list of arrays, array or None)
+    """
+    batch = sum(blocks.rows)
+    x, dy = backend.reshape(x, (batch, network.shape[1])), backend.reshape(dy, (batch, network.shape[0]))
+    first = blocks.plans[0]
+    n_results = first.n_operands + len(first.steps)
+    # Of the factors and what is made of them alone, summed over the blocks.
+    of_all: list[Any] = [None] * n_results
+    of_x: list[Any] = []
+    own = [number for number in range(first.n_operands, n_results) if number not in blocks.shared]
+    wanted = range(0 if x_wanted else 1, n_results)
+    start = 0
+    for plan, n, known in zip(blocks.plans, blocks.rows, kept):
+        arrays = [x if len(blocks.rows) == 1 else x[start : start + n], *factors]
+        results = run_steps(plan, backend, arrays, known, last=False)
+        of: list[Any] = [None] * n_results
+        d_block = dy if len(blocks.rows) == 1 else dy[start : start + n]
+        of[-1] = unsee(backend, d_block, plan.last_view, plan.steps[-1].shape if plan.steps else tuple(arrays[-1].shape))
+        _sweep(backend, plan, results, of, own, wanted)
+        of_x.append(of[0])
+        for number in (*range(1, plan.n_operands), *blocks.shared):
+            if of[number] is not None:
+                of_all[number] = of[number] if of_all[number] is None else of_all[number] + of[number]
+        start += n
+    _sweep(
+        backend,
+        first,
+        [x, *factors, *(kept[0].get(k) for k in range(first.n_operands, n_results))],
+        of_all,
+        blocks.shared,
+        wanted,
+    )
+    dx = None
+    if x_wanted:
+        dx = of_x[0] if len(of_x) == 1 else backend.concatenate(of_x, axis=0)
+    return of_all[1 : first.n_operands], dx
+
+
+def _sweep(
+    backend: Any, plan: Plan, results: Sequence[Any], of: list[Any], numbers: Sequence[int], wanted: Sequence[int]
+) -> None:
+    """Fill in the gradients of the operands of some results, last first, from those of the results; for those wanted."""
+    for number in reversed(numbers):
+        step = plan.steps[number - plan.n_operands]
+        d_result = backend.reshape(of[number], step.shape)
         left = see(backend, results[step.left], step.left_view)
         right = see(backend, results[step.right], step.right_view)
-        d_left = backend.matmul(d_result, _transposed(backend, right))
-        d_right = backend.matmul(_transposed(backend, left), d_result)
-        of[step.left] = unsee(backend, d_left, step.left_view, tuple(results[step.left].shape))
-        of[step.right] = unsee(backend, d_right, step.right_view, tuple(results[step.right].shape))
-    return of[: plan.n_operands]
+        if step.left in wanted:
+            d_left = _of_left(backend, step, d_result, right)
+            of[step.left] = unsee(backend, d_left, step.left_view, tuple(results[step.left].shape))
+        if step.right in wanted:
+            d_right = backend.matmul(_transposed(backend, left), d_result)
+            of[step.right] = unsee(backend, d_right, step.right_view, tuple(results[step.right].shape))
+
+
+def _of_left(backend: Any, step: Step, d_result: Any, right: Any) -> Any:
+    if not step.is_stacked:
+        return backend.matmul(d_result, _transposed(backend, right))
+    if not step.is_unstacked_backward:
+        return backend.sum(backend.matmul(d_result, _transposed(backend, right)), axis=0)
+    rows, summed = d_result.shape[1], right.shape[1]
+    rows_of_all = backend.reshape(backend.transpose(d_result, (1, 0, 2)), (rows, -1))
+    return backend.matmul(rows_of_all, backend.reshape(backend.transpose(right, (0, 2, 1)), (-1, summed)))
 
 
 def push_forward(backend: Any, plan: Plan, results: Sequence[Any], tangents: Sequence[Any]) -> Any:

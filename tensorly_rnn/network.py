@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices, Pairs, Plan, size_of_plan
-from tensorly_rnn.planner import plan
+from tensorly_rnn.planner import is_worth_keeping, plan
 
 BATCH = "b"
-# Entries of the arrays that products of many rows write: 8 MB in single precision.
-MOST_AT_ONCE = 2**21
+# Entries of the arrays that products of many rows write: 4 MB in single precision.
+MOST_AT_ONCE = 2**20
 CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
 
 NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
@@ -116,11 +116,10 @@ class Network:
         """
         one_of("cost", "contraction_order", contraction_order, CONTRACTION_ORDERS)
         applied = apply_plan(self, positive_int("cost", "batch", batch), contraction_order)
-        read = [math.prod(view.merged) for step in applied.steps for view in (step.left_view, step.right_view)]
         return Cost(
             batch=batch,
             forward=Pass(applied.flops, applied.moved, applied.peak),
-            backward=Pass(2 * applied.flops, 2 * applied.moved, max(read)),
+            backward=Pass(2 * applied.flops, 2 * applied.moved, max(step.backward_peak for step in applied.steps)),
         )
 
 
@@ -142,11 +141,22 @@ def apply_plan(network: Network, batch: int, contraction_order: str = "planned")
 
 @dataclass(frozen=True)
 class RowBlocks:
-    """Plans of one product, in one order, for so many rows of x after the other, and the results that all of them share."""
+    """Plans of one product, in one order, for so many rows of x after the other.
+
+    Attributes
+    ----------
+    plans : tuple of Plan
+    rows : tuple of int
+    shared : tuple of int
+        Numbers of the results that all of them share, those of factors alone.
+    kept : tuple of int
+        Numbers of the other results that are kept for a gradient rather than computed again.
+    """
 
     plans: tuple[Plan, ...]
     rows: tuple[int, ...]
     shared: tuple[int, ...]
+    kept: tuple[int, ...]
 
 
 def row_blocks(network: Network, batch: int, most: int = MOST_AT_ONCE) -> RowBlocks:
@@ -190,7 +200,9 @@ def _row_blocks(data: NetworkData, batch: int, most: int) -> RowBlocks:
     rows = tuple(len(range(block, batch, count)) for block in range(count))
     operands, output = ((BATCH, *inputs), *factors), (BATCH, *outputs)
     plans = (plan(operands, output, ((BATCH, n), *sizes), whole.pairs) for n in rows)
-    return RowBlocks(tuple(plans) if count > 1 else (whole,), rows, tuple(shared[whole.n_operands - 1 :]))
+    own = [number for number in range(whole.n_operands, whole.n_operands + len(whole.steps) - 1) if number not in shared]
+    kept = tuple(number for number in own if count == 1 or is_worth_keeping(whole.steps[number - whole.n_operands]))
+    return RowBlocks(tuple(plans) if count > 1 else (whole,), rows, tuple(shared[whole.n_operands - 1 :]), kept)
 
 
 @planned

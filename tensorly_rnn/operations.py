@@ -7,7 +7,7 @@ from typing import Any
 from tensorly_rnn._backend import in_system_memory
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import ANY, Plan, execute, run_steps, see, size_of_plan
-from tensorly_rnn.network import Network, NetworkData, apply_plan, row_blocks, tensor_plan
+from tensorly_rnn.network import Network, NetworkData, RowBlocks, apply_plan, row_blocks, tensor_plan
 from tensorly_rnn.planner import plan
 from tensorly_rnn.tensorize import covering_box
 
@@ -44,21 +44,39 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
     block by block (`tensorly_rnn.network.row_blocks`), so that the largest array is smaller.
     """
     leading = tuple(x.shape[:-1])
-    batch = math.prod(leading)
+    blocks = blocks_of(network, x)
+    if len(blocks.plans) == 1:
+        return execute(blocks.plans[0], backend, [x, *factors], (*leading, network.shape[0]))
+    y, _ = apply_blocks(backend, network, blocks, factors, x, ())
+    return backend.reshape(y, (*leading, network.shape[0]))
+
+
+def blocks_of(network: Network, x: Any) -> RowBlocks:
+    """Plans of the product with x: of one block, except for many rows on a CPU."""
+    batch = math.prod(x.shape[:-1])
     count = size_of_plan(batch)
-    blocks = row_blocks(network, count) if in_system_memory(x) and count != ANY else None
-    if blocks is None or len(blocks.plans) == 1:
-        return execute(apply_plan(network, batch), backend, [x, *factors], (*leading, network.shape[0]))
-    rows = backend.reshape(x, (batch, network.shape[1]))
+    if in_system_memory(x) and count != ANY:
+        return row_blocks(network, count)
+    return RowBlocks((apply_plan(network, batch),), (batch,), (), ())
+
+
+def apply_blocks(
+    backend: Any, network: Network, blocks: RowBlocks, factors: Sequence[Any], x: Any, keep: Sequence[int]
+) -> tuple[Any, list[dict[int, Any]]]:
+    """Return ``y = x W^T``, shape (rows, network.shape[0]), and every block's results that are kept or shared, by number."""
+    rows = backend.reshape(x, (sum(blocks.rows), network.shape[1]))
     pieces: list[Any] = []
-    known: dict[int, Any] = {}
+    kept: list[dict[int, Any]] = []
+    shared: dict[int, Any] = {}
     start = 0
     for of_block, n in zip(blocks.plans, blocks.rows):
-        results = run_steps(of_block, backend, [rows[start : start + n], *factors], known)
+        block = rows if len(blocks.rows) == 1 else rows[start : start + n]
+        results = run_steps(of_block, backend, [block, *factors], shared)
         pieces.append(see(backend, results[-1], of_block.last_view, (n, network.shape[0])))
-        known = {number: results[number] for number in blocks.shared}
+        shared = {number: results[number] for number in blocks.shared}
+        kept.append({number: results[number] for number in (*blocks.shared, *keep)})
         start += n
-    return backend.reshape(backend.concatenate(pieces, axis=0), (*leading, network.shape[0]))
+    return pieces[0] if len(pieces) == 1 else backend.concatenate(pieces, axis=0), kept
 
 
 def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:

@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 import cotengra
 
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, USUAL, Indices, Pairs, Plan, View, arrange, live_indices
+from tensorly_rnn._planned import forget_plans, planned
+from tensorly_rnn.contraction import ANY, USUAL, Indices, Pair, Pairs, Plan, Step, View, arrange, live_indices
 
 # Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
 # operands have many neighbours (x and a core, say), for then almost any subset is connected.
@@ -16,12 +18,22 @@ EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 # cotengra's: operations plus so many times the elements written; the largest array. None is best everywhere.
 OBJECTIVES = ("combo-64", "combo-256", "size")
 
-# Beyond this many products trying to exchange their sides takes longer than it saves.
-EXCHANGED_UP_TO = 16
+# Beyond this many products trying to change them takes longer than it saves; a change must save this share of the time.
+CHANGED_UP_TO, WORTHWHILE = 16, 0.01
 
-# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, and
-# of a call with its reshapes: one core of a server's CPU, single precision. Only their ratios matter.
-OPERATION, READ, WRITTEN, CALL = 1 / 140e9, 0.33e-9, 0.25e-9, 12e-6
+# Orders that are remembered for `best_orders`.
+KEPT = 200
+
+# Operands, output and sizes, such that equal ones have the same order.
+Question = tuple[tuple[Indices, ...], Indices, tuple[tuple[str, int], ...]]
+_preferred: dict[Question, Pairs] = {}
+
+# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
+# a call with its reshapes, and of each product of a stack: a server's CPU, single precision. Only their ratios matter.
+OPERATION, READ, WRITTEN, CALL, EACH = 1 / 140e9, 0.33e-9, 0.25e-9, 12e-6, 0.2e-6
+
+# Seconds of an entry of memory that comes fresh from the system.
+FRESH = 1.2e-9
 
 # Seconds of an entry copied into another order: in runs of so many entries, or within blocks up to these sizes, which other
 # memories hold.
@@ -81,11 +93,32 @@ def plan(
 @planned
 def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     if pairs is None:
-        usual = {index: USUAL if n == ANY else n for index, n in sizes}
-        live, wanted = live_indices(operands, output, usual)
-        rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in usual.items())
-        pairs = _best_order(tuple(live), wanted, rounded)
+        question = _question(operands, output, sizes)
+        pairs = _preferred.get(question) or _best_orders(*question)[0]
     return arrange(operands, output, sizes, pairs)
+
+
+def best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
+    """Return the orders that `plan` compared and found best, by estimated time, the one to choose first."""
+    return _best_orders(*_question(operands, output, tuple(sorted(sizes))))
+
+
+def prefer(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> None:
+    """Let `plan` choose an order from now on, or its own choice again; for all it takes for the same question."""
+    question = _question(operands, output, tuple(sorted(sizes)))
+    if pairs is None:
+        _preferred.pop(question, None)
+    else:
+        _preferred[question] = pairs
+    forget_plans()
+
+
+def _question(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Question:
+    """What an order depends on: indices without those of size 1, and sizes, that of the rows rounded up."""
+    usual = {index: USUAL if n == ANY else n for index, n in sizes}
+    live, wanted = live_indices(operands, output, usual)
+    rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in usual.items())
+    return tuple(live), wanted, rounded
 
 
 def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
@@ -97,22 +130,40 @@ def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
     wanted = list(wanted)
     total = _copy_seconds(plan.last_view) * (1 + any(wanted))
     for step in plan.steps:
-        stack, rows, summed = math.prod(step.left_view.merged[:-2]), *step.left_view.merged[-2:]
-        columns = step.right_view.merged[-1]
+        stack, rows, summed = math.prod(step.shape[:-2]), *step.left_view.merged[-2:]
+        columns = step.shape[-1]
         left, right = _copy_seconds(step.left_view), _copy_seconds(step.right_view)
-        total += stack * product_seconds(rows, summed, columns) + left + right + CALL
+        of_stack = stack * EACH if stack > 1 else 0.0
+        total += stack * product_seconds(rows, summed, columns) + of_stack + left + right + CALL
         if wanted[step.left]:
-            total += stack * product_seconds(rows, columns, summed) + left + CALL
+            added = _added_seconds(step) if step.is_stacked else 0.0
+            total += stack * product_seconds(rows, columns, summed) + of_stack + left + added + CALL
         if wanted[step.right]:
-            total += stack * product_seconds(summed, rows, columns) + right + CALL
+            total += stack * product_seconds(summed, rows, columns) + of_stack + right + CALL
         wanted.append(wanted[step.left] or wanted[step.right])
     return total
+
+
+def _added_seconds(step: Step) -> float:
+    """About how much longer than a product the gradient of the one matrix takes that multiplies a stack."""
+    stack, rows, columns = step.shape
+    summed = step.left_view.merged[-1]
+    if step.is_unstacked_backward:
+        return IN_BLOCKS[0][1] * stack * columns * (rows + summed) + 2 * CALL
+    return (READ + WRITTEN) * stack * rows * summed + CALL
 
 
 def product_seconds(rows: int, summed: int, columns: int) -> float:
     """Return about how long a product of these sizes takes, the call left out."""
     larger, result = max(rows, columns) * summed, rows * columns
     return max(2 * rows * summed * columns * OPERATION, READ * larger, WRITTEN * result)
+
+
+def is_worth_keeping(step: Step) -> bool:
+    """Whether memory for the result of a step takes less time than the step, once arrays are so large that memory is fresh."""
+    stack, rows, summed, columns = math.prod(step.shape[:-2]), *step.left_view.merged[-2:], step.shape[-1]
+    again = stack * product_seconds(rows, summed, columns) + _copy_seconds(step.left_view) + _copy_seconds(step.right_view)
+    return FRESH * math.prod(step.shape) < again
 
 
 def _training_seconds(plan: Plan) -> float:
@@ -137,14 +188,15 @@ def _copy_seconds(view: View) -> float:
     return entries * next(seconds for size, seconds in IN_BLOCKS if block <= size)
 
 
-@planned
-def _best_order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Pairs:
-    """Pairs of operand numbers to multiply, numbering results after the operands."""
+@lru_cache(maxsize=4096)
+def _best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
+    """Pairs of operand numbers to multiply, numbering results after the operands, by estimated time."""
     if len(operands) == 1:
-        return ()
-    found = {order: None for order in _orders(operands, output, dict(sizes))}
-    plans = [_exchanged(operands, output, sizes, order) for order in found]
-    return min(plans, key=_training_seconds).pairs
+        return ((),)
+    found: dict[Pairs, float] = {}
+    for order in dict.fromkeys(_orders(operands, output, dict(sizes))):
+        found |= _improved(operands, output, sizes, order)
+    return tuple(sorted(found, key=found.__getitem__)[:KEPT])
 
 
 def _orders(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]) -> list[Pairs]:
@@ -164,11 +216,69 @@ def _orders(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]
     return [tuple((pair[0], pair[1]) for pair in path) for path in paths]
 
 
-def _exchanged(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs) -> Plan:
-    """The plan of an order with the sides of its products exchanged one by one, wherever that takes less time."""
-    best = arrange(operands, output, sizes, pairs)
-    for number in range(len(pairs) if len(pairs) <= EXCHANGED_UP_TO else 0):
-        order = list(best.pairs)
-        order[number] = order[number][::-1]
-        best = min(best, arrange(operands, output, sizes, tuple(order)), key=_training_seconds)
-    return best
+def _improved(
+    operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs
+) -> dict[Pairs, float]:
+    """An order, changed in one place after the other as long as that takes less time: all that were tried, with their time."""
+    best = arrange(operands, output, sizes, pairs).pairs
+    found: dict[Pairs, float] = {}
+
+    def time_of(pairs: Pairs) -> float:
+        if pairs not in found:
+            found[pairs] = _training_seconds(arrange(operands, output, sizes, pairs))
+        return found[pairs]
+
+    least, improved = time_of(best), len(pairs) <= CHANGED_UP_TO
+    while improved:
+        improved = False
+        for tree in neighbours(_tree(best, len(operands))):
+            changed = _pairs(tree, len(operands))
+            if time_of(changed) < least * (1 - WORTHWHILE):
+                best, least, improved = changed, time_of(changed), True
+                break
+    return found
+
+
+# The number of an operand, or the first, the second, and whether the leading indices of the second stay where they are.
+Tree = int | tuple[Any, Any, bool]
+
+
+def neighbours(tree: Tree) -> Iterator[Tree]:
+    """Yield the orders that differ from one in one place: sides exchanged, indices left in place, three operands regrouped."""
+    if isinstance(tree, int):
+        return
+    left, right, in_place = tree
+    yield right, left, in_place
+    yield left, right, not in_place
+    yield right, left, not in_place
+    for inner, outer in ((left, right), (right, left)):
+        if not isinstance(inner, int):
+            first, second, _ = inner
+            for stays, goes in ((first, second), (second, first)):
+                for leading in (False, True):
+                    yield stays, (goes, outer, leading), in_place
+                    yield (goes, outer, leading), stays, in_place
+    yield from ((changed, right, in_place) for changed in neighbours(left))
+    yield from ((left, changed, in_place) for changed in neighbours(right))
+
+
+def _tree(pairs: Pairs, n_operands: int) -> Tree:
+    nodes: list[Tree] = list(range(n_operands))
+    for left, right, *in_place in pairs:
+        nodes.append((nodes[left], nodes[right], any(in_place)))
+    return nodes[-1]
+
+
+def _pairs(tree: Tree, n_operands: int) -> Pairs:
+    pairs: list[Pair] = []
+
+    def number_of(node: Tree) -> int:
+        if isinstance(node, int):
+            return node
+        left, right, in_place = node
+        numbers = number_of(left), number_of(right)
+        pairs.append((*numbers, True) if in_place else numbers)
+        return n_operands + len(pairs) - 1
+
+    number_of(tree)
+    return tuple(pairs)

@@ -154,8 +154,8 @@ def test_a_plan_without_products_costs_its_array():
 def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
     # A single row has no axis: another question.
     searched = set()
-    search = planner._best_order
-    monkeypatch.setattr(planner, "_best_order", lambda *question: searched.add(question) or search(*question))
+    search = planner._best_orders
+    monkeypatch.setattr(planner, "_best_orders", lambda *question: searched.add(question) or search(*question))
     for rows in (5, 6, 7, 8, 0, 1):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
     assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]

@@ -17,6 +17,7 @@ DIRECTION = (
     "arithmetic",
     "tree_network",
     "plot",
+    "tuning",
     "gradients",
     "operations",
     "network",

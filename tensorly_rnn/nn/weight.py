@@ -15,6 +15,7 @@ from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
 from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
+from tensorly_rnn.nn.product import apply
 from tensorly_rnn.recurrent.cost import rebuilding_is_cheaper
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
@@ -166,7 +167,7 @@ class FactorizedWeight(Keeping):
         matrix = self._matrix_for(math.prod(x.shape[:-1]), part, x.requires_grad)
         if matrix is not None:
             return nn.functional.linear(x, matrix, bias)
-        y = self._weight().apply(x, part)
+        y = self._weight().apply(x, part, apply)
         return y if bias is None else y + bias.to(y.dtype)
 
     def matrix(self, part: int = 0) -> Tensor:

@@ -27,6 +27,8 @@ from tensorly_rnn.recurrent._checks import check_alike, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
+#: What `tensorly_rnn.operations.apply` is: backend, network, factors and x to the product.
+Product = Callable[[Any, Network, Sequence[Any], Any], Any]
 #: Entries of a matrix that is formed at once to sum its squares.
 LARGEST_PIECE = 2**25
 #: A dense matrix is the network of one factor.
@@ -76,8 +78,11 @@ class GatedWeight:
         """Return the same map with other factors."""
         return dataclasses.replace(self, factors=factors)
 
-    def apply(self, x: Any, part: int = 0) -> Any:
-        """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part])."""
+    def apply(self, x: Any, part: int = 0, product: Product = operations.apply) -> Any:
+        """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part]).
+
+        A `product` in place of `tensorly_rnn.operations.apply` may bring a gradient of its own.
+        """
         backend = same_backend_and_device("GatedWeight.apply", {"factors[0]": self.factors[0], "x": x})
         width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
@@ -85,7 +90,7 @@ class GatedWeight:
         network, factors, offset = self._cut(part)[1:]
         axis = len(x.shape) - 1
         start = self.layout.spans[part][0] - offset
-        y = operations.apply(backend, network, factors, pad_axis(backend, x, axis, network.shape[1], start))
+        y = product(backend, network, factors, pad_axis(backend, x, axis, network.shape[1], start))
         return self.layout.gate_major(backend, y, axis)
 
     def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[list[Any], Any]]]:

@@ -1,0 +1,76 @@
+"""The product of x with factors in torch, its gradient by the sweep over the plan, or by autograd where that is traced."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tensorly_rnn import gradients, operations
+from tensorly_rnn._backend import backend_of
+from tensorly_rnn.network import Network
+from tensorly_rnn.nn._checks import autocasts
+from tensorly_rnn.nn._kept import is_traced
+
+BACKEND = backend_of("tensorly_rnn.nn", "torch", torch.empty(0))
+
+
+def apply(backend: Any, network: Network, factors: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Return ``y = x W^T``, as `tensorly_rnn.operations.apply` does."""
+    tensors = (x, *factors)
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    # The gradient by hand is that of real numbers, and in the precision of the forward pass.
+    if not recorded or x.is_complex() or is_traced() or autocasts(x):
+        return operations.apply(backend, network, factors, x)
+    return SweptProduct.apply(network, *tensors)
+
+
+class SweptProduct(torch.autograd.Function):
+    """`tensorly_rnn.operations.apply` with `tensorly_rnn.gradients.pull_back_blocks` for its gradient.
+
+    It takes no gradient of x where none is wanted, keeps no results of blocks that take longer to write than to compute again,
+    and gives the whole chain of products one place in autograd's graph.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, network: Network, *tensors: Tensor) -> Tensor:
+        """Keep the arguments and the results that the blocks keep."""
+        x, *factors = (tensor.detach() for tensor in tensors)  # torch copies stacks for the gradient of what multiplies them
+        blocks = operations.blocks_of(network, x)
+        y, kept = operations.apply_blocks(BACKEND, network, blocks, factors, x, blocks.kept)
+        ctx.network, ctx.blocks, ctx.numbers = network, blocks, tuple(kept[0])
+        ctx.save_for_backward(*tensors, *(result for of_block in kept for result in of_block.values()))
+        return y.reshape(*x.shape[:-1], network.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Gradients of x and the factors, after None."""
+        network, blocks, numbers = ctx.network, ctx.blocks, ctx.numbers
+        saved = ctx.saved_tensors
+        count = 1 + len(network.factors)
+        tensors, results = saved[:count], saved[count:]
+        if torch.is_grad_enabled():
+            return None, *_differentiable(network, tensors, grad_outputs[0])
+        each = (
+            [results[k : k + len(numbers)] for k in range(0, len(results), len(numbers))]
+            if numbers
+            else [()] * len(blocks.rows)
+        )
+        kept = [dict(zip(numbers, of_block)) for of_block in each]
+        x, *factors = (tensor.detach() for tensor in tensors)
+        of_factors, dx = gradients.pull_back_blocks(
+            BACKEND, network, blocks, factors, x, kept, grad_outputs[0], ctx.needs_input_grad[1]
+        )
+        return None, None if dx is None else dx.view_as(x), *of_factors
+
+
+def _differentiable(network: Network, tensors: Sequence[Tensor], dy: Tensor) -> list[Tensor | None]:
+    """The gradients as functions of all they depend on: the product once more, by autograd."""
+    with torch.enable_grad():
+        # Views, for one factor may come from another, and would count twice.
+        views = [tensor.view_as(tensor) for tensor in tensors]
+        x, *factors = views
+        y = operations.apply(BACKEND, network, factors, x)
+    wanted = {k: view for k, view in enumerate(views) if view.requires_grad}
+    of = dict(zip(wanted, torch.autograd.grad(y, list(wanted.values()), dy, create_graph=True, allow_unused=True)))
+    return [of.get(k) for k in range(len(views))]
