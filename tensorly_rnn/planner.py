@@ -128,7 +128,8 @@ def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
     first. On the way back there is one product more for each side that leads to a wanted operand.
     """
     wanted = list(wanted)
-    total = _copy_seconds(plan.last_view) * (1 + any(wanted))
+    # The result is a matrix, whatever its indices.
+    total = _copy_seconds(plan.last_view, 2) * (1 + any(wanted))
     for step in plan.steps:
         stack, rows, summed = math.prod(step.shape[:-2]), *step.left_view.merged[-2:]
         columns = step.shape[-1]
@@ -171,10 +172,10 @@ def _training_seconds(plan: Plan) -> float:
     return seconds(plan, [False] + [True] * (plan.n_operands - 1))
 
 
-def _copy_seconds(view: View) -> float:
+def _copy_seconds(view: View, axes: int | None = None) -> float:
     """About how long seeing an array so takes: nothing, if merged axes are neighbours that at most change places."""
     split, order = view.split, list(view.permutation)
-    if order == list(range(len(order))) or len(split) == len(view.merged):
+    if order == list(range(len(order))) or len(split) == (axes or len(view.merged)):
         return 0.0
     entries = math.prod(split)
     if order[-1] == len(order) - 1 and split[-1] >= RUN:

@@ -25,9 +25,7 @@ def chain(factors):
         for start in range(cores[0].shape[0]):
             vector = [1.0 if r == start else 0.0 for r in range(cores[0].shape[0])]
             for k, core in enumerate(cores):
-                vector = [
-                    sum(vector[a] * core[a, j[k], i[k], b] for a in range(core.shape[0])) for b in range(core.shape[3])
-                ]
+                vector = [sum(vector[a] * core[a, j[k], i[k], b] for a in range(core.shape[0])) for b in range(core.shape[3])]
             total += vector[start]
         return total
 

@@ -109,7 +109,9 @@ def test_transposes(case, backend, f, g, a, b):
     assert_allclose(to_numpy(backend.array(y) @ t.T), y @ a, atol=1e-11)
     assert (type(t) is type(f)) == (f.stack == 1)
     if f.stack == 1:
-        assert t.rank == f.rank and t.T.tensorized_shape == f.tensorized_shape and t.tensorized_shape == f.tensorized_shape[::-1]
+        assert (
+            t.rank == f.rank and t.T.tensorized_shape == f.tensorized_shape and t.tensorized_shape == f.tensorized_shape[::-1]
+        )
         assert all((to_numpy(one) == to_numpy(two)).all() for one, two in zip(t.T.factors, f.factors))
         assert_allclose(to_numpy((t + g.T).to_matrix()), (a + b).T, atol=1e-11)
 
@@ -271,13 +273,18 @@ def test_wrong_terms_are_refused(case):
     kind = tlr.get_format(case.name)
     f = kind.random(SMALL, 2, random_state=0)
     name = kind.__name__
-    for method, argument, call in (("__add__", "the other operand", lambda f, g: f + g), ("inner", "other", lambda f, g: f.inner(g))):
+    for method, argument, call in (
+        ("__add__", "the other operand", lambda f, g: f + g),
+        ("inner", "other", lambda f, g: f.inner(g)),
+    ):
         start = f"{name}.{method}: {argument}"
         with pytest.raises(ValueError, match=rf"{start} must have the shape of f; expected \(6, 15\), got \(6, 10\)"):
             call(f, kind.random(((2, 3), (2, 5)), 2))
         with pytest.raises(ValueError, match=rf"{start} must have the tensorized_shape of f; expected \(\(2, 3\), \(3, 5\)\)"):
             call(f, kind.random(((3, 2), (3, 5)), 2))
-        with pytest.raises(TypeError, match=rf"factors\[0\] of {argument} must be of the same backend as factors\[0\]; expected numpy"):
+        with pytest.raises(
+            TypeError, match=rf"factors\[0\] of {argument} must be of the same backend as factors\[0\]; expected numpy"
+        ):
             call(f, kind.random(SMALL, 2, like=torch.zeros(1, dtype=torch.float64)))
         with pytest.raises(TypeError, match=f"{start} must have the dtype of f; expected float64, got float32. Convert"):
             call(f, kind.random(SMALL, 2, like=np.zeros(1, dtype="float32")))
@@ -285,7 +292,10 @@ def test_wrong_terms_are_refused(case):
         with pytest.raises(TypeError, match=f"{name}.inner: other must be a factorized matrix; got .* Factorize it first"):
             f.inner(other)
         for operation in (lambda f, g: f + g, lambda f, g: g + f, lambda f, g: f - g, lambda f, g: g - f):
-            with pytest.raises(TypeError, match="unsupported operand|can only concatenate|the other operand must be a factorized matrix; got ndarray. Factorize it"):
+            with pytest.raises(
+                TypeError,
+                match="unsupported operand|can only concatenate|the other operand must be a factorized matrix; got ndarray. Factorize it",
+            ):
                 operation(f, other)
     strange = next(one for one in CASES if one.name != case.name)
     with pytest.raises(TypeError, match=f"must be of the same format; expected {name}, got .* Factorize one of them"):
@@ -308,14 +318,19 @@ def test_wrong_scalars_are_refused(case):
     f = tlr.get_format(case.name).random(SMALL, 2, random_state=0)
     for scalar in (True, "2", None, 1j, np.ones(2), [2.0], f, np.ones((1, 1))):
         for operation in (lambda f, c: f * c, lambda f, c: c * f, lambda f, c: f / c):
-            with pytest.raises(TypeError, match="unsupported operand|can't multiply|the scalar must be a number or an array without dimensions; got shape"):
+            with pytest.raises(
+                TypeError,
+                match="unsupported operand|can't multiply|the scalar must be a number or an array without dimensions; got shape",
+            ):
                 operation(f, scalar)
     for scalar in (math.inf, -math.inf, math.nan):
         with pytest.raises(ValueError, match="__mul__: the scalar must be finite; got"):
             scalar * f
     with pytest.raises(ZeroDivisionError, match="__truediv__: the scalar must not be 0"):
         f / 0
-    with pytest.raises(TypeError, match=r"the scalar must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
+    with pytest.raises(
+        TypeError, match=r"the scalar must be of the same backend as factors\[0\]; expected numpy, got pytorch"
+    ):
         f * torch.tensor(2.0)
     with pytest.raises(TypeError, match="the scalar must have the factors' dtype; expected float64, got float32"):
         f * np.array(2.0, dtype="float32")

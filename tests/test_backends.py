@@ -58,9 +58,7 @@ def test_two_threads_use_two_backends():
             f = tlr.factorize(array, "tt", ((2, 3), (3, 5)), "full")
             kinds.setdefault(name, set()).add(type(f.apply(array)))
 
-    threads = [
-        threading.Thread(target=work, args=arguments) for arguments in (("a", dense), ("b", torch.tensor(dense)))
-    ]
+    threads = [threading.Thread(target=work, args=arguments) for arguments in (("a", dense), ("b", torch.tensor(dense)))]
     for thread in threads:
         thread.start()
     for thread in threads:

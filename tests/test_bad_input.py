@@ -29,7 +29,9 @@ def made(case, like=None):
 
 def calls(f, x, dy, target):
     """The ways in for an array of rows or of the dense shape: argument, method, call."""
-    fitting_x, fitting_dy, fitting_target = (f.backend.zeros(s, **f.backend.context(f.factors[0])) for s in ((2, 15), (2, 6), (6, 15)))
+    fitting_x, fitting_dy, fitting_target = (
+        f.backend.zeros(s, **f.backend.context(f.factors[0])) for s in ((2, 15), (2, 6), (6, 15))
+    )
     return (
         ("x", "apply", lambda: f.apply(x)),
         ("x", "vjp", lambda: f.vjp(x)),
@@ -49,7 +51,9 @@ def test_another_width_or_leading_shape(case):
         message = {
             "target": r"target must have the shape of f; expected \(6, 15\), got \(6, 14\)",
             "mask": r"mask must have a shape that broadcasts to that of f; expected \(6, 15\), got \(6, 14\)",
-        }.get(argument, rf"{argument} must have {width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)")
+        }.get(
+            argument, rf"{argument} must have {width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)"
+        )
         with pytest.raises(ValueError, match=rf"{case.name.upper()}Matrix.{method}: {message}"):
             call()
     for method, call in (("gradients", lambda dy: f.gradients(np.ones((2, 15)), dy)), ("vjp", f.vjp(np.ones((2, 15)))[1])):
@@ -116,9 +120,13 @@ def test_lstsq_grad_names_the_function_called(name):
         "tr": [np.ones((2, 3, 2)), np.ones((2, 4, 2))],
     }[name]
     assert function(factors, np.ones((3, 4))).factors[0].shape == factors[0].shape
-    with pytest.raises(ValueError, match=rf"^{name}_lstsq_grad: target must have the shape of f; expected \(3, 4\), got \(4, 3\)"):
+    with pytest.raises(
+        ValueError, match=rf"^{name}_lstsq_grad: target must have the shape of f; expected \(3, 4\), got \(4, 3\)"
+    ):
         function(factors, np.ones((4, 3)))
-    with pytest.raises(TypeError, match=rf"^{name}_lstsq_grad: target must be of the same backend .* expected numpy, got pytorch"):
+    with pytest.raises(
+        TypeError, match=rf"^{name}_lstsq_grad: target must be of the same backend .* expected numpy, got pytorch"
+    ):
         function(factors, torch.ones(3, 4))
     with pytest.raises(ValueError, match=rf"^{name}_lstsq_grad: factors must agree on the size of index"):
         function([*factors[:-1], factors[-1].repeat(2, axis=0)], np.ones((3, 4)))
@@ -231,7 +239,9 @@ class Unsized(np.ndarray):
 def test_sizes_that_are_not_known(case):
     unsized = np.ones((2, 15)).view(Unsized)
     for method in ("apply", "vjp"):
-        with pytest.raises(ValueError, match=rf"{method}: x must have sizes that are known, .* got \(None, 15\). Trace for one"):
+        with pytest.raises(
+            ValueError, match=rf"{method}: x must have sizes that are known, .* got \(None, 15\). Trace for one"
+        ):
             getattr(made(case), method)(unsized)
     with pytest.raises(ValueError, match="GRU.forward: x must have sizes that are known"):
         recurrent.GRU.random(15, 3, random_state=0).forward(unsized)

@@ -49,7 +49,12 @@ def test_it_finds_a_stationary_point_below_its_start(name, ridge, batch):
         for k, factor in enumerate(found.factors):
             step = rng.standard_normal(factor.shape) * 1e-4 * np.linalg.norm(factor) / factor.size**0.5
             ends = [
-                objective(type(f)([*found.factors[:k], factor + sign * step, *found.factors[k + 1 :]], shape=f.shape), matrix, inputs, ridge)
+                objective(
+                    type(f)([*found.factors[:k], factor + sign * step, *found.factors[k + 1 :]], shape=f.shape),
+                    matrix,
+                    inputs,
+                    ridge,
+                )
                 for sign in (1, -1)
             ]
             assert abs(ends[0] - ends[1]) < 1e-6 * whole
@@ -101,7 +106,12 @@ def test_wrong_arguments_are_errors():
     for kind, match, args, options in (
         (TypeError, "calibrate: f must be a factorized matrix; got ndarray", (matrix, matrix, inputs), {}),
         (ValueError, r"matrix must have the shape of f; expected \(11, 13\), got \(11, 12\)", (f, matrix[:, 1:], inputs), {}),
-        (ValueError, r"inputs must be rows of the matrix's columns, one or more; expected \(..., 13\), got \(40, 12\)", (f, matrix, inputs[:, 1:]), {}),
+        (
+            ValueError,
+            r"inputs must be rows of the matrix's columns, one or more; expected \(..., 13\), got \(40, 12\)",
+            (f, matrix, inputs[:, 1:]),
+            {},
+        ),
         (ValueError, r"got \(0, 13\)", (f, matrix, inputs[:0]), {}),
         (TypeError, "inputs must be real floating point; got int64", (f, matrix, inputs.astype(int)), {}),
         (TypeError, "inputs must be of the same backend", (f, matrix, inputs.tolist()), {}),

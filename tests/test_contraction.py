@@ -37,9 +37,7 @@ def networks(draw):
     """Any network: shared, batched and open indices over up to five operands, every index in two places at least."""
     names = "bcdefg"[: draw(st.integers(1, 6))]
     count = draw(st.integers(1, 5))
-    places = {
-        name: draw(st.sets(st.integers(0, count), min_size=min(2, count + 1), max_size=count + 1)) for name in names
-    }
+    places = {name: draw(st.sets(st.integers(0, count), min_size=min(2, count + 1), max_size=count + 1)) for name in names}
     operands = tuple(tuple(draw(st.permutations([n for n in names if k in places[n]]))) for k in range(count))
     output = tuple(draw(st.permutations([n for n in names if count in places[n]])))
     sizes = tuple((name, draw(st.integers(1, 4))) for name in names)
@@ -55,6 +53,71 @@ def test_plan_equals_einsum(network, seed):
     found = execute(plan(operands, output, sizes), NUMPY, arrays)
     assert found.shape == tuple(size[index] for index in output)
     assert_allclose(found, np.einsum(equation, *arrays), atol=1e-10)
+
+
+@given(networks(), st.integers(0, 100), st.data())
+def test_every_order_and_place_equals_einsum(network, seed, data):
+    operands, output, sizes = network
+    size, rng = dict(sizes), np.random.default_rng(seed)
+    arrays = [rng.normal(size=[size[index] for index in indices]) for indices in operands]
+    remaining, pairs = list(range(len(operands))), []
+    while len(remaining) > 1:
+        left, right = data.draw(st.permutations(remaining))[:2]
+        remaining = [one for one in remaining if one not in (left, right)] + [len(operands) + len(pairs)]
+        pairs.append((left, right, True) if data.draw(st.booleans()) else (left, right))
+    ordered = plan(operands, output, sizes, pairs=tuple(pairs))
+    equation = ",".join("".join(indices) for indices in operands) + "->" + "".join(output)
+    y, pull_back = plan_vjp(NUMPY, ordered, arrays, tuple(size[index] for index in output))
+    assert_allclose(y, np.einsum(equation, *arrays), atol=1e-10)
+    dy = rng.normal(size=y.shape)
+    for k, (array, gradient) in enumerate(zip(arrays, pull_back(dy))):
+        # Linear in each operand: the change along a direction is the product with the direction in its place.
+        direction = rng.normal(size=array.shape)
+        changed = np.einsum(equation, *arrays[:k], direction, *arrays[k + 1 :])
+        assert_allclose((gradient * direction).sum(), (dy * changed).sum(), atol=1e-9)
+
+
+def test_leading_indices_stay_where_they_are():
+    operands, sizes = (("b", "i", "k"), ("j", "i")), (("b", 11), ("i", 3), ("j", 5), ("k", 7))
+    moved = plan(operands, ("b", "j", "k"), sizes, pairs=((1, 0),))
+    stays = plan(operands, ("b", "j", "k"), sizes, pairs=((1, 0, True),))
+    (step,) = stays.steps
+    assert (step.left_view.merged, step.right_view.merged, step.shape) == ((1, 5, 3), (11, 3, 7), (11, 5, 7))
+    assert step.indices == ("b", "j", "k") and step.is_stacked and stays.pairs == ((1, 0, True),)
+    assert moved.steps[0].shape == (5, 77) and not moved.steps[0].is_stacked and moved.pairs == ((1, 0),)
+    assert stays.flops == moved.flops == 2 * 11 * 3 * 5 * 7
+    # Neither x nor the result is copied.
+    assert (
+        [_copy_seconds(view) for view in (step.left_view, step.right_view)]
+        == [0, 0]
+        == [_copy_seconds(stays.last_view, 2)] * 2
+    )
+    assert _copy_seconds(moved.steps[0].right_view) > 0 < _copy_seconds(moved.last_view, 2)
+    assert "[1, 5, 3] @ [11, 3, 7]" in str(stays)
+    # The gradient of the one matrix comes in 11 parts of 5 x 3, or from copies of 11 x 7 columns.
+    assert not step.is_unstacked_backward and step.backward_peak == max(11 * 5 * 3, 11 * 3 * 7)
+    wide = plan(operands, ("b", "j", "k"), (("b", 11), ("i", 30), ("j", 50), ("k", 2)), pairs=((1, 0, True),)).steps[0]
+    assert wide.is_unstacked_backward and wide.backward_peak == 50 * 30
+
+
+def test_a_copy_is_spared_where_the_estimate_says_so():
+    # The second product of a train: its ranks stand between the rows and the modes of the outputs.
+    chosen = apply_plan(tlr.get_format("tt").make_network(((16, 4, 4, 4), (8, 20, 20, 18)), (1, 4, 4, 4, 1)), 96)
+    assert [step.is_stacked for step in chosen.steps] == [False, False, True, True]
+    assert chosen.steps[-1].indices == ("b", "j1", "j2", "j3", "j4")
+
+
+def test_orders_that_differ_in_one_place():
+    tree = ((0, 1, False), 2, False)
+    found = set(planner.neighbours(tree))
+    assert (2, (0, 1, False), False) in found and ((0, 1, False), 2, True) in found and ((1, 0, False), 2, False) in found
+    assert ((0, 2, False), 1, False) in found and (0, (1, 2, True), False) in found
+    assert tree not in found
+    # Of three operands any two can be joined first.
+    assert {frozenset(planner._pairs(one, 3)[0][:2]) for one in found} == {
+        frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))
+    }
+    assert planner._tree(planner._pairs(tree, 3), 3) == tree
 
 
 def test_costs_of_a_product_of_three_by_hand():
@@ -207,7 +270,9 @@ def test_seconds_by_hand():
 
 def test_copies_take_longer_the_further_they_reach():
     def each(*split, order):
-        return _copy_seconds(View(split, order, (math.prod(split[axis] for axis in order[:-1]), split[order[-1]]))) / math.prod(split)
+        return _copy_seconds(
+            View(split, order, (math.prod(split[axis] for axis in order[:-1]), split[order[-1]]))
+        ) / math.prod(split)
 
     near, (middle, far) = IN_BLOCKS[0][1], (seconds for _, seconds in IN_BLOCKS[1:])
     assert each(7, 5, 3, order=(0, 1, 2)) == 0 and each(7, 5, order=(1, 0)) == 0

@@ -164,7 +164,10 @@ def test_every_order_is_right_without_rows(contraction_order):
 
 
 def test_wrong_orders_are_refused():
-    with pytest.raises(ValueError, match=r"cost: contraction_order must be known; expected one of \('planned', 'factors_first', 'input_first'\), got 'best'"):
+    with pytest.raises(
+        ValueError,
+        match=r"cost: contraction_order must be known; expected one of \('planned', 'factors_first', 'input_first'\), got 'best'",
+    ):
         tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order="best")
     with pytest.raises(TypeError, match="cost: contraction_order must be a name; .*got 3 of type int"):
         tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order=3)
@@ -178,7 +181,10 @@ def test_wrong_orders_are_refused():
     [((0, 1),), ((0, 1), (0, 2)), ((0, 1), (3, 3)), ((0, 3), (1, 2)), ((0, 1), (2, 4)), ((0, 1), (2, 3), (4, 0))],
 )
 def test_pairs_that_are_no_order_are_refused(pairs):
-    with pytest.raises(ValueError, match="plan: pairs must take every operand and every result but the last once; expected 2 pairs of the numbers 0 to 3"):
+    with pytest.raises(
+        ValueError,
+        match="plan: pairs must take every operand and every result but the last once; expected 2 pairs of the numbers 0 to 3",
+    ):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", 2), ("i", 3), ("j", 2), ("k", 2)), pairs)
 
 
@@ -194,7 +200,10 @@ def test_a_given_order_equals_einsum(numbers, seed):
     assert_allclose(execute(chosen, NUMPY, arrays), np.einsum("bn,nki,inj,jk->kb", *arrays), atol=1e-10)
 
 
-@pytest.mark.parametrize(("name", "order", "rank"), [("tt", 16, 3), ("tr", 17, 3), ("ht", 9, 3), ("ht", 12, 3), ("bt", 8, (2, 2)), ("bt", 14, (1, 2))])
+@pytest.mark.parametrize(
+    ("name", "order", "rank"),
+    [("tt", 16, 3), ("tr", 17, 3), ("ht", 9, 3), ("ht", 12, 3), ("bt", 8, (2, 2)), ("bt", 14, (1, 2))],
+)
 def test_plans_of_many_factors_beat_the_papers_orders(name, order, rank):
     # A block term of one block and 14 modes took minutes to plan; a greedy order of 16 cores took a thousand times more.
     network = tlr.get_format(name).random(((2,) * order, (4,) * order), rank, random_state=0).network
@@ -235,7 +244,9 @@ def test_the_exponents_are_the_theorys(rows):
         assert_allclose(found["BT-RNN", quantity, "growth a mode"]["factors_first"].slope, 4 * 4, rtol=1e-3)
         # log(d - 1) against log d over the sweep.
         d = np.log([8, 12, 16, 24, 32, 48, 64])
-        assert_allclose(found["TT-RNN", quantity, "d"]["input_first"].slope, np.polyfit(d, np.log(np.exp(d) - 1), 1)[0], atol=1e-9)
+        assert_allclose(
+            found["TT-RNN", quantity, "d"]["input_first"].slope, np.polyfit(d, np.log(np.exp(d) - 1), 1)[0], atol=1e-9
+        )
     assert_allclose(found["TT-RNN", "forward peak", "R"]["input_first"].slope, 1, atol=1e-9)
     assert_allclose(found["TT-RNN", "forward peak", "I"]["input_first"].slope, 3 / 4, atol=1e-9)
     assert_allclose(found["BT-RNN", "forward peak", "R"]["input_first"].slope, 4, atol=1e-9)

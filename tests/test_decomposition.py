@@ -183,7 +183,14 @@ def test_zero_matrix_gives_zero(case):
     assert (type(f).random(SHAPE, 2, std=0.0, random_state=0).to_matrix() == 0).all()
 
 
-@pytest.mark.parametrize(("name", "asked", "got"), [("tt", "(1, 40, 40, 1)", "(1, 10, 15, 1)"), ("ht", "(1, 40, 40, 40, 40)", "(1, 10, 10, 6, 15)"), ("bt", "(1, (40, 40, 40))", "(1, (10, 6, 15))")])
+@pytest.mark.parametrize(
+    ("name", "asked", "got"),
+    [
+        ("tt", "(1, 40, 40, 1)", "(1, 10, 15, 1)"),
+        ("ht", "(1, 40, 40, 40, 40)", "(1, 10, 10, 6, 15)"),
+        ("bt", "(1, (40, 40, 40))", "(1, (10, 6, 15))"),
+    ],
+)
 def test_rank_above_the_sizes_is_clipped_with_a_warning(name, asked, got):
     dense = np.random.default_rng(5).normal(size=(30, 30))
     with pytest.warns(UserWarning, match="rank was clipped") as caught:
@@ -213,7 +220,9 @@ def test_bad_matrices_are_refused(array):
         matrix[3, 4] = bad
         with pytest.raises(ValueError, match="factorize: matrix must be finite; expected numbers, got NaN or infinity"):
             tlr.factorize(array(matrix), "tt", modes, 2)
-    with pytest.raises(TypeError, match="matrix must be real floating point; expected a float dtype, got .*int64.*matrix.astype"):
+    with pytest.raises(
+        TypeError, match="matrix must be real floating point; expected a float dtype, got .*int64.*matrix.astype"
+    ):
         tlr.factorize(array(np.arange(90).reshape(6, 15)), "tt", modes, 2)
     with pytest.raises(TypeError, match="matrix must be real floating point; .*complex"):
         tlr.factorize(array(good + 1j), "tt", modes, 2)
@@ -234,11 +243,16 @@ def test_bad_arguments_are_refused(case):
         tlr.factorize(good, name, ((2, 2), (3, 5)), 2)
     with pytest.raises(ValueError, match="expected in modes with a product of at least 15 columns, got 12.*padded with zeros"):
         tlr.factorize(good, name, ((2, 3), (3, 4)), 2)
-    with pytest.raises(ValueError, match=r"must pair every out mode with an in mode; .* got 2 out modes \(2, 3\) and 1 in modes \(15,\).*separate_modes"):
+    with pytest.raises(
+        ValueError,
+        match=r"must pair every out mode with an in mode; .* got 2 out modes \(2, 3\) and 1 in modes \(15,\).*separate_modes",
+    ):
         tlr.factorize(good, name, ((2, 3), (15,)), 2)
     with pytest.raises(ValueError, match=r"tensorized_shape\[0\]\[1\] must be a positive integer; expected at least 1, got 0"):
         tlr.factorize(good, name, ((2, 0), (3, 5)), 2)
-    with pytest.raises(TypeError, match=r"tensorized_shape\[1\]\[0\] must be a positive integer; expected int, got 3.0 of type float"):
+    with pytest.raises(
+        TypeError, match=r"tensorized_shape\[1\]\[0\] must be a positive integer; expected int, got 3.0 of type float"
+    ):
         tlr.factorize(good, name, ((2, 3), (3.0, 5)), 2)
     with pytest.raises(ValueError, match="tensorized_shape must be a pair of mode sequences; expected 2 entries, got 3"):
         tlr.factorize(good, name, (2, 3, 15), 2)
@@ -255,7 +269,9 @@ def test_bad_arguments_are_refused(case):
 
 
 def test_unknown_format_is_refused():
-    with pytest.raises(ValueError, match=r"factorize: format must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"):
+    with pytest.raises(
+        ValueError, match=r"factorize: format must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"
+    ):
         tlr.factorize(np.ones((6, 15)), "cp", ((2, 3), (3, 5)), 2)
     with pytest.raises(TypeError, match="format must be a name; .* got 3 of type int"):
         tlr.n_param(3, ((2, 3), (3, 5)), 2)
@@ -274,7 +290,9 @@ def test_rows_that_do_not_divide_into_the_stack_are_refused():
 
 def test_numpy_integers_are_taken_everywhere():
     modes = (tuple(np.array([2, 3])), tuple(np.array([3, 5], dtype=np.uint8)))
-    f = tlr.factorize(np.random.default_rng(0).normal(size=(6, 15)), "bt", modes, (np.int64(2), np.int32(2)), random_state=np.int64(1))
+    f = tlr.factorize(
+        np.random.default_rng(0).normal(size=(6, 15)), "bt", modes, (np.int64(2), np.int32(2)), random_state=np.int64(1)
+    )
     assert f.rank == (2, (2, 2))
     assert all(type(n) is int for n in (f.rank[0], *f.rank[1], *f.tensorized_shape[0], *f.tensorized_shape[1], f.n_param))
 

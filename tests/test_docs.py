@@ -25,7 +25,9 @@ def test_the_readmes_blocks_run(capsys):
 
 
 # The blocks of fifth_format.md are files; tests/test_fifth_format.py runs them.
-@pytest.mark.parametrize("page", [page for page in PAGES if any(">>>" in block for block in blocks(page))], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(">>>" in block for block in blocks(page))], ids=lambda page: page.stem
+)
 def test_the_examples_of_the_docs_print_what_they_say(page):
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks(page)), {}, page.stem, str(page), 0)
     assert examples.examples

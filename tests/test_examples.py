@@ -134,9 +134,7 @@ def test_no_blocked_test_window_overlaps_a_training_window(hyperspectral, seed):
     train, test = hyperspectral.blocked_split(labels, 0.1, hyperspectral.OVERLAP_RADIUS, np.random.default_rng(seed))
     rows, columns = np.divmod(np.concatenate([train, test]), labels.shape[1])
     split = len(train)
-    apart = np.maximum(
-        abs(rows[:split, None] - rows[None, split:]), abs(columns[:split, None] - columns[None, split:])
-    )
+    apart = np.maximum(abs(rows[:split, None] - rows[None, split:]), abs(columns[:split, None] - columns[None, split:]))
     assert apart.min() == 9
     assert (labels.ravel()[train] > 0).all() and (labels.ravel()[test] > 0).all()
     assert 0.095 < len(train) / np.count_nonzero(labels) < 0.105

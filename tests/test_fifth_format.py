@@ -82,7 +82,11 @@ def test_it_keeps_the_laws_on_every_backend(cp, backend):
 
 # The law that finds it, the attribute that is broken, and what stands in its place, given the class that keeps all laws.
 BROKEN = (
-    ("reconstruction", "indices", lambda cp: classmethod(lambda cls, order: tuple((i, j, r) for j, i, r in cp.indices(order)))),
+    (
+        "reconstruction",
+        "indices",
+        lambda cp: classmethod(lambda cls, order: tuple((i, j, r) for j, i, r in cp.indices(order))),
+    ),
     ("reconstruction", "to_matrix", lambda cp: lambda f: cp.to_matrix(f) * (1 + 1e-8)),
     ("reconstruction", "to_tensor", lambda cp: lambda f: cp.to_tensor(f).swapaxes(0, -1).reshape(cp.to_tensor(f).shape)),
     ("apply", "apply", lambda cp: lambda f, x: cp.apply(f, x) * (1 + 1e-8)),
@@ -92,7 +96,11 @@ BROKEN = (
     ("gradients", "gradients", lambda cp: lambda f, x, dy: ([-one for one in cp.gradients(f, x, dy)[0]], dy @ f)),
     ("gradients", "gradients", lambda cp: lambda f, x, dy: (cp.gradients(f, x, dy)[0], -(dy @ f))),
     ("gradients", "vjp", lambda cp: lambda f, x: (cp.vjp(f, x)[0], lambda dy: (f.factors, dy @ f))),
-    ("lstsq_grad", "lstsq_grad", lambda cp: lambda f, *a, **options: tuple(2 * one for one in cp.lstsq_grad(f, *a, **options))),
+    (
+        "lstsq_grad",
+        "lstsq_grad",
+        lambda cp: lambda f, *a, **options: tuple(2 * one for one in cp.lstsq_grad(f, *a, **options)),
+    ),
     ("lstsq_grad", "lstsq_grad", lambda cp: lambda f, target, return_loss, mask: cp.lstsq_grad(f, target, return_loss)),
     ("many_modes", "to_matrix", lambda cp: lambda f: cp.to_matrix(f) * (1.0 if f.order < 5 else 1.01)),
     ("half_precision", "apply", lambda cp: lambda f, x: cp.apply(f, x) * 1.05),
@@ -107,9 +115,17 @@ BROKEN = (
     ("count", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: size["r"] + 1)),
     ("count", "n_param", lambda cp: property(lambda f: cp.n_param.fget(f) + 1)),
     ("ranks", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: size["r"] + 1)),
-    ("ranks", "explicit_rank", lambda cp: classmethod(lambda cls, tensorized_shape, rank, **options: abs(int(rank or 1)) or 1)),
+    (
+        "ranks",
+        "explicit_rank",
+        lambda cp: classmethod(lambda cls, tensorized_shape, rank, **options: abs(int(rank or 1)) or 1),
+    ),
     ("random", "random", lambda cp: classmethod(lambda cls, *a, **options: cp.random.__func__(cls, *a, **options) * 1.01)),
-    ("random", "random", lambda cp: classmethod(lambda cls, m, k, std, seed, like: cp.random.__func__(cls, m, k, std, 0, like))),
+    (
+        "random",
+        "random",
+        lambda cp: classmethod(lambda cls, m, k, std, seed, like: cp.random.__func__(cls, m, k, std, 0, like)),
+    ),
     ("dtypes", "apply", lambda cp: lambda f, x: cp.apply(f, x).astype(float)),
     ("untouched", "apply", lambda cp: lambda f, x: cp.apply(f, np.add(x, 1.0, out=x))),
     ("untouched", "to_matrix", lambda cp: lambda f: cp.to_matrix(f) * f.factors[0].__imul__(1.5).size),
@@ -147,7 +163,9 @@ def test_every_law_is_seen_red():
 
 
 def test_a_wrong_count_and_a_write_to_what_is_read_only_are_red(cp, broken):
-    with pytest.raises(AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"):
+    with pytest.raises(
+        AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"
+    ):
         assert_format_laws(cp, count=lambda sizes, rank: rank * sum(sizes) + 1)
     written = broken("apply", lambda cp: lambda f, x: (cp.apply(f, x), np.add(x, 0.0, out=x))[0])
     assert_format_laws(written, max_examples=5)
@@ -159,16 +177,22 @@ def test_what_cannot_be_tested_is_refused(cp):
     class Unknown(cp):
         name = "unknown"
 
-    with pytest.raises(ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"):
+    with pytest.raises(
+        ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"
+    ):
         assert_format_laws(Unknown)
     for wrong in (cp.random(SHAPE, 1), "cp", tlr.BTTensor):
-        with pytest.raises(TypeError, match="assert_format_laws: cls must be a class of a matrix format; expected a Factorized"):
+        with pytest.raises(
+            TypeError, match="assert_format_laws: cls must be a class of a matrix format; expected a Factorized"
+        ):
             assert_format_laws(wrong)
     with pytest.raises(TypeError, match="assert_tensor_laws: cls must be a class of factorized tensors"):
         assert_tensor_laws(cp)
     with pytest.raises(ValueError, match="get_backend: name must be known; expected one of .*'paddle'.*, got 'mxnet'"):
         assert_format_laws(cp, backends=("mxnet",))
-    with pytest.raises(ValueError, match="assert_format_laws: max_examples must be a positive integer; expected at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="assert_format_laws: max_examples must be a positive integer; expected at least 1, got 0"
+    ):
         assert_format_laws(cp, max_examples=0)
     with pytest.raises(ValueError, match="check_law: law must be known; expected one of .*'apply'.*, got 'linear'"):
         check_law("linear", Subject(cp, get_backend("numpy")))

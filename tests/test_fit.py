@@ -298,7 +298,15 @@ def test_verbose_writes_one_line_an_iteration_to_standard_error(capsys, method):
     heard = []
     dense = np.random.default_rng(3).normal(size=(30, 30))
     tlr.factorize(
-        dense, "bt", ((2, 3, 5), (5, 2, 3)), (2, 2), method=method, n_starts=2, n_iter_max=5, verbose=True, callback=lambda *_: heard.append(1)
+        dense,
+        "bt",
+        ((2, 3, 5), (5, 2, 3)),
+        (2, 2),
+        method=method,
+        n_starts=2,
+        n_iter_max=5,
+        verbose=True,
+        callback=lambda *_: heard.append(1),
     )
     written = capsys.readouterr()
     lines = written.err.splitlines()
@@ -315,7 +323,9 @@ def test_an_exact_start_of_the_users_own_stays_exact(method, name):
     f = {"bt": planted_blocks(1, 3), "tr": planted_ring(3)}[name]
     dense, heard = f.to_matrix(), []
     own = [factor.copy() for factor in f.factors]
-    found = tlr.factorize(dense, name, f.tensorized_shape, f.rank, init=f.factors, method=method, callback=lambda *_: heard.append(1))
+    found = tlr.factorize(
+        dense, name, f.tensorized_shape, f.rank, init=f.factors, method=method, callback=lambda *_: heard.append(1)
+    )
     assert found.relative_error(dense) < 1e-12
     assert len(heard) <= 2
     assert all((one == two).all() for one, two in zip(own, f.factors))

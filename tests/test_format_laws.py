@@ -30,7 +30,11 @@ def skip_where_missing(backend):
     "law, case, backend",
     [
         pytest.param(
-            law, case, backend, id=f"{law}-{case}-{backend}", marks=[*skip_where_missing(backend), *marks(law, case.name, backend)]
+            law,
+            case,
+            backend,
+            id=f"{law}-{case}-{backend}",
+            marks=[*skip_where_missing(backend), *marks(law, case.name, backend)],
         )
         for backend in CHOSEN
         for case in CASES
@@ -209,7 +213,9 @@ def test_factors_that_do_not_fit_are_refused(case):
         kind([])
     with pytest.raises(ValueError, match="factors must not be empty"):
         kind([one[..., :0] for one in f.factors])
-    with pytest.raises(TypeError, match=r"factors\[1\] must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
+    with pytest.raises(
+        TypeError, match=r"factors\[1\] must be of the same backend as factors\[0\]; expected numpy, got pytorch"
+    ):
         kind([f.factors[0], torch.tensor(f.factors[1]), *f.factors[2:]])
     with pytest.raises(TypeError, match=r"factors must have one dtype; expected float64 .*, got float32"):
         kind([f.factors[0], f.factors[1].astype("float32"), *f.factors[2:]])
@@ -217,7 +223,9 @@ def test_factors_that_do_not_fit_are_refused(case):
         kind([one.tolist() for one in f.factors])
     with pytest.raises(TypeError, match="factors must be a sequence of arrays"):
         kind("cores")
-    with pytest.raises(ValueError, match="tensorized_shape must hold the whole matrix; expected in modes with a product of at least 16"):
+    with pytest.raises(
+        ValueError, match="tensorized_shape must hold the whole matrix; expected in modes with a product of at least 16"
+    ):
         kind(f.factors, shape=(6, 16))
 
 
@@ -225,7 +233,9 @@ def test_factors_that_do_not_fit_are_refused(case):
 def test_operands_that_do_not_fit_are_refused(case):
     f = tlr.get_format(case.name).random(((2, 3), (3, 5)), 2, random_state=0)
     x, dy = np.ones((2, 15)), np.ones((2, 6))
-    with pytest.raises(ValueError, match=r"apply: x must have 15 entries along its last axis; expected \(..., 15\), got \(2, 14\)"):
+    with pytest.raises(
+        ValueError, match=r"apply: x must have 15 entries along its last axis; expected \(..., 15\), got \(2, 14\)"
+    ):
         f.apply(x[:, 1:])
     with pytest.raises(ValueError, match="apply: x must have 15 entries"):
         f.apply(np.array(1.0))

@@ -1,6 +1,5 @@
 """Gradients by the sweep: the papers' formulas, central differences and automatic differentiation, at twice the forward FLOPs."""
 
-
 import jax
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn import gradients
+from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of
 from tensorly_rnn.formats import _matrix
+from tensorly_rnn.network import row_blocks
 from tests import paper_gradients, reference
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
@@ -146,6 +146,28 @@ def test_arrays_of_any_memory_order(case, data):
     strided = type(f)([np.asfortranarray(factor) for factor in f.factors])
     found = strided.gradients(np.repeat(x, 2, axis=1)[:, ::2], np.asfortranarray(dy))
     close([*found[0], found[1]], [*expected[0], expected[1]])
+
+
+@every_format
+@given(data=st.data(), batch=st.integers(1, 9), most=st.integers(1, 200), x_wanted=st.booleans())
+def test_block_by_block_too(case, data, batch, most, x_wanted):
+    f = data.draw(factorized(case))
+    x, dy = rows(f, (batch,))
+    backend = backend_of("test", "x", x)
+    x = np.pad(x, ((0, 0), (0, f.network.shape[1] - x.shape[1])))
+    dy = np.pad(dy, ((0, 0), (0, f.network.shape[0] - dy.shape[1])))
+    blocks = row_blocks(f.network, batch, most)
+    own = range(len(f.factors) + 1, len(f.factors) + len(blocks.plans[0].steps))
+    keep = data.draw(st.sets(st.sampled_from(own)) if len(own) else st.just(set()))
+    y, kept = operations.apply_blocks(backend, f.network, blocks, f.factors, x, sorted(keep - set(blocks.shared)))
+    whole, pull_back = gradients.vjp(backend, f.network, f.factors, x)
+    close([y], [whole])
+    of_factors, of_x = gradients.pull_back_blocks(backend, f.network, blocks, f.factors, x, kept, dy, x_wanted)
+    wanted, wanted_x = pull_back(dy)
+    close(of_factors, wanted)
+    assert (of_x is None) != x_wanted
+    if x_wanted:
+        close([of_x], [wanted_x])
 
 
 class Counting:

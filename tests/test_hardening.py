@@ -39,7 +39,9 @@ def test_a_start_means_the_same_at_every_scale(name, scale):
 
 
 @every_format
-@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e-25), (np.float32, 1e20), (np.float64, 1e-165), (np.float64, 1e160)])
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float32, 1e-25), (np.float32, 1e20), (np.float64, 1e-165), (np.float64, 1e160)]
+)
 def test_norms_and_rounding_hold_at_every_scale(case, dtype, scale):
     f = tlr.get_format(case.name).random(MODES, 2, random_state=0, like=np.zeros(1, dtype))
     g = type(f)([factor * dtype(scale ** (1 / len(f.factors))) for factor in f.factors])
@@ -144,7 +146,9 @@ def test_comparisons_say_what_was_wrong_with_what_was_typed():
             tlr.best_format(W, MODES, n_param=80, formats=formats)
     with pytest.raises(TypeError, match="^best_format: n_param must be a positive integer; expected int, got '100'"):
         tlr.best_format(W, MODES, n_param="100")
-    with pytest.raises(ValueError, match="^best_format: eps must be a relative error; expected a number between 0 and 1, got 2.0"):
+    with pytest.raises(
+        ValueError, match="^best_format: eps must be a relative error; expected a number between 0 and 1, got 2.0"
+    ):
         tlr.best_format(W, MODES, eps=2.0)
     with pytest.raises(ValueError, match="^best_format: compression_ratio must be a positive number; got '3'"):
         tlr.best_format(W, MODES, compression_ratio="3")
@@ -153,8 +157,15 @@ def test_comparisons_say_what_was_wrong_with_what_was_typed():
 
 
 def test_arrays_that_are_none_are_refused():
-    for odd in (np.ma.masked_array(W, W > 1), W.view(np.matrix), torch.empty(12, 12, device="meta"), torch.tensor(W).to_sparse()):
-        with pytest.raises(TypeError, match="factorize: matrix must be a plain dense array; expected numbers in every entry, got"):
+    for odd in (
+        np.ma.masked_array(W, W > 1),
+        W.view(np.matrix),
+        torch.empty(12, 12, device="meta"),
+        torch.tensor(W).to_sparse(),
+    ):
+        with pytest.raises(
+            TypeError, match="factorize: matrix must be a plain dense array; expected numbers in every entry, got"
+        ):
             tlr.factorize(odd, "tt", MODES, 2)
     with pytest.raises(TypeError, match="factorize: callback must be callable; expected a function .* got 3 of type int"):
         tlr.factorize(W, "tt", MODES, 2, callback=3)
@@ -172,7 +183,9 @@ def test_trees_are_seen():
     on_tree = tlr.HTMatrix.random(MODES, 2, tree=((0, 2), 1), random_state=0)
     assert "tree=((0, 2), 1)" in repr(on_tree)
     assert "tree=((0, 2), 1)" in repr(tlr.random_ht((3, 4, 5), 2, tree=((0, 2), 1), random_state=0))
-    with pytest.raises(TypeError, match=r"must be of the same format; expected HTMatrix on the tree \(\(0, 2\), 1\), got HTMatrix\."):
+    with pytest.raises(
+        TypeError, match=r"must be of the same format; expected HTMatrix on the tree \(\(0, 2\), 1\), got HTMatrix\."
+    ):
         on_tree + tlr.HTMatrix.random(MODES, 2, random_state=0)
 
 

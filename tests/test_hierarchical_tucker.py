@@ -51,7 +51,9 @@ def test_truncation_keeps_its_bound(tree, method, seed, ranks):
         found = hierarchical_tucker(tensor, (1, ranks[1], *ranks[1:]), tree=tree, method=method)
     assert all(got <= asked for got, asked in zip(found.rank[2:], ranks[1:]))
     # The root's two cuts are one and the same.
-    tails = [math.sqrt(np.sum(values_of_cut(tensor, modes)[rank:] ** 2)) for modes, rank in zip(below(tree)[1:], found.rank[2:])]
+    tails = [
+        math.sqrt(np.sum(values_of_cut(tensor, modes)[rank:] ** 2)) for modes, rank in zip(below(tree)[1:], found.rank[2:])
+    ]
     error = np.linalg.norm(found.to_tensor() - tensor)
     assert max(tails) * (1 - 1e-10) - 1e-13 <= error <= math.sqrt(sum(one**2 for one in tails)) * (1 + 1e-10) + 1e-12
     assert len(tails) == 2 * 4 - 3
@@ -147,7 +149,9 @@ def test_matrices_on_a_tree_do_all_that_matrices_do():
 
 
 def test_a_method_of_another_format_is_refused():
-    with pytest.raises(ValueError, match=r"method must be known; expected one of \('auto', 'leaves_to_root', 'root_to_leaves'\), got 'als'"):
+    with pytest.raises(
+        ValueError, match=r"method must be known; expected one of \('auto', 'leaves_to_root', 'root_to_leaves'\), got 'als'"
+    ):
         hierarchical_tucker(np.ones((2, 3)), 1, method="als")
     with pytest.raises(ValueError, match=r"method must be known; expected one of \('auto',\), got 'als'"):
         tensor_train(np.ones((2, 3)), 1, method="als")

@@ -91,7 +91,13 @@ def test_cells_and_operations_never_name_a_format():
         if room(path) == "formats" or path.parent.name == "decomposition":
             continue
         body = ast.parse(path.read_text())
-        constants = [node.value for node in ast.walk(body) if isinstance(node, ast.Compare) for node in ast.walk(node) if isinstance(node, ast.Constant)]
+        constants = [
+            node.value
+            for node in ast.walk(body)
+            if isinstance(node, ast.Compare)
+            for node in ast.walk(node)
+            if isinstance(node, ast.Constant)
+        ]
         assert not set(map(str, constants)) & {"bt", "ht", "tr", "tt"}, path
 
 

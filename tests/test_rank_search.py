@@ -144,7 +144,9 @@ def test_never_more_parameters_than_what_is_certain(monkeypatch, name):
     for eps in (0.5, 1e-9):
         found = tlr.factorize(dense, name, SHAPE, eps=eps)
         if name == "tr" or eps < 1e-8:
-            assert found.n_param <= max(tlr.factorize(dense, "tt", SHAPE, eps=eps).n_param, tlr.n_param(certain, SHAPE, "full"))
+            assert found.n_param <= max(
+                tlr.factorize(dense, "tt", SHAPE, eps=eps).n_param, tlr.n_param(certain, SHAPE, "full")
+            )
         assert found.relative_error(dense) <= eps
 
 

@@ -220,7 +220,9 @@ PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).gate
 
 @pytest.mark.parametrize(("factorization", "gate_mode"), PLACES)
 @every_way
-@pytest.mark.parametrize("sizes", [(11, 7, {}), (17, 6, {}), (6, 6, {}), (11, 7, {"proj_size": 3})], ids=["", "padded", "even", "projected"])
+@pytest.mark.parametrize(
+    "sizes", [(11, 7, {}), (17, 6, {}), (6, 6, {}), (11, 7, {"proj_size": 3})], ids=["", "padded", "even", "projected"]
+)
 @pytest.mark.parametrize("rebuilds", [False, True])
 def test_equal_to_the_torch_layer_in_factors(factorization, gate_mode, decompose, sizes, rebuilds, monkeypatch):
     monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None: rebuilds)
@@ -451,9 +453,7 @@ def test_single_precision_and_like():
 def test_jax_agrees_and_compiles(name):
     settings = {"factorization": "ht", "rank": 2, "decompose": "full", "random_state": 0}
     layer = getattr(recurrent, name).random(5, 3, **settings, like=jnp.zeros(1))
-    x, hx, d_output, d_state = (
-        as_state([jnp.asarray(part) for part in as_tuple(array)]) for array in draws(layer, (3, 2))
-    )
+    x, hx, d_output, d_state = (as_state([jnp.asarray(part) for part in as_tuple(array)]) for array in draws(layer, (3, 2)))
 
     def loss(parameters, x, hx):
         output, state, _ = layer.with_parameters(parameters).forward(x, hx)
@@ -622,7 +622,9 @@ def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
         weight.apply(torch.zeros(2, 5))
     fits = r"must be a matrix that fits; expected shape \(%s, %s\), got \(%s\)"
     for rebuilds in (True, False):
-        monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None, rebuilds=rebuilds: rebuilds)
+        monkeypatch.setattr(
+            recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None, rebuilds=rebuilds: rebuilds
+        )
         # Of three axes the middle one would pass for the columns.
         for shape in ((3, 5, 5), (5,), (2, 4)):
             with pytest.raises(ValueError, match="GatedWeight.vjp: x " + fits % ("'batch'", 5, str(shape)[1:-1])):
@@ -708,7 +710,9 @@ def test_wrong_sequences_are_refused():
 def test_wrong_parameters_by_name_or_vector_are_refused():
     gru = recurrent.GRU.random(5, 3, random_state=0)
     parameters = gru.parameters
-    with pytest.raises(ValueError, match=r"GRU.with_parameters: parameters must have as many arrays by name; .* got \{'weight_ih': 1\}"):
+    with pytest.raises(
+        ValueError, match=r"GRU.with_parameters: parameters must have as many arrays by name; .* got \{'weight_ih': 1\}"
+    ):
         gru.with_parameters({"weight_ih": parameters["weight_ih"]})
     with pytest.raises(TypeError, match="GRU.with_parameters: parameters must be lists of arrays by name; .* got list"):
         gru.with_parameters([parameters["weight_ih"]])

@@ -90,7 +90,9 @@ def test_half_precision_and_padding_are_kept(way):
     half = tlr.TRMatrix([torch.tensor(one).bfloat16() for one in f.factors], shape=(28, 29))
     found = (half + half).round((2, 3, 2, 2))
     assert found.shape == (28, 29) and found.dtype == torch.bfloat16
-    error = torch.linalg.norm((found.to_matrix() - 2 * half.to_matrix()).double()) / torch.linalg.norm(2 * half.to_matrix().double())
+    error = torch.linalg.norm((found.to_matrix() - 2 * half.to_matrix()).double()) / torch.linalg.norm(
+        2 * half.to_matrix().double()
+    )
     assert float(error) < 0.03
 
 

@@ -236,7 +236,9 @@ def test_dtypes_are_kept_and_factors_left_alone(name):
         before = [one.clone() for one in f.factors]
         g = f.round(eps=0.1 * accuracy)
         assert g.dtype == dtype and all(values.dtype == dtype for values in f.singular_values().values())
-        assert np.linalg.norm(g.to_matrix().double().numpy() - exact.to_matrix()) < accuracy * np.linalg.norm(exact.to_matrix())
+        assert np.linalg.norm(g.to_matrix().double().numpy() - exact.to_matrix()) < accuracy * np.linalg.norm(
+            exact.to_matrix()
+        )
         assert all((one == two).all() for one, two in zip(before, f.factors))
     half = kind([one.astype("float16") for one in exact.factors])
     assert half.round(2).dtype == np.float16
@@ -261,7 +263,10 @@ def test_no_dense_detour(name):
 def test_chains_far_deeper_than_the_interpreters_stack(name):
     order = 60 if name == "ht" else 1200
     kind = tlr.get_format(name)
-    network = kind.make_network(((1,) * order, (2,) * order), kind.validate_rank(((1,) * order, (2,) * order), 2) if name == "ht" else (1, *(2,) * (order - 1), 1))
+    network = kind.make_network(
+        ((1,) * order, (2,) * order),
+        kind.validate_rank(((1,) * order, (2,) * order), 2) if name == "ht" else (1, *(2,) * (order - 1), 1),
+    )
     rng = np.random.default_rng(0)
     f = kind([rng.normal(size=shape) / 2 for shape in network.factor_shapes])
     assert f.round(1).n_param < f.n_param
@@ -314,7 +319,9 @@ def test_rounding_records_no_gradient(name):
 def test_formats_with_loops_need_a_fit(monkeypatch):
     for f in (tlr.TRMatrix.random(MODES, 2, random_state=0), tlr.BTMatrix.random(MODES, (2, 2), random_state=0)):
         monkeypatch.setattr(Arithmetic, "refit", None)
-        with pytest.raises(ValueError, match="round: f must have no loops, or its format a fit to round it; expected a tree, got rank"):
+        with pytest.raises(
+            ValueError, match="round: f must have no loops, or its format a fit to round it; expected a tree, got rank"
+        ):
             f.round(eps=0.1)
         with pytest.raises(ValueError, match="singular_values: f must have no loops, which no bond cuts in two"):
             f.singular_values()
@@ -326,7 +333,7 @@ def test_formats_with_loops_need_a_fit(monkeypatch):
 
         monkeypatch.setattr(Arithmetic, "refit", staticmethod(refit))
         assert type(f.round(1, eps=0.1)) is type(f)
-        (g, bounds, error), = asked
+        ((g, bounds, error),) = asked
         # It is given factors near 1, and the error that goes with them.
         assert g.rank == f.rank and set(bounds.values()) == {1}
         assert error == pytest.approx(0.1 * np.linalg.norm(g.to_matrix()))
@@ -339,7 +346,9 @@ def test_wrong_arguments_are_refused(case):
     with pytest.raises(ValueError, match=f"{name}.round: rank or eps must be given; got neither"):
         f.round()
     for eps in (0, 0.0, 1, 1.0, -0.1, math.nan, math.inf):
-        with pytest.raises(ValueError, match=f"{name}.round: eps must be a relative error; expected a number between 0 and 1, got {eps}"):
+        with pytest.raises(
+            ValueError, match=f"{name}.round: eps must be a relative error; expected a number between 0 and 1, got {eps}"
+        ):
             f.round(eps=eps)
     for eps in ("0.1", True, [0.1], 1j):
         with pytest.raises(TypeError, match=f"{name}.round: eps must be a number"):

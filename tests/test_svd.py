@@ -246,7 +246,9 @@ def test_half_precision_comes_back_as_it_was(array, dtype, shape):
     basis, rest = truncated_svd(of(given_one), given_one, 6)
     assert basis.dtype == rest.dtype == dtype
     assert singular_values(of(given_one), given_one).dtype == dtype
-    as_double = [np.asarray(one.float() if isinstance(one, torch.Tensor) else one, dtype=float) for one in (basis, rest, given_one)]
+    as_double = [
+        np.asarray(one.float() if isinstance(one, torch.Tensor) else one, dtype=float) for one in (basis, rest, given_one)
+    ]
     assert_allclose(as_double[0] @ as_double[1], as_double[2], atol=2e-2)
 
 
@@ -284,7 +286,9 @@ def test_a_driver_that_fails_is_replaced(backend, dtype, broken, monkeypatch):
     for one in (given_one, of(given_one).transpose(given_one, (1, 0))):
         basis, rest = truncated_svd(of(one), one, 6)
         assert_allclose(to_numpy(basis) @ to_numpy(rest), to_numpy(one), atol=10 * epsilon(dtype))
-        assert_allclose(to_numpy(singular_values(of(one), one)), 0.5 ** np.arange(6), rtol=4 * epsilon(dtype), atol=2 * epsilon(dtype))
+        assert_allclose(
+            to_numpy(singular_values(of(one), one)), 0.5 ** np.arange(6), rtol=4 * epsilon(dtype), atol=2 * epsilon(dtype)
+        )
 
 
 @every_backend
@@ -295,7 +299,9 @@ def test_when_all_drivers_fail_it_says_what_was_wrong(backend, dtype, monkeypatc
     monkeypatch.setattr(scipy.linalg, "svd", fails)
     for shape in ((6, 40), (40, 6)):
         given_one = backend.array(np.full(shape, -1234.0, dtype=dtype))
-        with pytest.raises(ValueError, match=r"truncated_svd: matrix must .* for shape \(6, 40\) .* finite .* up to 1.23e\+03.*Scale"):
+        with pytest.raises(
+            ValueError, match=r"truncated_svd: matrix must .* for shape \(6, 40\) .* finite .* up to 1.23e\+03.*Scale"
+        ):
             truncated_svd(of(given_one), given_one, 2)
 
 

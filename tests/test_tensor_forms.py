@@ -88,7 +88,12 @@ def test_block_term_tensors_equal_the_loop(backend, data, seed):
     assert np.sqrt(np.mean(dense**2)) == pytest.approx(1.0, rel=1e-6)
 
 
-TREES = {1: (0,), 2: ((0, 1), (1, 0)), 3: (((0, 1), 2), (0, (1, 2)), ((0, 2), 1)), 4: (((0, 1), (2, 3)), (0, (1, (2, 3))), ((3, (0, 2)), 1))}
+TREES = {
+    1: (0,),
+    2: ((0, 1), (1, 0)),
+    3: (((0, 1), 2), (0, (1, 2)), ((0, 2), 1)),
+    4: (((0, 1), (2, 3)), (0, (1, (2, 3))), ((3, (0, 2)), 1)),
+}
 
 
 @every_backend
@@ -268,7 +273,9 @@ def test_factors_that_do_not_fit_are_refused(form):
 
 
 def test_a_root_rank_is_no_tensors():
-    with pytest.raises(ValueError, match=r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)"):
+    with pytest.raises(
+        ValueError, match=r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)"
+    ):
         tlr.HTTensor([np.ones((2, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])
 
 
@@ -278,7 +285,9 @@ DECOMPOSITIONS = (
     (tensor_train, TensorTrain, (1, 3, 2, 1)),
     (tensor_ring, TensorRing, (2, 2, 3, 2)),
 )
-every_decomposition = pytest.mark.parametrize(("function", "kind", "rank"), DECOMPOSITIONS, ids=lambda one: getattr(one, "__name__", ""))
+every_decomposition = pytest.mark.parametrize(
+    ("function", "kind", "rank"), DECOMPOSITIONS, ids=lambda one: getattr(one, "__name__", "")
+)
 
 
 def reconstructed(found):
@@ -315,7 +324,9 @@ def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
     name = function.__name__
     with pytest.raises(ValueError, match=rf"{name}: tensor must be finite; expected numbers, got NaN or infinity"):
         function(np.full((3, 4), np.nan), 1)
-    with pytest.raises(TypeError, match=rf"{name}: tensor must be real floating point; expected a float dtype, got complex128.*tensor.astype"):
+    with pytest.raises(
+        TypeError, match=rf"{name}: tensor must be real floating point; expected a float dtype, got complex128.*tensor.astype"
+    ):
         function(np.ones((3, 4), dtype=complex), 1)
     with pytest.raises(ValueError, match=rf"{name}: tensor must have a mode and no empty one; .* got shape \(3, 0\)"):
         function(np.ones((3, 0)), 1)
@@ -323,7 +334,9 @@ def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
         function(np.array(1.0), 1)
     with pytest.raises(TypeError, match=rf"{name}: tensor must be an array of a TensorLy backend; .* got list"):
         function([[1.0]], 1)
-    with pytest.raises(TypeError, match=rf"{name}: iterations must be a setting; expected one of .*'n_iter_max'.*, got iterations=3"):
+    with pytest.raises(
+        TypeError, match=rf"{name}: iterations must be a setting; expected one of .*'n_iter_max'.*, got iterations=3"
+    ):
         function(np.ones((3, 4)), 1, iterations=3)
 
 
@@ -405,7 +418,10 @@ def test_a_start_of_ones_own():
     for init in (near, near.factors, near.as_matrix(), near.as_matrix().factors):
         found = block_term(tensor, (2, 2), init=init, n_iter_max=8)
         assert found.relative_error(tensor) < 1e-9
-    with pytest.raises(ValueError, match=r"init must have the format, modes and rank asked for; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got"):
+    with pytest.raises(
+        ValueError,
+        match=r"init must have the format, modes and rank asked for; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got",
+    ):
         block_term(tensor, (2, 3), init=near)
     with pytest.raises(ValueError, match="init must have the format, modes and rank asked for; expected 'bt' factors"):
         block_term(tensor, (2, 2), init=tlr.random_ht((6, 7, 8), 2, random_state=0))
@@ -418,7 +434,9 @@ def test_a_start_of_ones_own():
 
 
 def test_errors_name_the_function_that_was_called():
-    with pytest.raises(ValueError, match=r"^validate_bt_rank: rank\[0\] must be a positive integer; expected at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match=r"^validate_bt_rank: rank\[0\] must be a positive integer; expected at least 1, got 0"
+    ):
         tlr.validate_bt_rank((3, 4), (0, 2))
     with pytest.raises(ValueError, match=r"^validate_ht_rank: rank must be \(leaf, node\)"):
         tlr.validate_ht_rank((3, 4, 5), (1, 2, 3))

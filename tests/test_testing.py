@@ -132,7 +132,11 @@ def test_the_callers_array_is_not_shared():
 @pytest.mark.parametrize(
     "name, error, message",
     [
-        ("mxnet", ValueError, "get_backend: name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'"),
+        (
+            "mxnet",
+            ValueError,
+            "get_backend: name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'",
+        ),
         (3, TypeError, "get_backend: name must be a name; expected one of .*, got 3"),
     ],
 )
@@ -142,7 +146,8 @@ def test_unknown_backends_are_refused(name, error, message):
 
 
 def test_a_backend_that_is_not_installed_is_named():
-    assert run("""
+    assert (
+        run("""
         import sys
         sys.modules["cupy"] = None
         from tensorly_rnn.testing import get_backend
@@ -150,22 +155,28 @@ def test_a_backend_that_is_not_installed_is_named():
             get_backend("cupy")
         except ImportError as error:
             print(str(error).startswith("get_backend: name must be an installed backend; got 'cupy' and "))
-    """) == "True"
+    """)
+        == "True"
+    )
 
 
 def test_jax_in_single_precision_is_refused_and_left_as_it_is():
-    assert run("""
+    assert (
+        run("""
         import jax
         from tensorly_rnn.testing import get_backend
         try:
             get_backend("jax")
         except ValueError as error:
             print("expected float64, got JAX in float32" in str(error), jax.config.jax_enable_x64)
-    """) == "True False"
+    """)
+        == "True False"
+    )
 
 
 def test_the_library_imports_without_hypothesis_and_the_suite_says_what_it_needs():
-    assert run("""
+    assert (
+        run("""
         import sys
         import tensorly_rnn, tensorly_rnn.nn
         print("hypothesis" in sys.modules)
@@ -174,11 +185,16 @@ def test_the_library_imports_without_hypothesis_and_the_suite_says_what_it_needs
             import tensorly_rnn.testing
         except ImportError as error:
             print(error)
-    """) == "False\ntensorly_rnn.testing: hypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
+    """)
+        == "False\ntensorly_rnn.testing: hypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
+    )
 
 
 def test_importing_the_suite_imports_no_framework():
-    assert run("""
+    assert (
+        run("""
         import sys, tensorly_rnn.testing
         print([name for name in ("torch", "jax", "tensorflow", "paddle", "pytest") if name in sys.modules])
-    """) == "[]"
+    """)
+        == "[]"
+    )

@@ -7,6 +7,7 @@ from tensorly_rnn.nn.parametrize import factorized
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.nn.report import ConversionReport, WeightReport
+from tensorly_rnn.nn.tuning import tune
 from tensorly_rnn.nn.weight import FactorizedWeight
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "factorize_module",
     "factorized",
     "parameter_groups",
+    "tune",
 ]

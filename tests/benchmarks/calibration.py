@@ -78,7 +78,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    print(f"{'format':<8}{'weight':<10}{'parameters':>10}{'plain':>8}{'refitted':>10}{'less':>8}   accuracy: dense, plain, refitted")
+    print(
+        f"{'format':<8}{'weight':<10}{'parameters':>10}{'plain':>8}{'refitted':>10}{'less':>8}   accuracy: dense, plain, refitted"
+    )
     for format in tlr.available_formats():
         for rows in zip(*(measured(format, seed) for seed in range(options.seeds))):
             plain, refitted = (float(np.mean([getattr(row, name) for row in rows])) for name in ("plain", "refitted"))

@@ -121,7 +121,9 @@ def to_matrix(cores, modes):
 def synthetic(modes, seed=0):
     rng = np.random.default_rng(seed)
     ranks = (1, *(32,) * (len(modes[0]) - 1), 1)
-    cores = [rng.normal(size=(left, m * n, right)) * 0.7 ** np.arange(right) for left, m, n, right in zip(ranks, *modes, ranks[1:])]
+    cores = [
+        rng.normal(size=(left, m * n, right)) * 0.7 ** np.arange(right) for left, m, n, right in zip(ranks, *modes, ranks[1:])
+    ]
     matrix = to_matrix(cores, modes)
     matrix /= np.linalg.norm(matrix) / math.sqrt(matrix.size)
     for rows in np.array_split(matrix, 16):
@@ -191,7 +193,9 @@ def main():
     megabytes = 4 * math.prod(shape) / 1e6
     print(f"{shape[0]} x {shape[1]} float32, {megabytes:.0f} MB, synthetic; modes {modes[0]} x {modes[1]}, TT rank {RANK}")
     print(f"{options.repeats} rounds, a process a run; {platform.platform()}, {os.cpu_count()} CPUs\n")
-    print(f"{'':32}{'version':>12}{'median s':>10}{'min':>8}{'max':>8}{'CPU s':>8}{'times ours':>12}{'(from - to)':>16}{'error':>11}{'memory':>8}")
+    print(
+        f"{'':32}{'version':>12}{'median s':>10}{'min':>8}{'max':>8}{'CPU s':>8}{'times ours':>12}{'(from - to)':>16}{'error':>11}{'memory':>8}"
+    )
     for row in rows:
         print(line(row))
     verdicts = ["A small matrix says nothing about the targets."] if options.quick else judged(rows)
@@ -257,7 +261,9 @@ def judged(rows):
             lines.append(f"error within {TARGETS['error']:.1%} of {row['name']}: {met} ({excess:+.4%})")
         if "ratio" not in row:
             met = "met" if row["memory"] <= TARGETS["memory"] else "MISSED"
-            lines.append(f"peak memory of {row['name']} at most {TARGETS['memory']:g} times the matrix: {met} ({row['memory']:.2f})")
+            lines.append(
+                f"peak memory of {row['name']} at most {TARGETS['memory']:g} times the matrix: {met} ({row['memory']:.2f})"
+            )
     return lines
 
 

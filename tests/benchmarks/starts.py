@@ -90,7 +90,9 @@ def data(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     testing = generator.choice(others, TESTED, replace=False)
     pixels = cube.reshape(-1, cube.shape[2])[training]
     margin = WINDOW // 2
-    padded = np.pad((cube - pixels.mean(axis=0)) / pixels.std(axis=0), ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    padded = np.pad(
+        (cube - pixels.mean(axis=0)) / pixels.std(axis=0), ((margin, margin), (margin, margin), (0, 0)), mode="reflect"
+    )
     windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW), axis=(0, 1))  # rows, columns, bands, 5, 5
 
     def cut(index: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -274,9 +276,7 @@ def main() -> None:
     systems, rates, seeds, epochs = list(SYSTEMS), LEARNING_RATES, options.seeds, 6
     if options.quick:
         systems, rates, seeds, epochs = ["dense", "tt", "ht"], (1e-2,), 1, 3
-    runs = [
-        (system, *variant) for variant in VARIANTS for system in systems if system != "dense" or variant[0] == "ours"
-    ]
+    runs = [(system, *variant) for variant in VARIANTS for system in systems if system != "dense" or variant[0] == "ours"]
     tried = {one: [lr for lr in rates if one[1] == "ours" or lr in OF_OTHER_STARTS] for one in runs}
     jobs = [Job(*one, lr, seed, epochs) for seed in range(seeds) for one in runs for lr in tried[one]]
     if options.output:
@@ -287,7 +287,9 @@ def main() -> None:
         for one in runs
     ]
     print(table(results, rates))
-    print(f"\nMeans over {seeds} seeds; `spread` is the largest accuracy minus the smallest. `epochs`, at the best rate, until the")
+    print(
+        f"\nMeans over {seeds} seeds; `spread` is the largest accuracy minus the smallest. `epochs`, at the best rate, until the"
+    )
     print("mean loss of an epoch is what the dense LSTM with one rate ends with.")
     if options.output:
         draw(options.output / "starts.png", results)

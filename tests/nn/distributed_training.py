@@ -101,7 +101,9 @@ def test_sharded_layers_outside_forward(settings):
     assert_close(split.head.to_linear().weight, one.head.to_linear().weight, atol=1e-12, rtol=0)
     refused(lambda: split.head.weight.matrix(), "factors must be whole where gradients are recorded")
     refused(lambda: split.head.weight.load_matrices(torch.ones(3, 5).double()), "factors must be whole to be replaced")
-    rates, wanted = ({one: group["lr"] for group in parameter_groups(model, 0.1) for one in group["params"]} for model in (split, one))
+    rates, wanted = (
+        {one: group["lr"] for group in parameter_groups(model, 0.1) for one in group["params"]} for model in (split, one)
+    )
     assert_close([rates[p] for p in split.parameters()], [wanted[p] for p in one.parameters()], atol=0, rtol=1e-12)
     # A state dict goes from the whole model to the split one and back.
     saved = {name: parameter.full_tensor() for name, parameter in split.state_dict().items()}

@@ -80,7 +80,9 @@ def test_pattern_and_size_choose(tagger):
     assert type(small.encoder["lstm"]) is nn.LSTM and small.first is small.again
     assert [row.name for row in factorize_module(tagger, min_size=17 * 16, **asked)[1]][-1] == "first.weight"
     assert [row.name for row in factorize_module(tagger, "[fh]*", min_size=17 * 16 + 1, **asked)[1]] == []
-    with pytest.raises(ValueError, match=r"pattern must match a layer; expected some of \['encoder.lstm', 'first', 'again', 'head'\]"):
+    with pytest.raises(
+        ValueError, match=r"pattern must match a layer; expected some of \['encoder.lstm', 'first', 'again', 'head'\]"
+    ):
         factorize_module(tagger, "decoder*", **asked)
 
 
@@ -105,7 +107,9 @@ def test_numbers_of_the_report_are_those_of_the_model(tagger):
         assert row.error == pytest.approx(error, rel=1e-9) and 0 < error < 1
         assert row.n_param_before == dense.numel() and row.rank == weight.rank
         assert row.n_param == sum(one.numel() for one in weight.factors) <= dense.numel() / 2
-    assert report.replaced and report.n_param_before - report.n_param == sum(row.n_param_before - row.n_param for row in report)
+    assert report.replaced and report.n_param_before - report.n_param == sum(
+        row.n_param_before - row.n_param for row in report
+    )
 
 
 def test_the_report_prints_as_a_table(tagger):
@@ -244,7 +248,10 @@ def test_the_inputs_of_recurrent_weights_are_those_of_a_loop(name, given):
         "unbatched": lambda: sequences[0],
     }[given]()
     hx = state if given != "unbatched" else tuple(one[:, 0] for one in state)
-    names = [(f"weight_ih{s}", f"weight_hh{s}") for s in ("_l0", "_l1_reverse")] + [("weight_hh_l1",), ("weight_ih_l0_reverse",)]
+    names = [(f"weight_ih{s}", f"weight_hh{s}") for s in ("_l0", "_l1_reverse")] + [
+        ("weight_hh_l1",),
+        ("weight_ih_l0_reverse",),
+    ]
     found = collect_inputs(module, (inputs, hx if name == "LSTM" else hx[0]), {module: names})
     assert module.training and not module._forward_pre_hooks
     expected = {}
@@ -342,7 +349,11 @@ def test_every_recurrent_layer_is_replaced(name, decompose):
     x = torch.randn(3, 7, 5, dtype=torch.float64)
     calls = []
     small, report = factorize_module(
-        model, factorization="ht", rank="full", decompose=decompose, implementation="reconstructed",
+        model,
+        factorization="ht",
+        rank="full",
+        decompose=decompose,
+        implementation="reconstructed",
         calibration=lambda model: calls.append(model["layer"](x)),
     )
     assert len(report.replaced) == (8 if decompose == "layerwise" else 4) and len(calls) == 1
@@ -377,7 +388,11 @@ def test_every_cell_is_replaced_and_calibrated(name, decompose):
     x = torch.randn(7, 3, 5, dtype=torch.float64)
     asked = {"factorization": "ht", "decompose": decompose, "implementation": "factorized"}
     small, report = factorize_module(model, rank="full", **asked)
-    assert [row.name for row in report] == ["cell.weight"] if decompose == "full" else ["cell.weight_ih", "cell.weight_hh"][: len(report)]
+    assert (
+        [row.name for row in report] == ["cell.weight"]
+        if decompose == "full"
+        else ["cell.weight_ih", "cell.weight_hh"][: len(report)]
+    )
     assert len(report.replaced) == 1 + (decompose == "layerwise") and type(small.cell).__name__ == f"Factorized{name}Cell"
     assert small.cell.bias == (decompose != "full")
     for given in (False, True):
@@ -385,10 +400,15 @@ def test_every_cell_is_replaced_and_calibrated(name, decompose):
     names = [("weight_ih", "weight_hh"), ("weight_hh",)]
     found = collect_inputs(model, lambda model: [model(x), model(x[:, :1], given=True)], {model.cell: names})
     with torch.no_grad():
-        of_h = [torch.cat([x.new_zeros(1, 3, 6), model(x)[:-1]]), torch.cat([x.new_ones(1, 1, 6) / 2, model(x[:, :1], True)[:-1]])]
+        of_h = [
+            torch.cat([x.new_zeros(1, 3, 6), model(x)[:-1]]),
+            torch.cat([x.new_ones(1, 1, 6) / 2, model(x[:, :1], True)[:-1]]),
+        ]
     rows = torch.cat([torch.cat([one, h], dim=2).flatten(0, 1) for one, h in zip((x, x[:, :1]), of_h)]).numpy()
     np.testing.assert_allclose(found[model.cell, names[0]].T @ found[model.cell, names[0]], rows.T @ rows, atol=1e-12)
-    np.testing.assert_allclose(found[model.cell, names[1]].T @ found[model.cell, names[1]], rows[:, 5:].T @ rows[:, 5:], atol=1e-12)
+    np.testing.assert_allclose(
+        found[model.cell, names[1]].T @ found[model.cell, names[1]], rows[:, 5:].T @ rows[:, 5:], atol=1e-12
+    )
     report = factorize_module(model, rank=1, calibration=x, **asked)[1]
     plain = factorize_module(model, rank=1, **asked)[1]
     assert all(row.error > other.error and row.output_error < 1 for row, other in zip(report, plain))
@@ -397,7 +417,9 @@ def test_every_cell_is_replaced_and_calibrated(name, decompose):
 def test_a_pruned_cell_and_an_unbatched_step():
     torch.manual_seed(0)
     cell = nn.LSTMCell(8, 8)
-    unbatched = factorize_module(cell, factorization="tt", rank=1, decompose="full", calibration=lambda cell: cell(torch.ones(8)))[1]
+    unbatched = factorize_module(
+        cell, factorization="tt", rank=1, decompose="full", calibration=lambda cell: cell(torch.ones(8))
+    )[1]
     assert unbatched.rows[0].output_error < 1
     nn.utils.prune.l1_unstructured(cell, "weight_hh", 0.5)
     row = factorize_module(cell, factorization="tt", rank=1, inplace=True)[1].rows[0]

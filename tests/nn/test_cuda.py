@@ -48,7 +48,9 @@ def test_recurrent_layers(ours, factorization, decompose, implementation):
 @every_format
 def test_linear_layers_and_whole_models(factorization):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.ReLU(), FactorizedLinear(20, 10, factorization=factorization))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(30, 20), torch.nn.ReLU(), FactorizedLinear(20, 10, factorization=factorization)
+    )
     model.double()
     found, wanted = both(model, torch.randn(4, 30, dtype=torch.float64))
     assert_close(found, wanted, atol=1e-10, rtol=0)

@@ -49,7 +49,10 @@ def arguments(layer, batch):
     dtype = next(layer.parameters()).dtype
     generator = torch.Generator().manual_seed(batch)
     sizes = (layer.proj_size or 7, 7) if isinstance(layer, FactorizedLSTM) else (7,)
-    x, *state = (torch.randn(*shape, generator=generator, dtype=dtype) for shape in [(2, batch, 11), *((4, batch, size) for size in sizes)])
+    x, *state = (
+        torch.randn(*shape, generator=generator, dtype=dtype)
+        for shape in [(2, batch, 11), *((4, batch, size) for size in sizes)]
+    )
     return x, tuple(state) if len(state) > 1 else state[0]
 
 
@@ -142,13 +145,19 @@ def test_onnx_of_linear_layers_in_every_format():
     exported = torch.export.export(model, (torch.ones(3, 33),), dynamic_shapes=({0: Dim("batch")},))
     # Not optimized, which would multiply constants out.
     program = torch.onnx.export(exported, dynamo=True, optimize=False, verbose=False)
-    saved = sum(value.const_value.size for value in program.model.graph.initializers.values() if value.dtype.is_floating_point())
+    saved = sum(
+        value.const_value.size for value in program.model.graph.initializers.values() if value.dtype.is_floating_point()
+    )
     assert saved == sum(parameter.numel() for parameter in model.parameters()) < 4 * 33 * 34
     x = torch.randn(7, 33)
     assert_close(run_onnx(program, [x]), [model(x)], atol=1e-6, rtol=1e-5)
 
 
-for test in (test_export_of_a_linear_layer_for_any_leading_sizes, test_export_and_onnx_for_any_batch, test_onnx_of_linear_layers_in_every_format):
+for test in (
+    test_export_of_a_linear_layer_for_any_leading_sizes,
+    test_export_and_onnx_for_any_batch,
+    test_onnx_of_linear_layers_in_every_format,
+):
     test.pytestmark = [*getattr(test, "pytestmark", []), *ignoring_the_exporter]
 
 

@@ -148,7 +148,10 @@ CHANGES = {
     "edited, train and eval": lambda layer: (edit_unseen(layer), layer.train().eval()),
     "edited, eval": lambda layer: (edit_unseen(layer), layer.eval()),
     "edited, _apply": lambda layer: (edit_unseen(layer), layer.to("cpu")),
-    "edited, load_state_dict": lambda layer: (edit_unseen(layer), layer.load_state_dict({"bias": layer.bias + 1}, strict=False)),
+    "edited, load_state_dict": lambda layer: (
+        edit_unseen(layer),
+        layer.load_state_dict({"bias": layer.bias + 1}, strict=False),
+    ),
     "edited, weight alone": lambda layer: (edit_unseen(layer), layer.weight.train().eval()),
 }
 
@@ -257,7 +260,9 @@ def test_autocast_has_a_matrix_of_its_own(rebuilt):
         assert layer.weight.kept_matrix().dtype == first_time.dtype == torch.bfloat16
     assert torch.equal(first_time, again) and len(rebuilt) == 2
     assert torch.equal(layer(x), single) and layer.weight.kept_matrix().dtype == torch.float32
-    lstm = FactorizedLSTM(7, 5, **{**SETTINGS, "dtype": torch.float32, "implementation": "factorized", "decompose": "layerwise"})
+    lstm = FactorizedLSTM(
+        7, 5, **{**SETTINGS, "dtype": torch.float32, "implementation": "factorized", "decompose": "layerwise"}
+    )
     with torch.autocast("cpu", torch.bfloat16):
         wanted = lstm(x)[0]
         assert torch.equal(lstm.eval()(x)[0], wanted) and torch.equal(lstm(x)[0], wanted)

@@ -131,12 +131,17 @@ def test_conversion_on_the_meta_device_gives_the_form(factorization):
         form.to_empty(device="cpu").load_state_dict(real.state_dict())
         x = torch.randn(3, 2, 12)
         torch.testing.assert_close(form(x), real(x), atol=0, rtol=0)
-        with pytest.raises(ValueError, match=rf"^{convert.__name__}: rank must say how large .* on the meta device; got n_param\."):
+        with pytest.raises(
+            ValueError, match=rf"^{convert.__name__}: rank must say how large .* on the meta device; got n_param\."
+        ):
             convert(kind(*sizes, device="meta"), factorization=factorization, n_param=90)
 
 
 def test_errors_of_a_conversion_name_it():
-    for convert, dense in ((FactorizedLinear.from_linear, torch.nn.Linear(5, 3)), (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3))):
+    for convert, dense in (
+        (FactorizedLinear.from_linear, torch.nn.Linear(5, 3)),
+        (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3)),
+    ):
         with pytest.raises(ValueError, match=rf"^{convert.__name__}: eps must be a relative error"):
             convert(dense, eps=-1)
         with pytest.raises(TypeError, match=rf"^{convert.__name__}: speed must be an option of the format"):

@@ -49,7 +49,9 @@ def sequence(lstm, batch=4, steps=5, seed=1):
 def loss_of(result):
     output, (h, c) = result
     # Uneven weights, so that no two entries can be exchanged unseen.
-    weights = [torch.arange(1.0, part.numel() + 1, dtype=part.dtype).reshape(part.shape) / part.numel() for part in (output, h, c)]
+    weights = [
+        torch.arange(1.0, part.numel() + 1, dtype=part.dtype).reshape(part.shape) / part.numel() for part in (output, h, c)
+    ]
     return sum((weight * part).sin().sum() for weight, part in zip(weights, (output, h, c)))
 
 

@@ -72,7 +72,13 @@ def test_every_parameter_stands_in_one_group():
     tied.weight = torch.nn.Parameter(torch.zeros(7, 12))
     head = torch.nn.Linear(12, 7)
     head.weight = tied.weight
-    layers = [FactorizedGRU(12, 12, num_layers=2, bidirectional=True, rank=2, decompose="layerwise"), shared, shared, tied, head]
+    layers = [
+        FactorizedGRU(12, 12, num_layers=2, bidirectional=True, rank=2, decompose="layerwise"),
+        shared,
+        shared,
+        tied,
+        head,
+    ]
     model = torch.nn.ModuleList(layers)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     random = torch.get_rng_state()
@@ -137,7 +143,9 @@ def test_schedulers_keep_the_ratios_and_adam_steps_by_the_rates():
     optimizer.step()
     schedule.step()
     for parameter, rate in rates.items():
-        torch.testing.assert_close((parameter - before[parameter]).abs(), torch.full_like(parameter, rate), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            (parameter - before[parameter]).abs(), torch.full_like(parameter, rate), rtol=1e-3, atol=1e-6
+        )
     assert rates_of(optimizer.param_groups) == {parameter: 0.5 * rate for parameter, rate in rates.items()}
     torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=[group["lr"] for group in groups], total_steps=3)
 

@@ -90,7 +90,9 @@ def einsum_of(parametrization, factors, n_gates):
     """The weight by one einsum over the index names, gates brought to the front by hand."""
     network, layout = parametrization.network, parametrization.layout
     letters = {index: chr(ord("a") + k) for k, index in enumerate(network.size)}
-    words = ["".join(letters[index] for index in indices) for indices in (*network.factors, (*network.outputs, *network.inputs))]
+    words = [
+        "".join(letters[index] for index in indices) for indices in (*network.factors, (*network.outputs, *network.inputs))
+    ]
     tensor = torch.einsum(f"{','.join(words[:-1])}->{words[-1]}", *factors)
     padded = math.prod(layout.out_modes)
     matrix = tensor.reshape(n_gates * padded, -1)
@@ -187,7 +189,9 @@ def test_state_dicts_copies_and_functional_calls(factorization):
     assert_close(other(x), module(x), atol=0, rtol=0)
     assert_close(torch.func.functional_call(twin, module.state_dict(), (x,)), module(x), atol=0, rtol=0)
     wider = factorized(nn.Conv2d(5, 7, 3), factorization=factorization, rank=3, start="random")
-    with pytest.raises(RuntimeError, match=r"size mismatch for parametrizations.weight.original\d: copying a param with shape torch.Size"):
+    with pytest.raises(
+        RuntimeError, match=r"size mismatch for parametrizations.weight.original\d: copying a param with shape torch.Size"
+    ):
         wider.load_state_dict(module.state_dict())
 
 
@@ -209,7 +213,9 @@ def test_a_random_start_keeps_the_root_mean_square_and_follows_torchs_seed(facto
         module = nn.MultiheadAttention(10, 2).double()
         torch.manual_seed(seed)
         rms = module.in_proj_weight.detach().square().mean().sqrt()
-        return rms, factorized(module, "in_proj_weight", factorization=factorization, rank=2, n_gates=3, start="random").in_proj_weight
+        return rms, factorized(
+            module, "in_proj_weight", factorization=factorization, rank=2, n_gates=3, start="random"
+        ).in_proj_weight
 
     rms, weight = drawn(1)
     assert_close(weight.square().mean().sqrt(), rms, rtol=1e-6, atol=0)
@@ -244,7 +250,10 @@ def test_another_parametrization_goes_after_it_and_a_second_weight_beside_it():
     module.weight_ih_l0 = dense
     assert_close(module.weight_ih_l0, dense, atol=1e-12, rtol=0)
     assert len(originals(module, "weight_ih_l0")) == len(originals(module, "weight_hh_l0")) == 2
-    with pytest.raises(ValueError, match=r"factorized: weight_ih_l0 must not be parametrized yet; got \['FactorizedParametrization', 'Doubled'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"factorized: weight_ih_l0 must not be parametrized yet; got \['FactorizedParametrization', 'Doubled'\]",
+    ):
         factorized(module, "weight_ih_l0", rank=1)
     with pytest.raises(ValueError, match="weight must not be parametrized yet"):
         factorized(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)), rank=1)
@@ -281,7 +290,11 @@ def test_wrong_arguments_are_errors():
         assert repr(module) == before
 
     refused(TypeError, "module must be a torch.nn.Module; got Tensor", torch.zeros(3, 4))
-    refused(ValueError, r"name must be .* of Linear with at least two axes; expected one of \['weight'\], got 'kernel'", name="kernel")
+    refused(
+        ValueError,
+        r"name must be .* of Linear with at least two axes; expected one of \['weight'\], got 'kernel'",
+        name="kernel",
+    )
     refused(ValueError, r"name must be .* got 'bias' of shape \(4,\)", name="bias")
     refused(ValueError, r"name must be .* expected one of \[\], got 'weight'", FactorizedLinear(6, 4))
     refused(ValueError, "factorization must be known", factorization="cp")
@@ -290,7 +303,9 @@ def test_wrong_arguments_are_errors():
     refused(ValueError, "n_gates must divide the rows; expected a divisor of 4, got 3", n_gates=3)
     refused(ValueError, "n_gates must be a positive integer", n_gates=0)
     refused(ValueError, "gate_mode must be known", gate_mode="stack")
-    refused(ValueError, "out_modes must multiply to the size or more; expected a product of at least 4, got 2", out_modes=(2, 1))
+    refused(
+        ValueError, "out_modes must multiply to the size or more; expected a product of at least 4, got 2", out_modes=(2, 1)
+    )
     refused(ValueError, "out_modes and in_modes must pair up", out_modes=(2, 2), in_modes=(6,))
     refused(ValueError, "n_param must be the only budget", rank=2, n_param=30)
     refused(ValueError, "n_param=2 must leave room for rank 1", n_param=2)

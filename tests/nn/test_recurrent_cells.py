@@ -145,7 +145,10 @@ def test_forget_bias():
 def test_bad_arguments_are_refused():
     cell = FactorizedLSTMCell(11, 7, rank=2)
     x, h = torch.zeros(3, 11), torch.zeros(3, 7)
-    with pytest.raises(ValueError, match=r"FactorizedLSTMCell: input must have 1 or 2 axes; expected \(N, H_in\) or \(H_in,\), got \(1, 3, 11\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"FactorizedLSTMCell: input must have 1 or 2 axes; expected \(N, H_in\) or \(H_in,\), got \(1, 3, 11\)",
+    ):
         cell(x[None])
     with pytest.raises(ValueError, match=r"input must have input_size features; expected 11, got 10 in shape \(3, 10\)"):
         cell(x[:, 1:])
@@ -153,7 +156,9 @@ def test_bad_arguments_are_refused():
         cell([0.0] * 11)
     with pytest.raises(TypeError, match="input dtype torch.float64 does not match weight dtype torch.float32"):
         cell(x.double())
-    with pytest.raises(ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"):
+    with pytest.raises(
+        ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"
+    ):
         cell(x.to("meta"))
     with pytest.raises(ValueError, match="c must be on the device of the weights; expected cpu, got meta"):
         cell(x, (h, h.to("meta")))

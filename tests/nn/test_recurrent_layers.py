@@ -66,7 +66,9 @@ def inputs(module, packing="padded", batch=4, steps=5):
     lengths = LENGTHS[packing]
     fed = x
     if lengths:
-        fed = pack_padded_sequence(x, torch.tensor(lengths), batch_first=module.batch_first, enforce_sorted=packing == "sorted")
+        fed = pack_padded_sequence(
+            x, torch.tensor(lengths), batch_first=module.batch_first, enforce_sorted=packing == "sorted"
+        )
     return fed, state if len(state) > 1 else state[0], (x, *state)
 
 
@@ -77,7 +79,10 @@ def tensors(result):
 
 def loss_of(result):
     # Uneven weights, so that no two entries can be exchanged unseen.
-    return sum((part * torch.linspace(0.3, 1.7, part.numel(), dtype=part.dtype).reshape(part.shape)).sin().sum() for part in tensors(result))
+    return sum(
+        (part * torch.linspace(0.3, 1.7, part.numel(), dtype=part.dtype).reshape(part.shape)).sin().sum()
+        for part in tensors(result)
+    )
 
 
 def compare(layer, module, packing):
@@ -299,7 +304,10 @@ def test_forget_bias_and_reset():
     layer = FactorizedLSTM(11, 7, 2, bidirectional=True, factorization="tt", rank=2, forget_bias=1.5)
 
     def biases():
-        return [(getattr(layer, f"bias_ih{suffix}"), getattr(layer, f"bias_hh{suffix}")) for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse")]
+        return [
+            (getattr(layer, f"bias_ih{suffix}"), getattr(layer, f"bias_hh{suffix}"))
+            for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
+        ]
 
     start = [one.clone() for pair in biases() for one in pair]
     layer.reset_parameters()
@@ -411,7 +419,10 @@ def test_repr_shows_format_rank_and_compression():
     counts = [sum(p.numel() for p in module.parameters()) for module in (torch.nn.RNN(576, 64, device="meta"), layer)]
     assert layer.compression_ratio == counts[0] / counts[1]
     text = repr(layer)
-    assert f"576, 64, nonlinearity=relu, factorization='tt', decompose='layerwise', compression_ratio={counts[0] / counts[1]:.4g}" in text
+    assert (
+        f"576, 64, nonlinearity=relu, factorization='tt', decompose='layerwise', compression_ratio={counts[0] / counts[1]:.4g}"
+        in text
+    )
     assert "tt, shape=(64, 576)" in text and "rank=(1, 3, 3, 1)" in text
     assert layer.flatten_parameters() is None
 
@@ -423,11 +434,17 @@ def test_bad_inputs_are_refused(cell):
     name, x = ours.__name__, torch.zeros(5, 4, 11)
     h, pair = torch.zeros(4, 4, 7), cell == "lstm"
     state = lambda *parts: parts if pair else parts[0]  # noqa: E731
-    with pytest.raises(ValueError, match=rf"{name}: input must have input_size features; expected 11, got 10 in shape \(9, 10\)"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: input must have input_size features; expected 11, got 10 in shape \(9, 10\)"
+    ):
         layer(pack_sequence([torch.zeros(5, 10), torch.zeros(4, 10)]))
-    with pytest.raises(ValueError, match=rf"{name}: input must have 2 or 3 axes; expected \(L, N, H_in\) or \(L, H_in\), got \(11,\)"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: input must have 2 or 3 axes; expected \(L, N, H_in\) or \(L, H_in\), got \(11,\)"
+    ):
         layer(x[0, 0])
-    with pytest.raises(ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"):
+    with pytest.raises(
+        ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"
+    ):
         layer(x.to("meta"))
     with pytest.raises(ValueError, match="h_0 must be on the device of the weights; expected cpu, got meta"):
         layer(x, state(h.to("meta"), h))
@@ -461,7 +478,9 @@ def test_bad_inputs_are_refused(cell):
 
 
 def test_a_wrong_nonlinearity_and_projections_of_other_cells_are_refused():
-    with pytest.raises(ValueError, match=r"FactorizedRNN: nonlinearity must be known; expected one of \('tanh', 'relu'\), got 'sine'"):
+    with pytest.raises(
+        ValueError, match=r"FactorizedRNN: nonlinearity must be known; expected one of \('tanh', 'relu'\), got 'sine'"
+    ):
         FactorizedRNN(11, 7, nonlinearity="sine")
     for ours in (FactorizedRNN, FactorizedGRU):
         with pytest.raises(ValueError, match=f"{ours.__name__}: proj_size must be an LSTM's; expected none, got 3"):
@@ -476,7 +495,9 @@ def test_torch_compile_in_one_graph_and_export(ours, implementation):
     x = torch.randn(3, 2, 11)
     torch._dynamo.reset()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    found, wanted = ([*tensors(run(x)), *torch.autograd.grad(loss_of(run(x)), list(layer.parameters()))] for run in (compiled, layer))
+    found, wanted = (
+        [*tensors(run(x)), *torch.autograd.grad(loss_of(run(x)), list(layer.parameters()))] for run in (compiled, layer)
+    )
     assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     if implementation == "factorized":
         exported = torch.export.export(layer.eval(), (x,)).module()

@@ -68,15 +68,18 @@ def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
     for one, other in zip(by_hand, steps):
         assert_close(one, other, atol=0, rtol=0)
         # The other outputs are not used: their gradients are missing.
-        assert_close(*(torch.autograd.grad(y.square().sum(), wanted, retain_graph=True, materialize_grads=True) for y in (one, other)))
+        assert_close(
+            *(torch.autograd.grad(y.square().sum(), wanted, retain_graph=True, materialize_grads=True) for y in (one, other))
+        )
 
 
 def test_relu_has_torchs_slope_at_zero_and_keeps_what_is_no_number():
     values = torch.tensor([[[-1.0, -0.0, 0.0], [2.0, math.inf, math.nan]]], dtype=torch.float64)
     for run in (nn_sequence._by_steps, BackThroughTime.apply):
-        cell, _, recurrent, bias, projection, state = CELLS["relu"], *[
-            None if one is None else torch.zeros_like(one) for one in arguments(CELLS["relu"], (1, 2))
-        ]
+        cell, _, recurrent, bias, projection, state = (
+            CELLS["relu"],
+            *[None if one is None else torch.zeros_like(one) for one in arguments(CELLS["relu"], (1, 2))],
+        )
         given, wanted = values.clone().requires_grad_(), values.clone().requires_grad_()
         output = run(cell, None, False, given, recurrent, bias, projection, state)[0]
         assert_close(output, torch.relu(wanted), atol=0, rtol=0, equal_nan=True)
@@ -100,7 +103,9 @@ def test_arrays_kept_are_few_however_long_the_sequence(cell):
     packs = []
     for steps in (3, 30):
         kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, kept=kept: kept.append(tensor) or tensor, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, kept=kept: kept.append(tensor) or tensor, lambda tensor: tensor
+        ):
             run_by_hand(cell, (steps, 2), False)(*arguments(cell, (steps, 2)))
         packs.append(len(kept))
     assert packs[0] == packs[1] <= 12
@@ -149,7 +154,9 @@ def test_autocast_and_traces_take_the_single_steps(ours):
 
 def test_a_penalty_on_the_gradient_trains():
     torch.manual_seed(0)
-    layer = FactorizedLSTM(5, 3, bidirectional=True, factorization="ht", rank=2, implementation="factorized", dtype=torch.float64)
+    layer = FactorizedLSTM(
+        5, 3, bidirectional=True, factorization="ht", rank=2, implementation="factorized", dtype=torch.float64
+    )
     packed = pack_sequence([torch.randn(n, 5, dtype=torch.float64) for n in (4, 2)])
     leaves = list(layer.parameters())
 
@@ -193,7 +200,10 @@ def test_nothing_is_kept_where_no_gradient_is_recorded(cell, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])  # relu needs an order
 def test_gradients_of_complex_numbers(kind):
-    given = [None if one is None else torch.complex(one, one.flip(0)).detach().requires_grad_() for one in arguments(CELLS[kind], PADDED)]
+    given = [
+        None if one is None else torch.complex(one, one.flip(0)).detach().requires_grad_()
+        for one in arguments(CELLS[kind], PADDED)
+    ]
     assert gradcheck(run_by_hand(CELLS[kind], PADDED, False), given)
 
 
