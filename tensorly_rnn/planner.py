@@ -30,7 +30,7 @@ _preferred: dict[Question, Pairs] = {}
 
 # Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
 # a call with its reshapes, and of each product of a stack: a server's CPU, single precision. Only their ratios matter.
-OPERATION, READ, WRITTEN, CALL, EACH = 1 / 140e9, 0.33e-9, 0.25e-9, 12e-6, 0.2e-6
+OPERATION, READ, WRITTEN, CALL, EACH = 1 / 140e9, 0.33e-9, 0.25e-9, 28e-6, 0.2e-6
 
 # Seconds of an entry of memory that comes fresh from the system.
 FRESH = 1.2e-9

@@ -9,8 +9,9 @@ from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
 from tensorly_rnn.operations import inner_plan
 from tensorly_rnn.planner import CALL, OPERATION, WRITTEN, seconds
 
-#: Seconds to read one element of a matrix that is there already: a product with few rows takes as long.
-READ_ONCE = 0.15e-9
+#: Seconds to read an element of a matrix that is there already, up to these sizes, the first of which fits a cache: a product
+#: with few rows takes as long.
+READ_ONCE = ((2**22, 0.08e-9), (math.inf, 0.15e-9))
 #: Seconds that a recurrence takes longer in Python than in torch's own kernels, for each step and for each number that goes to
 #: the gates: without and with the way back, whose kernels are no faster. From cases (c) and (d) of
 #: `python -m tests.benchmarks.speed`.
@@ -69,6 +70,7 @@ def rebuilt_seconds(network: Network, batch: int, use: Use) -> float:
     """Estimate of the time of rebuilding the matrix, unless it is kept, and of x times it, with the gradients."""
     rows, columns = network.shape
     times = 1 + use.backward + (use.backward and use.x_gradient)
-    moved = batch * (rows + columns) * WRITTEN + rows * columns * READ_ONCE
+    once = next(seconds for most, seconds in READ_ONCE if rows * columns <= most)
+    moved = batch * (rows + columns) * WRITTEN + rows * columns * once
     product = times * (CALL + 2 * batch * rows * columns * OPERATION + moved)
     return product if use.kept else product + seconds(tensor_plan(network), [use.backward] * len(network.factors))
