@@ -19,7 +19,7 @@ EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 OBJECTIVES = ("combo-64", "combo-256", "size")
 
 # Beyond this many products trying to change them takes longer than it saves; a change must save this share of the time.
-CHANGED_UP_TO, WORTHWHILE = 16, 0.01
+CHANGED_UP_TO, WORTHWHILE = 16, 0.002
 
 # Orders that are remembered for `best_orders`.
 KEPT = 200
@@ -195,7 +195,8 @@ def _best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tu
     if len(operands) == 1:
         return ((),)
     found: dict[Pairs, float] = {}
-    for order in dict.fromkeys(_orders(operands, output, dict(sizes))):
+    n = len(operands)
+    for order in dict.fromkeys(_pairs(_sorted(_tree(order, n))[1], n) for order in _orders(operands, output, dict(sizes))):
         found |= _improved(operands, output, sizes, order)
     return tuple(sorted(found, key=found.__getitem__)[:KEPT])
 
@@ -245,22 +246,32 @@ Tree = int | tuple[Any, Any, bool]
 
 
 def neighbours(tree: Tree) -> Iterator[Tree]:
-    """Yield the orders that differ from one in one place: sides exchanged, indices left in place, three operands regrouped."""
+    """Yield an order changed in one place: sides exchanged, indices left in place or not, three operands regrouped."""
     if isinstance(tree, int):
         return
-    left, right, in_place = tree
-    yield right, left, in_place
-    yield left, right, not in_place
-    yield right, left, not in_place
+    left, right, _ = tree
+    yield from _products(left, right)
     for inner, outer in ((left, right), (right, left)):
         if not isinstance(inner, int):
             first, second, _ = inner
             for stays, goes in ((first, second), (second, first)):
-                for leading in (False, True):
-                    yield stays, (goes, outer, leading), in_place
-                    yield (goes, outer, leading), stays, in_place
-    yield from ((changed, right, in_place) for changed in neighbours(left))
-    yield from ((left, changed, in_place) for changed in neighbours(right))
+                for joined in _products(goes, outer):
+                    yield from _products(stays, joined)
+    yield from ((changed, *tree[1:]) for changed in neighbours(left))
+    yield from ((left, changed, tree[2]) for changed in neighbours(right))
+
+
+def _products(one: Tree, other: Tree) -> Iterator[Tree]:
+    """Yield the ways to multiply two operands."""
+    yield from ((*sides, in_place) for sides in ((one, other), (other, one)) for in_place in (False, True))
+
+
+def _sorted(tree: Tree) -> tuple[int, Tree]:
+    """The first operand of an order, and the order with first operands in front: neighbours in a format stay neighbours."""
+    if isinstance(tree, int):
+        return tree, tree
+    (first, one), (_, other) = sorted((_sorted(side) for side in tree[:2]), key=lambda side: side[0])
+    return first, (one, other, tree[2])
 
 
 def _tree(pairs: Pairs, n_operands: int) -> Tree:
