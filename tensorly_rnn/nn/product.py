@@ -8,10 +8,14 @@ from torch import Tensor
 
 from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn.network import Network
+from tensorly_rnn._planned import planned
+from tensorly_rnn.network import Network, NetworkData, apply_plan
 from tensorly_rnn.nn._checks import autocasts
 from tensorly_rnn.nn._kept import is_traced
+from tensorly_rnn.planner import OPERATION, READ
 
+#: Estimate of a forward pass, calls left out, from which on the gradient is taken by hand.
+LEAST_SECONDS = 0.2e-3
 BACKEND = backend_of("tensorly_rnn.nn", "torch", torch.empty(0))
 
 
@@ -20,7 +24,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Tensor], x: Tensor) 
     tensors = (x, *factors)
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     # The gradient by hand is that of real numbers, and in the precision of the forward pass.
-    if not recorded or x.is_complex() or is_traced() or autocasts(x):
+    if not recorded or x.is_complex() or is_traced() or autocasts(x) or not _is_large(network.data, x.numel() // x.shape[-1]):
         return operations.apply(backend, network, factors, x)
     return SweptProduct.apply(network, *tensors)
 
@@ -58,10 +62,17 @@ class SweptProduct(torch.autograd.Function):
         )
         kept = [dict(zip(numbers, of_block)) for of_block in each]
         x, *factors = (tensor.detach() for tensor in tensors)
-        of_factors, dx = gradients.pull_back_blocks(
-            BACKEND, network, blocks, factors, x, kept, grad_outputs[0], ctx.needs_input_grad[1]
-        )
+        # That of a sum is one number seen many times, which torch's products of stacks copy matrix by matrix.
+        dy = grad_outputs[0].contiguous()
+        of_factors, dx = gradients.pull_back_blocks(BACKEND, network, blocks, factors, x, kept, dy, ctx.needs_input_grad[1])
         return None, None if dx is None else dx.view_as(x), *of_factors
+
+
+@planned
+def _is_large(data: NetworkData, batch: int) -> bool:
+    """Whether the products take so long that a sweep in Python takes no longer than autograd's own."""
+    plan = apply_plan(Network(*data), batch)
+    return plan.flops * OPERATION + plan.moved * READ > LEAST_SECONDS
 
 
 def _differentiable(network: Network, tensors: Sequence[Tensor], dy: Tensor) -> list[Tensor | None]:

@@ -8,12 +8,22 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import tensorly_rnn as tlr
 from tensorly_rnn import operations
+from tensorly_rnn._planned import forget_plans
 from tensorly_rnn.network import row_blocks
 from tensorly_rnn.nn import FactorizedLinear, product
 from tensorly_rnn.nn.product import BACKEND
 from tests.cases import CASES
 
 SHAPE = ((5, 3, 2), (2, 7, 3))
+
+
+@pytest.fixture(autouse=True)
+def by_hand(monkeypatch):
+    """However small."""
+    monkeypatch.setattr(product, "LEAST_SECONDS", 0.0)
+    forget_plans()
+    yield
+    forget_plans()
 
 
 def drawn(case, leading, dtype=torch.float64):
@@ -91,6 +101,15 @@ def test_without_gradients_and_where_it_is_traced_the_plain_product_runs():
     torch.testing.assert_close(jacobian @ x[0], product.apply(BACKEND, network, detached, x[0]))
     complex_y = product.apply(BACKEND, network, [factor.to(torch.complex128) for factor in factors], x.to(torch.complex128))
     assert type(complex_y.grad_fn).__name__ != "SweptProductBackward"
+
+
+def test_small_products_are_autograds_own(monkeypatch):
+    network, factors, x = drawn(CASES[0], (3,))
+    monkeypatch.setattr(product, "LEAST_SECONDS", 0.2e-3)
+    forget_plans()
+    assert type(product.apply(BACKEND, network, factors, x).grad_fn).__name__ != "SweptProductBackward"
+    many = x[:1].expand(20_000, -1)
+    assert type(product.apply(BACKEND, network, factors, many).grad_fn).__name__ == "SweptProductBackward"
 
 
 def test_large_results_of_blocks_are_not_kept():
