@@ -175,7 +175,7 @@ def _training_seconds(plan: Plan) -> float:
 def _copy_seconds(view: View, axes: int | None = None) -> float:
     """About how long seeing an array so takes: nothing, if merged axes are neighbours that at most change places."""
     split, order = view.split, list(view.permutation)
-    if order == list(range(len(order))) or len(split) == (axes or len(view.merged)):
+    if order == list(range(len(order))) or len(split) == (axes or sum(n != 1 for n in view.merged)):
         return 0.0
     entries = math.prod(split)
     if order[-1] == len(order) - 1 and split[-1] >= RUN:
