@@ -63,11 +63,11 @@ def draw_against_order(path: Path, rows: list[dict[str, Any]]) -> None:
             points = [(row["order"], row["parameters"]) for row in rows if row["rank"] == rank]
             axis.plot(*zip(*points, strict=True), color=color, marker=marker, label=f"R = {rank}")
             fewest = min(points, key=lambda point: point[1])
-            axis.plot(*fewest, color=color, marker=marker, markersize=11, markerfacecolor="white", markeredgewidth=2)
+            axis.plot(*fewest, color=color, marker=marker, markersize=7, markerfacecolor="white", markeredgewidth=2)
         dense = 4096 * 256
         axis.axhline(dense, color="#777777", linestyle=":", linewidth=1.2)
         axis.annotate(
-            f"dense: {dense:,}", (12, dense), (0, 4), textcoords="offset points", ha="right", color="#555555", fontsize=9
+            f"dense: {dense:,}", (5, dense), (0, 4), textcoords="offset points", ha="center", color="#555555", fontsize=9
         )
         axis.set_xticks(sorted({row["order"] for row in rows}))
         axis.set_xlabel("number of modes d")
@@ -89,16 +89,18 @@ def draw_against_rank(path: Path, rows: list[dict[str, Any]]) -> None:
             )  # fmt: skip
         failing = [row["rank"] for row in rows if "ht" not in row["fewest"].split()]
         first, beyond = failing[0], next(rank for rank in failing if rank - 1 not in failing and rank > failing[0])
-        axis.axvspan(beyond, rows[-1]["rank"], color="#eeeeee", zorder=0)
-        axis.axvspan(0.85, 1.15, color="#eeeeee", zorder=0)
+        left, right = first / 1.15, rows[-1]["rank"] * 1.15
+        axis.axvspan(beyond, right, color="#eeeeee", zorder=0)
+        axis.axvspan(left, first / left, color="#eeeeee", zorder=0)
         by_rank = {row["rank"]: row for row in rows}
-        for rank, place, align in ((first, (1.2, 25), "left"), (32, (24, 3000), "left")):
+        for rank, place in ((first, (1.3, 40)), (32, (24, 3000))):
             row = by_rank[rank]
             text = f"r = {rank}: TT {row['tt']:,}\nHT {row['ht']:,}"
-            axis.annotate(text, (rank, row["ht"]), place, fontsize=9, ha=align,
+            axis.annotate(text, (rank, row["ht"]), place, fontsize=9,
                           arrowprops={"arrowstyle": "->", "color": "#555555"})  # fmt: skip
         axis.set_xscale("log", base=2)
-        axis.set_xlim(0.85, rows[-1]["rank"])
+        axis.set_xlim(left, right)
+        axis.set_ylim(20, None)
         axis.set_xticks([row["rank"] for row in shown], [str(row["rank"]) for row in shown])
         axis.set_xlabel("rank r")
         axis.set_title(
