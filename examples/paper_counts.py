@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"--output must be a folder that can be made: {error}")
+        parser.error(f"cannot write to the folder {output}: {error.strerror}")
     console = make_console(quiet=False)
     if not console.is_terminal:
         console.width = max(console.width, TABLE_WIDTH)

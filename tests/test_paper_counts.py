@@ -136,7 +136,7 @@ def test_what_is_printed_is_read_as_the_papers_write_it(monkeypatch):
     ("arguments", "message"),
     [
         (["--seeds", "3"], "unrecognized arguments: --seeds 3"),
-        (["--output", __file__], "--output must be a folder that can be made"),
+        (["--output", __file__], "cannot write to the folder"),
     ],
 )
 def test_a_wrong_flag_gives_one_clear_line(arguments, message):
