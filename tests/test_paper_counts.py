@@ -1,6 +1,7 @@
 """The papers' counts, run as users run them; what is written is read back."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 # All that the papers print and their own settings do not give.
 CONTRADICTIONS = {
     ("section 4.2", "721"), ("section 4.2", "1470"), ("section 4.2", "3387"), ("abstract", "17,388x"), ("table 2", "3,387"),
@@ -113,6 +115,28 @@ def test_pictures_are_not_blank(done):
         assert min(pixels.shape[:2]) > 400
         assert len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 15
         assert 0.03 < np.mean((pixels < 0.9).any(axis=-1)) < 0.9
+
+
+def test_the_page_has_every_item_and_contradiction():
+    page = (ROOT / "docs" / "papers.md").read_text()
+    assert "75 numbers that the papers print, 64 agree" in page and "11 contradict" in page
+    for _, printed in CONTRADICTIONS:
+        assert printed.replace("x", "") in page
+    for paper, tables, figures, equations in (("BT", 2, 9, 20), ("HT", 7, 6, 11)):
+        items = re.findall(
+            r"^\| ([^,|]+(?:, \d+)*)", page.partition(f"\n## {paper}\n")[2].partition("\n## ")[0], flags=re.MULTILINE
+        )
+        for kind, count in (("table", tables), ("fig.", figures), ("eq.", equations)):
+            found = set()
+            for item in items:
+                if item.startswith(kind):
+                    numbers = [int(number) for number in re.findall(r"\d+", item)]
+                    found |= set(range(numbers[0], numbers[-1] + 1))
+            assert found == set(range(1, count + 1)), (paper, kind)
+    for path in set(re.findall(r"`((?:docs|tests)/\w+\.py)`", page)):
+        assert (ROOT / path).exists(), path
+    for path in set(re.findall(r"`((?:formats|nn|recurrent)/\w+\.py|\w+\.py)`", page)):
+        assert (ROOT / "tensorly_rnn" / path).exists(), path
 
 
 def test_what_is_printed_is_read_as_the_papers_write_it(monkeypatch):

@@ -130,7 +130,7 @@ def test_samples_are_what_the_paper_draws(recovery):
     assert not np.allclose(recovery.make_samples(w, settings, 1)[0].numpy(), again)
 
 
-def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path):
+def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery):
     w = np.kron(np.arange(64.0).reshape(8, 8), np.eye(8))  # one block term of rank 1 holds it
     np.save(tmp_path / "w0.npy", w)
     small = ["--epochs", 4, "--samples", 512, "--seeds", 2, "--learning-rate", 0.01, "--data", tmp_path / "w0.npy"]
@@ -150,11 +150,18 @@ def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path):
     assert not (killed / "results.csv").exists()
     other = run(*small, "--noise", 0.1, "--output", killed)
     assert other.returncode == 2 and "differs in noise" in other.stderr
+    from checkpoint import read as read_checkpoint
+
+    before = read_checkpoint(killed / "checkpoints" / "c-bt-0.pt")["state"]["history"]
     resumed = run(*small, "--output", killed)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on with the interrupted run" in resumed.stdout
     for table in ("results.csv", "curves.csv"):
         assert read(killed / table, "seconds") == read(whole / table, "seconds")
+    # Trained before it was killed, not anew: the clock's readings are the same.
+    shown = {(row["panel"], row["format"], row["seed"], row["epoch"]): row["seconds"] for row in read(killed / "curves.csv")}
+    assert len(before) == 4
+    assert all(float(shown["c", "bt", "0", str(epoch["epoch"])]) == epoch["seconds"] for epoch in before)
 
 
 @pytest.mark.parametrize(
