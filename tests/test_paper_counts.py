@@ -1,0 +1,169 @@
+"""The papers' counts, run as users run them; what is written is read back."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+# All that the papers print and their own settings do not give.
+CONTRADICTIONS = {
+    ("section 4.2", "721"), ("section 4.2", "1470"), ("section 4.2", "3387"), ("abstract", "17,388x"), ("table 2", "3,387"),
+    ("section 3.1", "6,501x"), ("section 3.1", "6,894x"), ("tables 5, 6", "22M"), ("section 3.2", "1.9x"),
+    ("abstract", "10,711x"), ("abstract", "3,985x"),
+}  # fmt: skip
+
+
+def run(*arguments):
+    command = [sys.executable, str(EXAMPLES / "paper_counts.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper_counts")
+    process = run("--quick", "--output", folder)
+    assert process.returncode == 0, process.stderr
+    assert "Warning" not in process.stderr
+    return folder, process.stdout
+
+
+def read(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_disagrees_is_what_the_papers_contradict_themselves_in(done):
+    folder, printed = done
+    rows = read(folder / "counts.csv")
+    assert len(rows) == 75
+    differing = [row for row in rows if row["agrees"] == "False"]
+    assert {(row["place"], row["printed"]) for row in differing} == CONTRADICTIONS
+    assert len(differing) == len(CONTRADICTIONS)
+    assert all(row["note"] for row in differing)
+    assert not any(row["note"] for row in rows if row["agrees"] == "True")
+    assert "Ye et al. 2018: 21 printed numbers, 17 agree, 4 differ" in printed
+    assert "Yin et al. 2021: 54 printed numbers, 47 agree, 7 differ" in printed
+
+
+def test_counts_are_those_known(done):
+    folder, _ = done
+    counted = {
+        (row["layer"], row["quantity"], row["fewer_than"]): float(row["counted"]) for row in read(folder / "counts.csv")
+    }
+    for (layer, quantity), expected in {
+        ("LSTM", "input-hidden"): 58_982_400,
+        ("LSTM", "whole layer"): 59_244_544,
+        ("BT-LSTM, R = 1", "input-hidden"): 722,
+        ("TT-LSTM", "whole layer"): 3360 + 262_144,
+        ("FDHT-LSTM", "whole layer"): 8808,
+        ("BT-LSTM of DRAW", "input-hidden"): 1184,
+        ("fig. 9 (f)", "input-hidden"): 384,
+        ("CNN + LSTM", "with the CNN"): 21_770_000 + 33_554_432,
+    }.items():
+        assert counted[layer, quantity, ""] == expected
+    assert counted["FDHT-LSTM", "whole layer", "TR-LSTM"] == pytest.approx(263_869 / 8808)
+    assert counted["CNN + FDHT-LSTM, UCF11", "whole layer", "CNN + TR-LSTM"] == pytest.approx((671_200 + 16_777_216) / 3132)
+    # More than 22M whatever its ranks: one dense hidden-hidden matrix.
+    assert counted["CNN + HT-LSTM", "with the CNN", ""] > 21_770_000 + 16_777_216
+
+
+def test_inferred_and_quoted_settings_are_marked(done):
+    rows = {row["layer"]: row["inferred"] for row in read(done[0] / "counts.csv")}
+    assert rows["CNN + TR-LSTM"] == "quoted"
+    assert {name for name, inferred in rows.items() if not inferred} == {
+        "LSTM", "CNN + LSTM", "LSTM of DRAW", "LSTM on 4096 features", "LSTM on 14 x 14 x 512 features", "matrix of fig. 5",
+        "matrix of fig. 9", "FDHT-LSTM", "FDHT-LSTM, Youtube", "CNN + FDHT-LSTM, UCF11", "CNN + FDHT-LSTM, HMDB51",
+    }  # fmt: skip
+
+
+def test_the_hidden_hidden_weights_are_the_bottleneck(done):
+    rows = {row["layer"]: row for row in read(done[0] / "hidden_hidden.csv")}
+    assert rows.pop("FDHT-LSTM")["hidden_hidden"] == ""
+    assert all(int(row["hidden_hidden"]) == 4 * 256 * 256 for row in rows.values())
+    assert float(rows.pop("LSTM")["hidden_hidden_share"]) < 0.005
+    assert len(rows) == 4 and all(float(row["hidden_hidden_share"]) > 0.98 for row in rows.values())
+
+
+def test_parameters_against_order_and_rank(done):
+    folder, _ = done
+    orders = {(int(row["order"]), int(row["rank"])): int(row["parameters"]) for row in read(folder / "against_order.csv")}
+    assert len(orders) == 48
+    # N (sum I_k J_k R + R^d) of the BT paper's eq. 15, by hand.
+    assert orders[1, 1] == 4096 * 256 + 1
+    assert orders[4, 4] == 4 * (8 * 4) * 4 + 4**4
+    assert orders[12, 4] == 4 * (8 * 4 + 4 * 2) + 4**12
+    for rank, fewest in ((1, 12), (2, 6), (3, 4), (4, 4)):
+        assert min(range(1, 13), key=lambda order, rank=rank: orders[order, rank]) == fewest
+    ranks = read(folder / "against_rank.csv")
+    assert [int(row["rank"]) for row in ranks] == list(range(1, 65))
+    assert [int(row["rank"]) for row in ranks if row["fewest"] == "ht"] == list(range(2, 31))
+    assert {name: int(ranks[31][name]) for name in ("tt", "tr", "bt", "ht")} == {
+        "tt": 99_840, "tr": 144 * 32**2, "bt": 144 * 32 + 32**5, "ht": 103_936,
+    }  # fmt: skip
+
+
+def test_pictures_are_not_blank(done):
+    for name in ("hidden_hidden", "against_order", "against_rank"):
+        pixels = matplotlib.image.imread(done[0] / f"{name}.png")[..., :3]
+        assert min(pixels.shape[:2]) > 400
+        assert len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 15
+        assert 0.03 < np.mean((pixels < 0.9).any(axis=-1)) < 0.9
+
+
+def test_the_page_has_every_item_and_contradiction():
+    page = (ROOT / "docs" / "papers.md").read_text()
+    assert "75 numbers that the papers print, 64 agree" in page and "11 contradict" in page
+    for _, printed in CONTRADICTIONS:
+        assert printed.replace("x", "") in page
+    for paper, tables, figures, equations in (("BT", 2, 9, 20), ("HT", 7, 6, 11)):
+        items = re.findall(
+            r"^\| ([^,|]+(?:, \d+)*)", page.partition(f"\n## {paper}\n")[2].partition("\n## ")[0], flags=re.MULTILINE
+        )
+        for kind, count in (("table", tables), ("fig.", figures), ("eq.", equations)):
+            found = set()
+            for item in items:
+                if item.startswith(kind):
+                    numbers = [int(number) for number in re.findall(r"\d+", item)]
+                    found |= set(range(numbers[0], numbers[-1] + 1))
+            assert found == set(range(1, count + 1)), (paper, kind)
+    for path in set(re.findall(r"`((?:docs|tests)/\w+\.py)`", page)):
+        assert (ROOT / path).exists(), path
+    for path in set(re.findall(r"`((?:formats|nn|recurrent)/\w+\.py|\w+\.py)`", page)):
+        assert (ROOT / "tensorly_rnn" / path).exists(), path
+
+
+def test_what_is_printed_is_read_as_the_papers_write_it(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    from published import HT, Printed
+
+    for text, value, near, far in (
+        ("58.98M", 58_980_000, 58_985_000, 59_000_000),
+        ("4.1 x 10^6", 4_100_000, 4_194_304, 4_200_000),
+        ("265.50K", 265_500, 265_504, 265_520),
+        ("3,360", 3360, 3360, 3361),
+    ):
+        row = Printed(HT, "", "", "", text)
+        assert row.value == pytest.approx(value)
+        assert row.agrees(near) and not row.agrees(far)
+    ratio = Printed(HT, "", "", "", "6,726x", "LSTM")
+    assert ratio.agrees(6726.2) and ratio.agrees(6725.7) and not ratio.agrees(6727.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "3"], "unrecognized arguments: --seeds 3"),
+        (["--output", __file__], "cannot write to the folder"),
+    ],
+)
+def test_a_wrong_flag_gives_one_clear_line(arguments, message):
+    failed = run(*arguments)
+    assert failed.returncode == 2
+    assert message in failed.stderr and "Traceback" not in failed.stderr
