@@ -17,6 +17,7 @@ from torch import nn
 from training import Epoch, ParameterCount, Scores, SequenceClassifier, Training, count_parameters, fit, predict, score
 from video import Clips, split_clips
 
+Report = Callable[[tuple[str, int]], None]
 EVALUATION_CLIPS = 32  # as many frames as fit into memory at 57600 numbers each
 
 
@@ -179,7 +180,7 @@ def recognize(
     system: System | None,
     recipe: Recipe,
     checkpoints: Checkpoints,
-    report: Callable[[tuple[str, int]], None],
+    report: Report,
     *,
     permuted: bool = False,
 ) -> Result:

@@ -18,6 +18,7 @@ from video import Clip
 WIDTH, HEIGHT, CHANNELS = 160, 120, 3
 INPUTS = WIDTH * HEIGHT * CHANNELS
 CLIPS_PER_FILE = 50
+FEWEST_FILES = 5  # to decode in processes of their own
 
 
 def sample_frames(path: Path, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -127,8 +128,7 @@ def decode_clips(clips: tuple[Clip, ...], count: int, folder: Path, report: Call
             report(len(part))
         else:
             jobs.append(partial(decode_part, [(place, clips[place].path) for place in part], count, path))
-    if jobs:
-        run_jobs(jobs, report, torch.device("cpu"))
+    run_jobs(jobs, report, torch.device("cpu"), fewest=FEWEST_FILES)
     return Frames(files)
 
 

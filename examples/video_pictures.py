@@ -12,6 +12,7 @@ import torch
 from claims import GOAL
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from pictures import save
 from recognition import Result, Sequences, of
 from report import unique
@@ -57,6 +58,8 @@ def draw_curves(path: Path, results: Sequence[Result]) -> None:
                 mean_and_band(axis, epochs, np.array(rows), color, marker=marker, markersize=5, markevery=every)
         accuracies.axhline(100 * GOAL, color="#777777", linewidth=1, linestyle="--")
         mark_chance(accuracies, results)
+        for axis in (losses, accuracies):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         losses.set(xlabel="epoch", ylabel="training loss (cross-entropy)", ylim=(0, None))
         accuracies.set(xlabel="epoch", ylabel="accuracy on a sample of test clips (%)", ylim=(0, 100))
         save(figure, path, legend_of(titles), columns=4)
@@ -101,6 +104,7 @@ def draw_sensitivity(path: Path, results: Sequence[Result], levels: Sequence[flo
         ordered.set(xticks=range(len(permuted)), xticklabels=permuted)
         ordered.set_title("pixels in order (filled) and permuted (hatched)", fontsize=10)
         ordered.grid(visible=False, axis="x")
+        ordered.set_axisbelow(True)
         save(figure, path, legend_of(titles), columns=4)
 
 

@@ -34,11 +34,14 @@ class Plan:
         None for the stand-in, which is yet to be written.
     stand_in_clips, frames, seeds : int
         Clips of the stand-in; frames of each clip; repetitions.
-    systems : list of System
+    systems : list of System or None
+        None for the dense LSTM.
     recipe : Recipe
     checkpoints : Checkpoints
     checkpoint_lines : list of str
     output : Path
+    source : str
+        What to say about where the data come from.
     """
 
     task: str
@@ -46,7 +49,7 @@ class Plan:
     stand_in_clips: int
     frames: int
     seeds: int
-    systems: list[System]
+    systems: list[System | None]
     recipe: Recipe
     checkpoints: Checkpoints
     checkpoint_lines: list[str]
@@ -57,7 +60,7 @@ class Plan:
 def prepare(
     parser: argparse.ArgumentParser,
     options: argparse.Namespace,
-    systems: list[System],
+    systems: list[System | None],
     recipe: Recipe,
     make_layer: Callable[[System], nn.Module],
     frames: int,
@@ -81,7 +84,7 @@ def prepare(
     """
     count = options.clips or CLIPS[options.task]
     try:
-        for system in systems:
+        for system in filter(None, systems):
             make_layer(system)
         if options.data:
             real = find_clips(options.task, options.data)
@@ -98,7 +101,7 @@ def prepare(
         asked = {
             **dataclasses.asdict(recipe),
             "settings": settings,
-            "systems": [dataclasses.asdict(system) for system in systems],
+            "systems": [system and dataclasses.asdict(system) for system in systems],
             "seeds": options.seeds,
             "data": data,
             **(more or {}),

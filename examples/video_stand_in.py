@@ -29,6 +29,7 @@ CLIPS = {"ucf11": 1600, "youtube": 47 * 3 * 4, "hmdb51": 51 * 5 * 4}
 GROUPS = {"ucf11": 25, "youtube": 3, "hmdb51": 5}
 MOTIONS = ("left", "right", "up", "down", "diagonal", "circle", "bounce", "sway", "rotate", "approach", "recede")
 SUBJECTS, PAIRS = 47, 51
+CLIPS_PER_PART, FEWEST_PARTS = 40, 5  # a part a job; fewer need no processes of their own
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,6 @@ def write_stand_in(task: str, count: int, folder: Path, report: Callable[[int], 
     chosen = list(films(task, count))
     missing = [film for film in chosen if not (folder / film.name).exists()]
     report(count - len(missing))
-    if missing:
-        # Small parts, so that the cores end together.
-        parts = [missing[start : start + 40] for start in range(0, len(missing), 40)]
-        run_jobs([partial(write_films, part, folder) for part in parts], report, torch.device("cpu"))
+    # Small parts, so that the cores end together.
+    parts = [missing[start : start + CLIPS_PER_PART] for start in range(0, len(missing), CLIPS_PER_PART)]
+    run_jobs([partial(write_films, part, folder) for part in parts], report, torch.device("cpu"), fewest=FEWEST_PARTS)
