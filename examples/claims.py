@@ -50,6 +50,11 @@ class Claim:
         """The two means."""
         return f"{statistics.mean(self.larger):.3g} to {statistics.mean(self.smaller):.3g} {self.unit}"
 
+    @property
+    def line(self) -> str:
+        """The verdict, the claim and the numbers."""
+        return f"{self.verdict}: {self.text}: {self.measured} (papers: {self.published})"
+
     def row(self) -> dict[str, object]:
         """Return the claim for a table."""
         return {

@@ -140,5 +140,5 @@ def obtain_frames(plan: Plan, console: Console) -> tuple[Clips, Frames]:
             failure = error
         else:
             return clips, frames
-    console.print(f"error: {failure}", soft_wrap=True, markup=False)
+    Console(stderr=True).print(f"error: {failure}", soft_wrap=True, markup=False, highlight=False)
     raise SystemExit(2)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from claims import Claim
 from comparison import Split
 from recognition import Result, of
-from report import MISSING, count_and_ratio, mean_and_deviation, ratio, unique
+from report import MISSING, count_and_ratio, mean_and_deviation, ratio, unique, write_csv
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from training import ParameterCount
@@ -105,7 +106,10 @@ def noise_lines(results: Sequence[Result], levels: Sequence[float]) -> Iterator[
         yield f"{name} under noise: {', '.join(shares)}"
 
 
-def claim_lines(claims: Sequence[Claim]) -> Iterator[str]:
-    """Yield a line for each claim: whether the data reproduces it, and the numbers."""
-    for claim in claims:
-        yield f"{claim.verdict}: {claim.text}: {claim.measured} (papers: {claim.published})"
+def report_claims(path: Path, claims: Sequence[Claim], seeds: int) -> list[str]:
+    """Write the table of claims, if there are any; return lines that say of each whether the data reproduces it."""
+    if not claims:
+        return ["The papers claim no ordering of these systems."]
+    write_csv(path, [claim.row() for claim in claims])
+    heading = f"Orderings of the papers on this data{', one seed' if seeds == 1 else ''}:"
+    return [heading, *(claim.line for claim in claims)]
