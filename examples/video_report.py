@@ -52,7 +52,7 @@ def result_rows(
             "recurrent_parameters": parameters.recurrent,
             "recurrent_ratio": ratio(dense.recurrent, parameters.recurrent),
             **dataclasses.asdict(result.scores),
-            "published_accuracy": published.get(result.title, 0) / 100 or None,
+            "published_accuracy": round(published.get(result.title, 0) / 100, 4) or None,
             "epochs_to_60_percent": result.epochs_to(0.6),
             **{f"accuracy_at_noise_{level:g}": value for level, value in zip(levels, noise)},
             "seconds_per_epoch": result.seconds_per_epoch,
