@@ -86,6 +86,11 @@ class Checkpoints:
                 file.write(hashlib.sha256(buffer.getbuffer()).digest())
                 file.write(buffer.getbuffer())
 
+    def remove(self, name: str) -> None:
+        """Remove a state that is no longer needed, if there is one."""
+        if processes.rank() == 0:
+            self.path(name).unlink(missing_ok=True)
+
     def discard(self) -> None:
         """Remove the folder."""
         if processes.rank() == 0 and self.folder.exists():

@@ -29,6 +29,22 @@ def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:
     return parse
 
 
+def number_from_zero(below: float = math.inf) -> Callable[[str], float]:
+    """Return a parser of numbers from zero up, below a limit."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < below:
+            limit = f" and below {below:g}" if math.isfinite(below) else ""
+            raise argparse.ArgumentTypeError(f"expected a number from 0 up{limit}, got {text!r}")
+        return value
+
+    return parse
+
+
 def parse_device(text: str) -> torch.device:
     """Parse the name of a device that can compute."""
     import torch  # here, for the examples that do without

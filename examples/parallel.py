@@ -14,7 +14,10 @@ import torch
 
 
 def run_jobs(
-    jobs: Sequence[Callable[[Callable[[Any], None]], Any]], on_report: Callable[[Any], None], device: torch.device
+    jobs: Sequence[Callable[[Callable[[Any], None]], Any]],
+    on_report: Callable[[Any], None],
+    device: torch.device,
+    fewest: int = 1,
 ) -> list[Any]:
     """Run jobs and return what they return, in order.
 
@@ -27,6 +30,8 @@ def run_jobs(
     device : torch.device
         Where the jobs compute: on CPUs they run side by side, elsewhere one after the other. Under torchrun, too, they run
         one after the other, each in all of torchrun's processes.
+    fewest : int
+        Fewer jobs run in this process, one after the other: where they are short, starting others takes longer.
 
     Returns
     -------
@@ -34,6 +39,8 @@ def run_jobs(
     """
     if processes.count() > 1:
         prepare_for_small_products()
+        return [job(on_report) for job in jobs]
+    if len(jobs) < fewest:
         return [job(on_report) for job in jobs]
     workers = min(len(jobs), os.cpu_count() or 1) if device.type == "cpu" else 1
     # NumPy's products of the workers, which read this when they start, share the cores badly too.

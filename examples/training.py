@@ -18,17 +18,29 @@ EVALUATION_BATCH = 512
 
 
 class SequenceClassifier(nn.Module):
-    """A recurrent layer (batch first) and a linear head on its last output."""
+    """A recurrent layer (batch first) and a linear head on its last output.
 
-    def __init__(self, recurrent: nn.Module, head: nn.Linear) -> None:
+    Parameters
+    ----------
+    recurrent : torch.nn.Module
+    head : torch.nn.Linear
+    prepare : torch.nn.Module, optional
+        Makes sequences of shape (batch, steps, inputs) of what the model is given, which is taken as such by default.
+    dropout : float
+        Of the last output, in training.
+    """
+
+    def __init__(self, recurrent: nn.Module, head: nn.Linear, prepare: nn.Module | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         self.recurrent = recurrent
         self.head = head
+        self.prepare = prepare or nn.Identity()
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequences: torch.Tensor) -> torch.Tensor:
         """Map sequences of shape (batch, steps, inputs) to scores of shape (batch, classes)."""
-        output, _ = self.recurrent(sequences)
-        return self.head(output[:, -1])
+        output, _ = self.recurrent(self.prepare(sequences))
+        return self.head(self.dropout(output[:, -1]))
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Training:
     model : torch.nn.Module
     optimizer : torch.optim.Optimizer
     generator : torch.Generator
-        Shuffles the samples, alike in all processes; nothing else is drawn at random.
+        Shuffles the samples, alike in all processes.
     history : list of Epoch
     """
 
@@ -93,6 +105,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "dropout": torch.get_rng_state(),
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
         }
 
@@ -101,6 +114,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["dropout"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
 
 
@@ -121,6 +135,7 @@ def fit(
     batch_size: int,
     after_epoch: Callable[[], None],
     device: torch.device | None = None,
+    samples_per_epoch: int | None = None,
 ) -> None:
     """Train a model on any loss.
 
@@ -141,13 +156,15 @@ def fit(
         Called after every epoch.
     device : torch.device, optional
         Where the numbers of samples are to be, the CPU by default.
+    samples_per_epoch : int, optional
+        Drawn anew for every epoch; all by default.
     """
     done = {epoch.epoch for epoch in training.history}
     for number in epochs:
         if number in done:
             continue
         start = time.perf_counter()
-        loss = fit_one_epoch(training, n_samples, loss_of, batch_size, device)
+        loss = fit_one_epoch(training, n_samples, loss_of, batch_size, device, samples_per_epoch)
         seconds = time.perf_counter() - start
         training.history.append(Epoch(number, loss, watch(), seconds))
         after_epoch()
@@ -159,11 +176,13 @@ def fit_one_epoch(
     loss_of: Callable[[nn.Module, torch.Tensor], torch.Tensor],
     batch_size: int,
     device: torch.device | None = None,
+    samples_per_epoch: int | None = None,
 ) -> float:
-    """Pass once over the shuffled samples and return their mean loss."""
+    """Pass once over the shuffled samples, or so many of them, and return their mean loss."""
     training.model.train()
     total = torch.zeros((), device=device)
-    for batch in torch.randperm(n_samples, generator=training.generator).split(batch_size):
+    order = torch.randperm(n_samples, generator=training.generator)[:samples_per_epoch]
+    for batch in order.split(batch_size):
         share, weight = own_share(batch.to(device))
         loss = weight * loss_of(training.divided, share)
         training.optimizer.zero_grad()
@@ -171,7 +190,7 @@ def fit_one_epoch(
         training.optimizer.step()
         total += loss.detach() * len(batch)
     # item() waits for the device, so that the clock is right.
-    return mean_over_processes(total).item() / n_samples
+    return mean_over_processes(total).item() / len(order)
 
 
 def train(
@@ -205,10 +224,15 @@ def train(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, sequences_at: Callable[[torch.Tensor], torch.Tensor], index: np.ndarray) -> np.ndarray:
+def predict(
+    model: nn.Module,
+    sequences_at: Callable[[torch.Tensor], torch.Tensor],
+    index: np.ndarray,
+    batch_size: int = EVALUATION_BATCH,
+) -> np.ndarray:
     """Return the class predicted for every entry of ``index``, fetching the sequences batch by batch."""
     model.eval()
-    batches = torch.from_numpy(index).split(EVALUATION_BATCH)
+    batches = torch.from_numpy(index).split(batch_size)
     return torch.cat([model(sequences_at(batch)).argmax(dim=1).cpu() for batch in batches]).numpy()
 
 

@@ -1,0 +1,215 @@
+"""A convolutional front end: it turns single frames into features, which are kept on files; trained here or given."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from atomic import replacing
+from checkpoint import Checkpoints
+from comparison import Split
+from recognition import Report
+from torch import nn
+from training import Training, fit
+from video import Clips
+from video_frames import Frames
+
+FEATURES = 2048
+FRAMES_PER_BATCH = 64
+LEARNING_RATE = 1e-3
+WATCHED_CLIPS = 64
+
+
+class SmallFrontEnd(nn.Module):
+    """Three strided convolutions, and means over 4 x 8 fields of the last one's 64 maps: 2048 features a frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Sequential(
+            nn.Conv2d(3, 16, 7, stride=4, padding=3),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d((4, 8)),
+            nn.Flatten(),
+        )
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Map frames of shape (n, 3, height, width), between 0 and 1, to features of shape (n, FEATURES)."""
+        return self.maps(frames)
+
+
+class FrontEndWithHead(nn.Module):
+    """The front end with a classifier of single frames, to train it."""
+
+    def __init__(self, front_end: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.front_end = front_end
+        self.head = nn.Linear(FEATURES, classes)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Map frames to scores of shape (n, classes)."""
+        return self.head(self.front_end(frames))
+
+
+def load_front_end(text: str) -> nn.Module:
+    """Make a front end of one's own.
+
+    Parameters
+    ----------
+    text : str
+        "module:factory": what the factory of that importable module returns maps frames of shape (n, 3, height, width),
+        between 0 and 1, to features of shape (n, FEATURES). It is used as it is, in evaluation.
+
+    Raises
+    ------
+    ValueError
+        If there is no such factory or it makes something else.
+    """
+    module_name, _, factory = text.partition(":")
+    try:
+        made = getattr(importlib.import_module(module_name), factory)()
+        features = made.eval()(torch.zeros(1, 3, 120, 160))
+    except Exception as error:  # whatever code of somebody else's raises
+        raise ValueError(f"--front-end must be module:factory, of a torch module; {text} fails with {error!r}") from None
+    if features.shape != (1, FEATURES):
+        raise ValueError(f"--front-end must map one frame to shape (1, {FEATURES}), got {tuple(features.shape)} from {text}")
+    return made
+
+
+def images_of(frames: torch.Tensor) -> torch.Tensor:
+    """Map bytes of shape (..., width, height, channels) to images of shape (n, channels, height, width) from 0 to 1."""
+    return frames.flatten(0, -4).permute(0, 3, 2, 1).float() / 255
+
+
+class Features:
+    """The features of all frames of all clips, read when asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Of an array of shape (clips, frames, FEATURES).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "opened": None}  # another process opens the file itself
+
+    def __getitem__(self, index: torch.Tensor | np.ndarray) -> torch.Tensor:
+        """Return the features of clips at positions ``index``."""
+        if self.opened is None:
+            self.opened = np.load(self.path, mmap_mode="r")
+        return torch.from_numpy(self.opened[np.asarray(index)])
+
+
+def train_front_end(
+    frames: Frames, clips: Clips, split: Split, epochs: int, checkpoints: Checkpoints, report: Report
+) -> nn.Module:
+    """Train the small front end to tell the classes by single frames of the training clips."""
+    torch.manual_seed(split.seed)
+    model = FrontEndWithHead(SmallFrontEnd(), len(clips.class_names))
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    training = Training(model, optimizer, torch.Generator().manual_seed(split.seed))
+    name = f"front-end-{split.seed}"
+    if (state := checkpoints.load(name)) is not None:
+        training.load(state)
+        report((f"front end, seed {split.seed}", len(training.history)))
+    per_clip = frames[split.train_index[:1]].shape[1]
+    targets = torch.from_numpy(clips.targets)
+    watched = np.random.default_rng(split.seed).permutation(split.test_index)[:WATCHED_CLIPS]
+
+    def loss_of(model: nn.Module, share: torch.Tensor) -> torch.Tensor:
+        clip, frame = share // per_clip, share % per_clip
+        index = torch.from_numpy(split.train_index)[clip]
+        chosen = frames[index][torch.arange(len(share)), frame]
+        return nn.functional.cross_entropy(model(images_of(chosen)), targets[index])
+
+    @torch.no_grad()
+    def accuracy() -> float:
+        model.eval()
+        predicted = model(images_of(frames[watched])).argmax(dim=1).reshape(len(watched), per_clip)
+        return (predicted == targets[watched][:, None]).float().mean().item()
+
+    def after_epoch() -> None:
+        checkpoints.save(name, training.state())
+        report((f"front end, seed {split.seed}", 1))
+
+    # As many frames an epoch as there are training clips.
+    fit(
+        training,
+        len(split.train_index) * per_clip,
+        loss_of,
+        accuracy,
+        epochs=range(1, epochs + 1),
+        batch_size=FRAMES_PER_BATCH,
+        after_epoch=after_epoch,
+        samples_per_epoch=len(split.train_index),
+    )
+    return model.front_end
+
+
+@torch.no_grad()
+def obtain_features(
+    frames: Frames,
+    clips: Clips,
+    split: Split,
+    front_end: str | None,
+    epochs: int,
+    folder: Path,
+    checkpoints: Checkpoints,
+    report: Report,
+) -> tuple[Features, int]:
+    """Put the features of all frames on a file, unless an earlier run has.
+
+    Every feature is standardized by its mean and deviation on the training clips.
+
+    Parameters
+    ----------
+    frames : Frames
+    clips : Clips
+    split : Split
+    front_end : str or None
+        "module:factory"; None for the small one, which is trained.
+    epochs : int
+        Of that training.
+    folder : Path
+    checkpoints : Checkpoints
+    report : callable
+        Told what is being trained and how many epochs of that were added.
+
+    Returns
+    -------
+    features : Features
+    parameters : int
+        Of the front end.
+    """
+    made = load_front_end(front_end) if front_end else SmallFrontEnd()
+    parameters = sum(parameter.numel() for parameter in made.parameters())
+    asked = hashlib.sha256(repr(sorted(checkpoints.fingerprint.items())).encode()).hexdigest()
+    path = folder / f"{asked[:16]}-{split.seed}.npy"
+    if path.exists():
+        report((f"front end, seed {split.seed}", epochs))
+        return Features(path), parameters
+    if not front_end:
+        with torch.enable_grad():
+            made = train_front_end(frames, clips, split, epochs, checkpoints, report)
+    made.eval()
+    parts = torch.arange(len(clips.clips)).split(FRAMES_PER_BATCH)
+    features = torch.cat([made(images_of(frames[part])).reshape(len(part), -1, FEATURES) for part in parts])
+    training = features[torch.from_numpy(split.train_index)].flatten(0, 1)
+    deviation = training.std(dim=0)
+    deviation[deviation == 0] = 1
+    features = (features - training.mean(dim=0)) / deviation
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        np.save(file, features.numpy())
+    return Features(path), parameters
