@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 
 SIDE = 28
 PIXELS = SIDE * SIDE
+MARGIN = 4  # MNIST's digits were fitted into 20 x 20 pixels
 THRESHOLD = 0.5
 TEST_SHARE = 0.2
 UNSIGNED_BYTES = 8  # IDX's code for the type of the numbers
@@ -39,7 +40,7 @@ def load_images(folder: Path | None, most_train: int | None = None, most_test: i
     """
     if folder is None:
         train, test = scaled_up_digits()
-        source = f"stand-in (scikit-learn's 8 x 8 digits scaled up to {SIDE} x {SIDE}, black and white)"
+        source = f"stand-in (scikit-learn's 8 x 8 digits scaled up, {SIDE} x {SIDE} with MNIST's margin, black and white)"
     else:
         train, test = (read_idx(find(folder, name)) for name in MNIST_FILES)
         source = f"real (MNIST in {folder}, black and white)"
@@ -49,7 +50,9 @@ def load_images(folder: Path | None, most_train: int | None = None, most_test: i
 def scaled_up_digits() -> tuple[np.ndarray, np.ndarray]:
     """Scale scikit-learn's digits up and divide them at random, always alike, into training and test images."""
     images = load_digits().images / 16
-    scaled = zoom(images, (1, SIDE / images.shape[1], SIDE / images.shape[2]), order=1, mode="nearest", grid_mode=True)
+    inner = SIDE - 2 * MARGIN
+    scaled = zoom(images, (1, inner / images.shape[1], inner / images.shape[2]), order=1, mode="nearest", grid_mode=True)
+    scaled = np.pad(scaled, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
     order = np.random.default_rng(0).permutation(len(scaled))
     test, train = np.split(scaled[order], [round(TEST_SHARE * len(scaled))])
     return train, test

@@ -14,8 +14,9 @@ The loss is the variational bound in nats: an image costs no more than that to t
 then wrong on the canvas. Lower is better. The dotted line of the curves is what an image costs if every pixel is told on
 its own, by how often it is white in the training images.
 
-MNIST's own files are read when given; without, scikit-learn's 1797 real digits of 8 x 8 pixels are scaled up, and a fifth
-of them are test images. So few images show whether a compact encoder learns to draw, not how good DRAW becomes.
+MNIST's own files are read when given; without, scikit-learn's 1797 real digits of 8 x 8 pixels are scaled up to MNIST's
+size and margin, and a fifth of them are test images. So few images show whether a compact encoder learns to draw, not how
+good DRAW becomes.
 
 ::
 
@@ -91,7 +92,7 @@ SYSTEMS = (
 SHOWN = 36
 EVALUATION_BATCH = 512
 
-QUICK_RUN = {"seeds": 1, "epochs": 10, "glimpses": 4, "train_images": 500, "test_images": 100}
+QUICK_RUN = {"seeds": 1, "epochs": 8, "batch_size": 32, "glimpses": 4, "train_images": 800, "test_images": 100}
 
 
 @dataclass(frozen=True)
