@@ -23,6 +23,7 @@ GRID, CHANNELS = 4, 128
 WIDTH = CHANNELS * GRID * GRID  # 2048, as Inception-v3's
 CHUNK = 512  # images computed and kept at a time
 EVALUATION_BATCH = 64
+BATCH, LEARNING_RATE = 32, 1e-3  # of the training of the small network
 
 
 def read_images(paths: Sequence[Path], side: int) -> np.ndarray:
@@ -68,8 +69,9 @@ def front_end_maker(text: str) -> Callable[[], nn.Module]:
 def make_small_network() -> nn.Sequential:
     """Make the small network; its features are the last maps, averaged in GRID x GRID fields, so that they tell where."""
     layers: list[nn.Module] = []
-    for before, after in ((3, 32), (32, 64), (64, CHANNELS)):
-        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+    for before, after, stride in ((3, 32, 2), (32, 64, 2), (64, CHANNELS, 2), (CHANNELS, CHANNELS, 1)):
+        convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
 
 
@@ -117,14 +119,15 @@ class WordDetection:
 
 
 def train_small_network(
-    task: WordDetection, settings: Settings, checkpoints: Checkpoints, report: Callable[[tuple[str, int]], None]
+    task: WordDetection, epochs: int, checkpoints: Checkpoints, report: Callable[[tuple[str, int]], None]
 ) -> None:
     """Train the small network; the checkpoint ``front-end`` has it after every epoch."""
+    settings = Settings(epochs, BATCH, LEARNING_RATE, task.device)
     torch.manual_seed(0)
     model = task.make_model(None).to(settings.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     training = Training(model, optimizer, torch.Generator().manual_seed(0))
-    train(task, training, settings, checkpoints, "front-end", lambda epochs: report(("image features", epochs)))
+    train(task, training, settings, checkpoints, "front-end", lambda more: report(("image features", more)))
 
 
 def trained_small_network(checkpoints: Checkpoints) -> nn.Module:
