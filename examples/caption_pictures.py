@@ -21,7 +21,7 @@ LINE_HEIGHT = 0.165  # in inches
 
 
 def draw_captions(path: Path, images: Sequence[CaptionedImage], outcomes: Sequence[Outcome]) -> None:
-    """Draw the first images, below each one of its own captions and that by every system, first seed, in the colours of the other pictures."""
+    """Draw the first images, below each one of its own captions and that by every system, first seed."""
     shown = images[:SHOWN]
     rows = -(-len(shown) // COLUMNS)
     with plt.style.context(STYLE):
