@@ -87,7 +87,7 @@ class Captioning:
         total = sum(
             self.cross_entropy(model, self.test, index[start : start + EVALUATION_BATCH], "sum").item() for start in parts
         )
-        return total / np.count_nonzero(self.test.words[:, 1:] != PADDING)
+        return total / int(np.count_nonzero(self.test.words[:, 1:] != PADDING))
 
     def finish(self, training: Training) -> tuple[dict[str, float], list[Any]]:
         """Return the scores of the captions found for the test images, and the captions."""

@@ -27,12 +27,8 @@ SHAPES = {
     "circle": [(0.95, k / 40) for k in range(40)],
 }
 # Where the second thing lies, seen from the first, rows downwards; and how one says so, from the first and from the second.
-RELATIONS = {
-    (1, 0): ("above", "below"),
-    (-1, 0): ("below", "above"),
-    (0, 1): ("to the left of", "to the right of"),
-    (0, -1): ("to the right of", "to the left of"),
-}
+# The first is always the upper or the left one, so that an image tells which captions it has.
+RELATIONS = {(1, 0): ("above", "below"), (0, 1): ("to the left of", "to the right of")}
 CAPTIONS = (
     "A {first} {relation} a {second}.",
     "There is a {second} {inverse} a {first}.",

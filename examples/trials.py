@@ -158,7 +158,7 @@ def train(
     def watch() -> float:
         training.model.eval()
         with torch.no_grad():
-            return task.watch(training.model)
+            return float(task.watch(training.model))  # not a number of NumPy's, which a checkpoint does not hold
 
     def after_epoch() -> None:
         checkpoints.save(name, training.state())
