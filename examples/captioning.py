@@ -1,0 +1,277 @@
+"""
+Captions from a compact decoder
+===============================
+
+The block-term paper's image captioning: a decoder in the manner of Show and Tell (Vinyals et al., 2015) tells word by word
+what is in an image, with a dense, a tensor-train or a block-term LSTM. The paper shows captions and no scores, and prints
+neither sizes, modes nor ranks of this task. It says that an input is the embedding of the image's features beside that of
+a word: here 256 + 256 = 512 inputs at hidden size 256, a dense input-hidden matrix of 524,288 entries. (Show and Tell has
+512 for both and gives the image once, before the words.) The block-term LSTM has two blocks of rank 4, as in the paper's
+action recognition, and the tensor train about as many parameters. Everything else, the recurrent matrix too, is dense in
+all systems.
+
+The images' features come from a network that is trained beforehand and is the same for all systems. Any torch module can
+be given (``--front-end``), such as an Inception-v3 with trained weights, as in the paper. Without, a network of four
+convolutions is trained here to tell which words occur in an image's captions; its 2048 features are its last maps,
+averaged in 4 x 4 fields. They are kept in the folder ``features`` of the output.
+
+Data in MSCOCO's layout are read when given; without, scenes are rendered, written to the folder ``scenes`` of the output
+in that layout, and read from there: two coloured shapes, how they lie and the background, told by five templates.
+
+::
+
+    python examples/captioning.py                    # all systems, 3 seeds, some minutes on 2 cores
+    python examples/captioning.py --quick            # a look in less than a minute
+    python examples/captioning.py --data coco --train-images 5000 --test-images 500 --image-size 128
+    python examples/captioning.py --data coco --front-end my_network:make --image-size 224
+
+MSCOCO is a folder with ``annotations/captions_train2014.json``, ``annotations/captions_val2014.json`` and the images in
+``train2014`` and ``val2014`` (or those of 2017, and either below ``images``). ``my_network:make`` is a function of a module
+that Python finds; it returns a torch module, which takes images of shape (batch, 3, side, side), scaled by ImageNet's means
+and deviations, and gives a tensor with a row for each.
+
+Interrupted at any moment, even by SIGKILL, the same command goes on where it was and ends with the same results. What it
+needs for that is in the folder ``checkpoints`` of the output until all is done; options, data or versions that differ from
+the interrupted run's are refused, and ``--fresh`` discards it, the features too.
+
+The folder ``captioning_results`` (or ``--output``) receives ``captions.png``, test images with a caption by each system,
+``training_curves.png`` and three tables. ``results.csv`` has one line for each seed and system:
+
+===================================================  ===================================================================
+data, seed, system, factorization, rank, epochs      what was trained on what
+input_hidden_parameters, input_hidden_ratio          count, and the dense LSTM's count over it
+model_parameters                                     of the whole model without the front end, biases included
+test_loss                                            nats a word of the test captions
+bleu1, bleu2, bleu3, bleu4                           BLEU in per cent of the captions found, against all of an image's
+exact                                                per cent of them that are one of the image's own word for word
+shuffled_bleu4                                       BLEU-4 against the captions of another image
+seconds_per_epoch                                    median, training alone
+===================================================  ===================================================================
+
+``curves.csv`` has seed, system, epoch, training_loss (mean over the epoch, while it learns), test_loss and seconds;
+``captions.csv`` has every caption: seed, system, image, caption and reference, the first of the image's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from caption_pictures import draw_captions
+from caption_task import Captioning, make_captions, make_recurrent
+from checkpoint import Checkpoints, digest, versions
+from coco import TEST, TRAIN, CaptionedImage, load_captions
+from comparison import System
+from image_features import (
+    WordDetection,
+    compute_features,
+    front_end_maker,
+    read_images,
+    train_small_network,
+    trained_small_network,
+)
+from options import positive
+from parallel import run_jobs
+from report import make_console, make_progress, write_csv
+from rich.console import Console
+from scenes import write_scenes
+from torch import nn
+from trial_curves import draw_curves
+from trial_options import chosen_systems, make_parser, parse, training_settings
+from trial_report import curve_rows, result_rows, results_table
+from trials import Outcome, Settings, run_trials
+from vocabulary import SPECIAL, Vocabulary, words_of
+
+IN_MODES, OUT_MODES = (4, 4, 4, 8), (4, 4, 4, 4)
+SYSTEMS = (
+    System("tt", "TT-LSTM", "tt", 6, "input", IN_MODES, OUT_MODES),
+    System("bt", "BT-LSTM", "bt", (2, 4), "input", IN_MODES, OUT_MODES),
+)
+TRAINING_SCENES, TEST_SCENES = 2000, 200  # rendered where no numbers of images are given
+
+QUICK_RUN = {"seeds": 1, "epochs": 4, "front_end_epochs": 10, "train_images": 600, "test_images": 60}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asks for, checked; ``make_front_end`` is None for the network that is trained here."""
+
+    training: list[CaptionedImage]
+    test: list[CaptionedImage]
+    source: str
+    vocabulary: Vocabulary
+    systems: list[System | None]
+    seeds: int
+    settings: Settings
+    beam: int
+    make_front_end: Callable[[], nn.Module] | None
+    front_end_epochs: int
+    image_size: int
+    checkpoints: Checkpoints
+    checkpoint_lines: list[str]
+    features: Checkpoints
+    output: Path
+
+
+def make_program_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = make_parser(
+        "Caption images with a dense and with compact decoders.",
+        SYSTEMS,
+        seeds=3,
+        epochs=8,
+        batch_size=64,
+        learning_rate=1e-3,
+        output=Path("captioning_results"),
+    )
+    add = parser.add_argument
+    add("--beam", type=positive(int), default=3, help="width of the search for captions, 1 is greedy")
+    add("--least", type=positive(int), default=4, help="how often a word must occur in the training captions")
+    add("--front-end", metavar="MODULE:FUNCTION", help="returns the network for the features; trained here if not given")
+    add("--front-end-epochs", type=positive(int), default=10, help="of the network that is trained here")
+    add("--image-size", type=positive(int), default=64, help="side to which images are scaled")
+    add("--train-images", type=positive(int), help=f"number of training images, all or {TRAINING_SCENES} if not given")
+    add("--test-images", type=positive(int), help=f"number of test images, all or {TEST_SCENES} if not given")
+    add("--data", type=Path, help="folder in MSCOCO's layout, in place of rendered scenes")
+    return parser
+
+
+def load_data(options: argparse.Namespace) -> tuple[list[CaptionedImage], list[CaptionedImage], str]:
+    """Return the training and test images, and what to say about where they come from; scenes are rendered first."""
+    folder, source = options.data, f"real (MSCOCO's layout in {options.data})"
+    train, test = options.train_images, options.test_images
+    if folder is None:
+        folder, source = options.output / "scenes", "stand-in (rendered scenes with captions from templates)"
+        train, test = train or TRAINING_SCENES, test or TEST_SCENES
+        write_scenes(folder, train, test)
+    return load_captions(folder, TRAIN, train), load_captions(folder, TEST, test), source
+
+
+def describe(images: Sequence[CaptionedImage]) -> np.ndarray:
+    """Return names, sizes and captions of images in one array, for a fingerprint."""
+    content = json.dumps([(one.path.name, one.path.stat().st_size, one.captions) for one in images])
+    return np.frombuffer(content.encode(), np.uint8)
+
+
+def make_plan(arguments: list[str] | None) -> Plan:
+    """Read the command line, load the data and check whatever can be wrong before anything is trained."""
+    parser = make_program_parser()
+    options = parse(parser, QUICK_RUN, arguments)
+    settings, systems = training_settings(options), chosen_systems(options, SYSTEMS)
+    try:
+        for system in systems:  # so that a rank that does not fit is found before anything is trained
+            make_recurrent(system)
+        maker = front_end_maker(options.front_end) if options.front_end else None
+        options.output.mkdir(parents=True, exist_ok=True)
+        training, test, source = load_data(options)
+        vocabulary = Vocabulary((caption for one in training for caption in one.captions), options.least)
+        of_features = versions() | {
+            "data": digest(describe(training), describe(test)),
+            "front_end": options.front_end,
+            "image_size": options.image_size,
+        }
+        if maker is None:
+            of_features |= {"front_end_epochs": options.front_end_epochs, "words": vocabulary.words}
+        fingerprint = of_features | dataclasses.asdict(settings) | {
+            "device": options.device.type,
+            "systems": [system and dataclasses.asdict(system) for system in systems],
+            "seeds": options.seeds,
+            "beam": options.beam,
+            "words": vocabulary.words,
+        }  # fmt: skip
+        checkpoints = Checkpoints(options.output / "checkpoints", fingerprint)
+        features = Checkpoints(options.output / "features", of_features)
+        if options.fresh:
+            checkpoints.discard()
+            features.discard()
+        lines = checkpoints.check()
+    except OSError as error:
+        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
+    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
+        parser.error(str(error).splitlines()[0])
+    return Plan(
+        training, test, source, vocabulary, systems, options.seeds, settings, options.beam, maker, options.front_end_epochs,
+        options.image_size, checkpoints, lines, features, options.output,
+    )  # fmt: skip
+
+
+def make_task(plan: Plan, console: Console) -> Captioning:
+    """Compute the images' features, unless they are kept from before, and put the task together."""
+    device = plan.settings.device
+    network = plan.make_front_end() if plan.make_front_end else make_front_end(plan, console)
+    both = []
+    for part, images in ((TRAIN, plan.training), (TEST, plan.test)):
+        paths = [one.path for one in images]
+        features = compute_features(network, paths, plan.image_size, device, plan.features, part)
+        both.append(make_captions(images, features, plan.vocabulary))
+    return Captioning(*both, [one.captions for one in plan.test], plan.vocabulary, plan.beam, device)
+
+
+def make_front_end(plan: Plan, console: Console) -> nn.Module:
+    """Train the network for the features on the training images, unless that was done before."""
+    device = plan.settings.device
+    known = plan.vocabulary.words[len(SPECIAL) :]
+    said = [{word for caption in one.captions for word in words_of(caption)} for one in plan.training]
+    words = np.array([[word in found for word in known] for found in said])
+    task = WordDetection(read_images([one.path for one in plan.training], plan.image_size), words, device)
+    with make_progress(console) as progress:
+        bar = progress.add_task("image features", total=plan.front_end_epochs)
+        job = partial(train_small_network, task, plan.front_end_epochs, plan.checkpoints)
+        run_jobs([job], lambda report: progress.update(bar, advance=report[1]), device)
+    return trained_small_network(plan.checkpoints)
+
+
+def caption_rows(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[dict[str, object]]:
+    """Yield one line for each caption."""
+    for outcome in outcomes:
+        for one, caption in zip(plan.test, outcome.shown, strict=True):
+            names = {"seed": outcome.trial.seed, "system": outcome.trial.title, "image": one.path.name}
+            yield names | {"caption": caption, "reference": one.captions[0]}
+
+
+def write_results(plan: Plan, outcomes: list[Outcome], console: Console) -> None:
+    """Write the tables and pictures and show the table; nothing is left to go on with but the features."""
+    output = plan.output
+    write_csv(output / "results.csv", list(result_rows(outcomes, plan.source)))
+    write_csv(output / "curves.csv", list(curve_rows(outcomes, "training_loss", "test_loss")))
+    write_csv(output / "captions.csv", list(caption_rows(plan, outcomes)))
+    draw_curves(output / "training_curves.png", outcomes, "training loss (nats a word)", "test loss (nats a word)")
+    draw_captions(output / "captions.png", plan.test, outcomes)
+    title = f"Captions from dense and compact decoders; epochs: {plan.settings.epochs}, seeds: {plan.seeds}"
+    caption = (
+        "Parameters in place of the decoder's input-hidden matrix, and how many times fewer than the dense LSTM's. Loss in "
+        "nats a word of the test captions. BLEU in per cent of the captions found; shuffled: against another image's. Exact: "
+        "per cent that are one of the image's captions word for word. Mean ± standard deviation over the seeds."
+    )
+    columns = {"test_loss": "loss", "bleu1": "BLEU-1", "bleu4": "BLEU-4", "shuffled_bleu4": "shuffled", "exact": "exact"}
+    console.print(results_table(outcomes, title, caption, columns))
+    console.print(f"data: {plan.source}\nwritten to {output}: tables (csv) and pictures (png)", soft_wrap=True)
+    plan.checkpoints.discard()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train all systems from the command line."""
+    plan = make_plan(arguments)
+    console = make_console(quiet=False)
+    console.print(
+        f"{len(plan.training):,} training and {len(plan.test):,} test images, {len(plan.vocabulary)} words, {plan.source}",
+        soft_wrap=True,
+    )
+    for line in plan.checkpoint_lines:
+        console.print(line, soft_wrap=True)
+    try:
+        task = make_task(plan, console)
+    except (TypeError, ValueError) as error:
+        raise SystemExit(f"captioning.py: error: {error}") from None
+    outcomes = run_trials(task, plan.systems, plan.seeds, plan.settings, plan.checkpoints, console)
+    write_results(plan, outcomes, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Start example programs as their users do, kill them, and read back what they wrote."""
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def start(program, *arguments):
+    command = [sys.executable, str(EXAMPLES / program), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(program, *arguments):
+    process = start(program, *arguments)
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Warning" not in errors
+    return printed
+
+
+def kill_at(path, process):
+    """Kill the program as soon as there is such a file; what it has started ends by itself."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()  # returns when all processes that could write have ended
+
+
+def table(path, without=()):
+    with path.open(encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if name not in without} for row in csv.DictReader(file)]
+
+
+def assert_not_blank(path):
+    pixels = matplotlib.image.imread(path)[..., :3]
+    assert min(pixels.shape[:2]) > 400
+    assert len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 10
+    assert 0.02 < np.mean((pixels < 0.9).any(axis=-1)) < 0.9
