@@ -135,8 +135,8 @@ def replaced(tensors: Mapping[str, Stored], results: Mapping[str, Result]) -> di
     """Return the tensors with factors in place of the matrices that became smaller; all others as they are."""
     smaller = {name: one.matrix for name, one in results.items() if one.matrix is not None}
     if not smaller:
-        notes = ", ".join(f"{name}: {one.note}" for name, one in list(results.items())[:LISTED])
-        raise CommandError(f"no matrix became smaller, and nothing was written; {notes}")
+        name, one = next(iter(results.items()))
+        raise CommandError(f"none of {len(results)} matrices became smaller, and nothing was written; {name}: {one.note}")
     content = {name: one for name, one in tensors.items() if name not in smaller}
     for name, matrix in smaller.items():
         factors = factor_tensors("compress", name, matrix, tensors[name].dtype)

@@ -15,8 +15,11 @@ UNLIMITED = 10_000
 def say(*lines: Any) -> None:
     """Write lines or tables to standard output."""
     console = _console()
-    for line in lines:
-        console.print(line)
+    # Captured, for rich pads lines with blanks and takes a closed pipe for an error of its own.
+    with console.capture() as captured:
+        for line in lines:
+            console.print(line)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def complain(message: str) -> None:
