@@ -1,7 +1,11 @@
-"""Rooms import one another in one direction only; torch is imported in nn alone."""
+"""Rooms import one another in one direction only; torch is imported in nn alone; `__all__` is what is public."""
 
 import ast
+import importlib
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import tensorly_rnn
 
@@ -9,10 +13,13 @@ PACKAGE = Path(tensorly_rnn.__file__).parent
 
 # From the top down: a room may import from the rooms after it.
 DIRECTION = (
+    "__main__",
+    "cli",
     "nn",
     "testing",
     "recurrent",
     "decomposition",
+    "files",
     "formats",
     "arithmetic",
     "tree_network",
@@ -29,6 +36,13 @@ DIRECTION = (
     "_checks",
     "_planned",
 )
+
+
+#: The only file that writes for users to read.
+CONSOLE = Path("cli/console.py")
+
+#: Packages whose names users import.
+PUBLIC = ("", ".decomposition", ".files", ".formats", ".nn", ".recurrent", ".testing")
 
 
 def imports(path):
@@ -70,13 +84,26 @@ def test_only_nn_imports_torch():
         roots = {name.split(".")[0] for name in imports(path)}
         if room(path) != "nn":
             assert not roots & {"torch", "jax", "tensorflow", "paddle", "cupy"}, path
-        assert not roots & {"rich", "sklearn", "tqdm"}, path
+        assert not roots & {"sklearn", "tqdm"}, path
+        assert path.relative_to(PACKAGE) == CONSOLE or "rich" not in roots, path
+        assert room(path) == "files" or "safetensors" not in roots, path
         assert room(path) == "plot" or "matplotlib" not in roots, path
 
 
-def test_matplotlib_is_imported_only_where_something_is_drawn():
-    top = ast.parse((PACKAGE / "plot.py").read_text()).body
-    assert not any("matplotlib" in ast.dump(node) for node in top if isinstance(node, (ast.Import, ast.ImportFrom)))
+@pytest.mark.parametrize(
+    ("path", "library"), [("plot.py", "matplotlib"), (CONSOLE, "rich"), ("files/_container.py", "safetensors")], ids=str
+)
+def test_what_is_optional_is_imported_only_where_it_is_used(path, library):
+    source = (PACKAGE / path).read_text()
+    assert library in source
+    top = [node for node in ast.parse(source).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert not any(library in ast.dump(node) for node in top)
+
+
+def test_the_command_line_does_without_torch():
+    # What it needs from nn would import torch with it.
+    for path in (PACKAGE / "cli").glob("*.py"):
+        assert not any(name.startswith("tensorly_rnn.nn") for name in imports(path)), path
 
 
 def test_formats_do_not_import_one_another():
@@ -108,10 +135,19 @@ def test_nothing_sets_the_backend_or_prints():
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Call)
         }
+        if path.relative_to(PACKAGE) == CONSOLE:
+            called -= {"print"}
         assert not called & {"set_backend", "backend_context", "print", "manual_seed", "set_default_dtype", "seed"}, path
 
 
-def test_all_is_the_public_names():
-    public = {name for name, value in vars(tensorly_rnn).items() if not name.startswith("_")}
-    modules_inside = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if path.is_dir()}
-    assert public - modules_inside == set(tensorly_rnn.__all__) - {"__version__"}
+@pytest.mark.parametrize("name", PUBLIC)
+def test_all_is_the_public_names(name):
+    module = importlib.import_module(f"tensorly_rnn{name}")
+    public = {one for one, value in vars(module).items() if not one.startswith("_") and not isinstance(value, ModuleType)}
+    assert public == set(module.__all__) - {"__version__"}
+    assert len(module.__all__) == len(set(module.__all__))
+
+
+def test_every_package_but_the_command_line_is_public():
+    packages = {path.parent.name for path in PACKAGE.rglob("__init__.py")} - {"tensorly_rnn", "cli"}
+    assert packages == {name[1:] for name in PUBLIC if name}

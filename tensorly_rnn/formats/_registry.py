@@ -11,7 +11,17 @@ _FORMATS: dict[str, type[FactorizedMatrix]] = {}
 
 
 def register(cls: Format) -> Format:
-    """Make a format known by its `name`."""
+    """Make a format known by its `name`.
+
+    Parameters
+    ----------
+    cls : subclass of FactorizedMatrix
+
+    Returns
+    -------
+    the class itself
+        So that this is a decorator.
+    """
     _FORMATS[cls.name] = cls
     return cls
 

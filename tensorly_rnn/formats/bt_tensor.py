@@ -224,12 +224,31 @@ def bt_to_tensor(bt_tensor: Any) -> Any:
 
 
 def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
-    """Return the unfolding of a block-term tensor along a mode, shape (p_mode, product of the others)."""
+    """Return the unfolding of a block-term tensor along a mode.
+
+    Parameters
+    ----------
+    bt_tensor : BTTensor or sequence of arrays
+    mode : int
+
+    Returns
+    -------
+    array, shape (p_mode, product of the others)
+    """
     return BTTensor(bt_tensor).to_unfolded(mode)
 
 
 def bt_to_vec(bt_tensor: Any) -> Any:
-    """Return a block-term tensor as a dense vector, row-major."""
+    """Return a block-term tensor as a dense vector, row-major.
+
+    Parameters
+    ----------
+    bt_tensor : BTTensor or sequence of arrays
+
+    Returns
+    -------
+    array, shape (p_1 ... p_d,)
+    """
     return BTTensor(bt_tensor).to_vec()
 
 
@@ -264,6 +283,15 @@ def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
 
 def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
     """Return the number of parameters, ``n_blocks * (sum_k p_k rank_k + prod_k rank_k)``.
+
+    Parameters
+    ----------
+    tensor_shape : sequence of int
+    rank : 'full', 'same', float, int, (n_blocks, int), (n_blocks, sequence of int) or (n_blocks, float)
+
+    Returns
+    -------
+    int
 
     Examples
     --------

@@ -175,12 +175,31 @@ def ht_to_tensor(ht_tensor: Any) -> Any:
 
 
 def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
-    """Return the unfolding of a hierarchical Tucker tensor along a mode, shape (p_mode, product of the others)."""
+    """Return the unfolding of a hierarchical Tucker tensor along a mode.
+
+    Parameters
+    ----------
+    ht_tensor : HTTensor or sequence of arrays
+    mode : int
+
+    Returns
+    -------
+    array, shape (p_mode, product of the others)
+    """
     return HTTensor(ht_tensor).to_unfolded(mode)
 
 
 def ht_to_vec(ht_tensor: Any) -> Any:
-    """Return a hierarchical Tucker tensor as a dense vector, row-major."""
+    """Return a hierarchical Tucker tensor as a dense vector, row-major.
+
+    Parameters
+    ----------
+    ht_tensor : HTTensor or sequence of arrays
+
+    Returns
+    -------
+    array, shape (p_1 ... p_d,)
+    """
     return HTTensor(ht_tensor).to_vec()
 
 
@@ -214,6 +233,16 @@ def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree
 
 def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> int:
     """Return the number of parameters: the sum of all factors' sizes.
+
+    Parameters
+    ----------
+    tensor_shape : sequence of int
+    rank : 'full', 'same', float, int, (leaf, node) or one int a node
+    tree : nested pairs of mode numbers, optional
+
+    Returns
+    -------
+    int
 
     Examples
     --------

@@ -26,7 +26,7 @@ class Kept:
         """Forget all of it."""
         self.times_cleared += 1
         # Replaced as one, so that threads never see the arrays of one another's parameters.
-        self._entry: tuple[list, list, dict[Hashable, Any]] = ([], [], {})
+        self._entry: tuple[list[Any], list[Any], dict[Hashable, Any]] = ([], [], {})
 
     def get(self, key: Hashable, parameters: Sequence[Tensor], make: Callable[[], Any], sources: Sequence["Kept"] = ()) -> Any:
         """Return what is kept under a key for these parameters, or make it, perhaps of what others keep: without gradients."""
@@ -100,7 +100,7 @@ def precision(like: Tensor) -> torch.dtype | None:
 
 def is_traced() -> bool:
     """Whether something else than this program's own run takes its steps in."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def is_transformed() -> bool:

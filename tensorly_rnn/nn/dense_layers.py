@@ -104,8 +104,8 @@ def decomposed(
 class _Serial(Executor):
     """One job after the other, at once."""
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
-        future: Future = Future()
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
         except (TypeError, ValueError) as error:

@@ -94,7 +94,7 @@ def factorized(
     if not isinstance(module, nn.Module):
         raise TypeError(f"{function}: module must be a torch.nn.Module; got {type(module).__name__}.")
     if parametrize.is_parametrized(module, name):
-        first = [type(one).__name__ for one in module.parametrizations[name]]  # type: ignore[index, union-attr]
+        first = [type(one).__name__ for one in module.parametrizations[name]]  # type: ignore[index]
         raise ValueError(f"{function}: {name} must not be parametrized yet; got {first}. Register others after this one.")
     tensors = {own: one for own, one in (*module._parameters.items(), *module._buffers.items()) if one is not None}
     if name not in tensors or tensors[name].dim() < 2:

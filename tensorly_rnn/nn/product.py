@@ -26,7 +26,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Tensor], x: Tensor) 
     # The gradient by hand is that of real numbers, and in the precision of the forward pass.
     if not recorded or x.is_complex() or is_traced() or autocasts(x) or not _is_large(network.data, x.numel() // x.shape[-1]):
         return operations.apply(backend, network, factors, x)
-    return SweptProduct.apply(network, *tensors)
+    return SweptProduct.apply(network, *tensors)  # type: ignore[no-untyped-call]
 
 
 class SweptProduct(torch.autograd.Function):

@@ -44,7 +44,7 @@ def run(
     tensors = (from_x, recurrent, bias_hh, projection, *state)
     if _is_traced(from_x) or not _is_recorded(tensors):
         return _by_steps(cell, sizes, reverse, *tensors)
-    output, *last = BackThroughTime.apply(cell, sizes, reverse, *tensors)
+    output, *last = BackThroughTime.apply(cell, sizes, reverse, *tensors)  # type: ignore[no-untyped-call]
     return output, tuple(last)
 
 

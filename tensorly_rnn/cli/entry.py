@@ -1,0 +1,108 @@
+"""The entry of the command line: arguments, the subcommand, and what becomes of its errors."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tensorly_rnn._version import __version__
+from tensorly_rnn.cli import compress, inspection, plan
+from tensorly_rnn.cli.console import complain
+from tensorly_rnn.cli.errors import MISTAKE, TROUBLE, CommandError
+
+#: As a shell reports a program that these signals ended.
+INTERRUPTED, PIPE_CLOSED = 128 + 2, 128 + 13
+
+DESCRIPTION = (
+    "Hold weight matrices as factors: block term (bt), hierarchical Tucker (ht), tensor ring (tr), tensor train (tt)."
+)
+STATUSES = "Exit status: 0 done; 1 files or the machine would not let it be done; 2 what was asked for cannot be done."
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that fails as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a CommandError."""
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 files or the machine would not let it be done, 2 what was asked for cannot be done, 130 interrupted, 141
+        nobody read the output any more.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # A name that the terminal cannot show is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            given = parser().parse_args(arguments)
+            given.run(given)
+        finally:
+            _flush()
+    except SystemExit as end:  # argparse's own, after --help and --version
+        return end.code if isinstance(end.code, int) else 0
+    except CommandError as failure:
+        complain(str(failure))
+        return failure.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _give_up_output()
+        return PIPE_CLOSED
+    except OSError as error:
+        _give_up_output()
+        complain(_reason(error))
+        return MISTAKE if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)) else TROUBLE
+    except ImportError as error:
+        complain(str(error))
+        return TROUBLE
+    except MemoryError:
+        complain("there is not enough memory.")
+        return TROUBLE
+    return 0
+
+
+def parser() -> Parser:
+    """Make the parser of all subcommands."""
+    made = Parser("tensorly-rnn", description=DESCRIPTION, epilog=STATUSES, allow_abbrev=False)
+    made.add_argument("--version", action="version", version=f"tensorly-rnn {__version__}")
+    subcommands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, room in (("plan", plan), ("compress", compress), ("inspect", inspection)):
+        summary = (room.__doc__ or "").partition("\n")[0]
+        one = subcommands.add_parser(name, help=summary, description=summary, epilog=STATUSES, allow_abbrev=False)
+        room.add_arguments(one)
+        one.set_defaults(run=room.run)
+    return made
+
+
+def _reason(error: OSError) -> str:
+    """The system's words and the file's name, without numbers."""
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
+def _flush() -> None:
+    # There is none where the process was started without.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _give_up_output() -> None:
+    """Let what is left of the output go nowhere: Python writes it as it ends, and would fail again."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,118 @@
+"""A safetensors file as named tensors of bytes: mapped, not loaded, so that any dtype passes through bit for bit."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+METADATA = "__metadata__"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as it lies in a file.
+
+    Attributes
+    ----------
+    dtype : str
+        safetensors' name of it, ``"F32"``.
+    shape : tuple of int
+    data : array of bytes
+        Little-endian and row-major.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: Any
+
+    @property
+    def n_param(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+
+def read(function: str, path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str]]:
+    """Return the tensors of a file, in the order in which they lie there, and its metadata.
+
+    Parameters
+    ----------
+    function : str
+        What to name in the error.
+    path : str or path
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not a safetensors file.
+
+    Notes
+    -----
+    safetensors checks the file. It hands NumPy no bfloat16 and no 8-bit floats, so the bytes are taken by the offsets of the
+    header that it has checked.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{function}: path must be a file; got the folder {str(path)!r}.")
+    library = safetensors(function)
+    # Opened by Python first, whose errors say what the matter is.
+    with path.open("rb") as file:
+        try:
+            with library.safe_open(path, framework="numpy"):
+                pass
+        except library.SafetensorError as error:
+            raise ValueError(f"{function}: path must be a safetensors file; got {str(path)!r}: {error}.") from None
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        whole = (
+            np.memmap(file, dtype=np.uint8, mode="r", offset=8 + length)
+            if os.fstat(file.fileno()).st_size > 8 + length
+            else None
+        )
+    metadata = header.pop(METADATA, None) or {}
+    empty = np.empty(0, np.uint8)
+    tensors = {
+        name: Stored(one["dtype"], tuple(one["shape"]), empty if whole is None else whole[slice(*one["data_offsets"])])
+        for name, one in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+    }
+    return tensors, metadata
+
+
+def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, one tensor after the other; large entries first, so that all are aligned.
+
+    safetensors' own function takes arrays of all tensors at once, and in each of its releases in another form.
+    """
+    names = sorted(tensors, key=lambda name: (-_entry_size(tensors[name]), name))
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    start = 0
+    for name in names:
+        one = tensors[name]
+        header[name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [start, start + one.data.nbytes]}
+        start += one.data.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        file.write(tensors[name].data.data)
+
+
+def safetensors(function: str) -> Any:
+    """Return the library, or say how to install it."""
+    try:
+        import safetensors
+    except ImportError:
+        raise ImportError(f"{function}: safetensors must be installed; run pip install 'tensorly-rnn[cli]'.") from None
+    return safetensors
+
+
+def _entry_size(one: Stored) -> float:
+    return float(one.data.nbytes) / max(one.n_param, 1)

@@ -1,0 +1,64 @@
+"""Between the bytes of a file and NumPy's arrays; bfloat16, which NumPy does not have, is single precision cut in half."""
+
+from typing import Any
+
+import numpy as np
+
+from tensorly_rnn.files._container import Stored
+
+#: safetensors' name -> NumPy's.
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+    "BOOL": "|b1",
+    "C64": "<c8",
+}
+BFLOAT16 = "BF16"
+#: What a matrix may be decomposed in.
+FLOATS = ("F64", "F32", "F16", BFLOAT16)
+
+
+def to_array(stored: Stored) -> Any:
+    """Return a copy as an array; bfloat16 in single precision, which holds it exactly."""
+    if stored.dtype == BFLOAT16:
+        high = stored.data.view("<u2").astype(np.uint32) << 16
+        return high.view(np.float32).reshape(stored.shape)
+    native = np.dtype(DTYPES[stored.dtype]).newbyteorder("=")
+    # Of NumPy's own class: what is mapped would keep the file open.
+    return np.array(stored.data.view(DTYPES[stored.dtype]), dtype=native, subok=False).reshape(stored.shape)
+
+
+def to_stored(function: str, argument: str, array: Any, dtype: str | None = None) -> Stored:
+    """Return the bytes of an array, in its own dtype or rounded to another.
+
+    Raises
+    ------
+    TypeError
+        If safetensors has no name for its dtype.
+    """
+    names = {np.dtype(numpy): name for name, numpy in DTYPES.items()}
+    # The dtype that a file has is little-endian, whatever the machine.
+    own = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
+    dtype = names.get(own) if dtype is None else dtype
+    if dtype is None:
+        raise TypeError(
+            f"{function}: {argument} must be of a dtype that safetensors has; expected one of "
+            f"{tuple(map(str, names))}, got {array.dtype}. Convert it."
+        )
+    rounded = _rounded_to_bfloat16(array) if dtype == BFLOAT16 else array.astype(DTYPES[dtype], copy=False)
+    return Stored(dtype, tuple(array.shape), np.ascontiguousarray(rounded).reshape(-1).view(np.uint8))
+
+
+def _rounded_to_bfloat16(array: Any) -> Any:
+    """The upper halves of finite single-precision numbers, rounded to the nearest, to even in the middle."""
+    bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

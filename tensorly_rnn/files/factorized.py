@@ -1,0 +1,217 @@
+"""Save and load factorized matrices: each factor a tensor, what they mean in the file's metadata."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensorly_rnn._backend import detached
+from tensorly_rnn._checks import plain
+from tensorly_rnn.files._container import METADATA, Stored, read, write
+from tensorly_rnn.files._numbers import FLOATS, to_array, to_stored
+from tensorly_rnn.files._replacing import replacing
+from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
+
+KEY, VERSION = "tensorly_rnn", 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says of a factorized matrix.
+
+    Attributes
+    ----------
+    format : str
+    shape : tuple of int
+        True rows and columns.
+    tensorized_shape, rank, tree
+        As the matrix has them; the tree only where it is not the format's own.
+    n_factors : int
+    """
+
+    format: str
+    shape: tuple[int, int]
+    tensorized_shape: Any
+    rank: Any
+    n_factors: int
+    tree: Any = None
+
+    @classmethod
+    def of(cls, matrix: FactorizedMatrix) -> "Description":
+        """Describe a matrix."""
+        tree = getattr(matrix, "tree", None)
+        return cls(matrix.name, matrix.shape, matrix.tensorized_shape, plain(matrix.rank), len(matrix.factors), tree)
+
+    def factor_names(self, name: str) -> list[str]:
+        """Names of the factors' tensors, those of the state dict of a layer whose weight has that name."""
+        return [f"{name}.factors.{k}" for k in range(self.n_factors)]
+
+
+def save_factorized(
+    path: str | os.PathLike[str], matrices: Mapping[str, FactorizedMatrix], tensors: Mapping[str, Any] | None = None
+) -> None:
+    """Write factorized matrices to a safetensors file, from which `load_factorized` reads them.
+
+    Factor k of the matrix ``"layer.weight"`` becomes the tensor ``"layer.weight.factors.k"``, as in the state dict of a
+    `tensorly_rnn.nn.FactorizedLinear` named ``layer``.
+
+    Parameters
+    ----------
+    path : str or path
+        Replaced where there is a file, at once when all is written.
+    matrices : dict of str to FactorizedMatrix
+        On any backend.
+    tensors : dict of str to NumPy array, optional
+        What else belongs into the file, biases for example.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    TypeError, ValueError
+        If something is not a factorized matrix, of a dtype that safetensors does not have, or two tensors have one name.
+
+    See Also
+    --------
+    load_factorized
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tensorly_rnn as tlr
+    >>> path = tempfile.mkdtemp() + "/small.safetensors"
+    >>> f = tlr.TTMatrix.random(((4, 4), (8, 8)), 2, random_state=0)
+    >>> save_factorized(path, {"layer.weight": f})
+    >>> load_factorized(path)["layer.weight"]
+    TTMatrix(shape=(16, 64), tensorized_shape=((4, 4), (8, 8)), rank=(1, 2, 1), n_param=128, compression_ratio=8)
+    """
+    function = "save_factorized"
+    for argument, named in (("matrices", matrices), ("tensors", tensors or {})):
+        if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
+            raise TypeError(f"{function}: {argument} must be a dict of names; got {type(named).__name__}.")
+    stored = {name: to_stored(function, f"tensors[{name!r}]", array) for name, array in (tensors or {}).items()}
+    for name, matrix in matrices.items():
+        if not isinstance(matrix, FactorizedMatrix):
+            raise TypeError(
+                f"{function}: matrices[{name!r}] must be a factorized matrix; expected the result of factorize(), "
+                f"got {type(matrix).__name__}."
+            )
+        for factor_name, factor in factor_tensors(function, name, matrix).items():
+            if factor_name in stored:
+                raise ValueError(f"{function}: tensors must have names of their own; got {factor_name!r} twice.")
+            stored[factor_name] = factor
+    if METADATA in stored:
+        raise ValueError(f"{function}: tensors must leave the name {METADATA!r} to safetensors. Rename it.")
+    described = {name: Description.of(matrix) for name, matrix in matrices.items()}
+    with replacing(Path(path)) as file:
+        write(file, stored, {KEY: to_text(described)})
+
+
+def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]:
+    """Read the factorized matrices of a safetensors file, written by `save_factorized` or ``tensorly-rnn compress``.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    dict of str to FactorizedMatrix
+        On NumPy, by the names that the dense matrices had; empty where the file has none. Factors in bfloat16 come in single
+        precision, which holds them exactly.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no safetensors file, or its factors are not what it says of them.
+
+    Notes
+    -----
+    Nothing in the file is executed: it is numbers and JSON.
+
+    See Also
+    --------
+    save_factorized
+    """
+    function = "load_factorized"
+    tensors, metadata = read(function, path)
+    found = {}
+    for name, one in descriptions(function, path, metadata).items():
+        try:
+            cls = get_format(one.format, function)
+            factors = [_factor(tensors, factor_name) for factor_name in one.factor_names(name)]
+            matrix = cls(factors, shape=one.shape, **({} if one.tree is None else {"tree": one.tree}))
+            if Description.of(matrix) != one:
+                raise ValueError(f"expected {one}, got {Description.of(matrix)}")
+        except (TypeError, ValueError, KeyError) as reason:
+            raise ValueError(
+                f"{function}: path must hold the factors that it describes; got {os.fspath(path)!r}, where {name!r} does not "
+                f"fit: {reason}"
+            ) from None
+        found[name] = matrix
+    return found
+
+
+def factor_tensors(function: str, name: str, matrix: FactorizedMatrix, dtype: str | None = None) -> dict[str, Stored]:
+    """Return the tensors of a matrix by name, in its own dtype or rounded to another."""
+    names = Description.of(matrix).factor_names(name)
+    arrays = [matrix.backend.to_numpy(detached(factor)) for factor in matrix.factors]
+    return {one: to_stored(function, f"matrices[{name!r}]", array, dtype) for one, array in zip(names, arrays)}
+
+
+def to_text(described: Mapping[str, Description]) -> str:
+    """Return descriptions as the metadata of a file."""
+    return json.dumps({"version": VERSION, "matrices": {name: vars(one) for name, one in described.items()}})
+
+
+def descriptions(function: str, path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Description]:
+    """Return what the metadata of a file says of its factorized matrices, by name.
+
+    Raises
+    ------
+    ValueError
+        If it is not what `to_text` writes.
+    """
+    if KEY not in metadata:
+        return {}
+    cure = f"path must have metadata of tensorly_rnn as it writes them; got {os.fspath(path)!r}"
+    try:
+        content = json.loads(metadata[KEY])
+        version, matrices = content["version"], content["matrices"]
+        if version != VERSION:
+            raise ValueError(f"expected version {VERSION}, got {version!r}. Update tensorly_rnn.")
+        return {name: _checked(Description(**_tuples(one))) for name, one in matrices.items()}
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as reason:
+        raise ValueError(f"{function}: {cure}: {type(reason).__name__}: {reason}") from None
+
+
+def _checked(one: Description) -> Description:
+    if one.format not in available_formats():
+        raise ValueError(f"expected a format of {available_formats()}, got {one.format!r}")
+    for value, length in ((one.shape, 2), (one.tensorized_shape, 2), (one.rank, None)):
+        if not isinstance(value, tuple) or len(value) != (length or len(value)):
+            raise ValueError(f"expected shapes and ranks, got {value!r}")
+    if isinstance(one.n_factors, bool) or not isinstance(one.n_factors, int) or not 0 < one.n_factors < 10_000:
+        raise ValueError(f"expected a number of factors, got {one.n_factors!r}")
+    return one
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at any depth."""
+    if isinstance(value, dict):
+        return {name: _tuples(one) for name, one in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _factor(tensors: Mapping[str, Stored], name: str) -> Any:
+    if name not in tensors:
+        raise ValueError(f"there is no tensor {name!r}.")
+    if tensors[name].dtype not in FLOATS:
+        raise ValueError(f"{name!r} is of dtype {tensors[name].dtype}.")
+    return to_array(tensors[name])
