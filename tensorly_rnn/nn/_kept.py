@@ -69,7 +69,7 @@ class Keeping(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
         self.clear_cache()
-        return super()._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any) -> None:
         self.clear_cache()
