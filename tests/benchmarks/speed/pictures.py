@@ -57,10 +57,11 @@ def bars(rows: list[Row], path: Path) -> None:
                 label=measure,
                 ecolor="#444444",
             )
-            for height, ratio in zip(heights, ratios):
-                one.annotate(
-                    f" {ratio:.3g} ", (ratio, height), va="center", ha="left" if ratio >= 1 else "right", fontsize=7.5
-                )
+            for height, ratio, row in zip(heights, ratios, found):
+                # Beyond the whisker.
+                end, side = (max, "left") if ratio >= 1 else (min, "right")
+                place = (end(ratio, *row["ratio_quartiles"]), height)
+                one.annotate(f" {ratio:.3g} ", place, va="center", ha=side, fontsize=7.5)
         one.set_xscale("log")
         one.axvline(1, color="black", linewidth=1)
         one.margins(x=0.15)
