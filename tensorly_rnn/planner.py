@@ -56,9 +56,9 @@ def plan(
     sizes : tuple of (str, int)
         The size of every index; of one index, in the output and in no operand twice, it may be `ANY`: the plan then holds for
         all its sizes, in the order chosen for `USUAL`.
-    pairs : tuple of (int, int), optional
-        Which two operands to multiply, one pair a step; the result of step k is operand ``len(operands) + k``. Default: the
-        planner's choice.
+    pairs : tuple of (int, int) or (int, int, bool), optional
+        Which two operands to multiply, one pair a step, and whether the leading indices of the second stay in place; the result
+        of step k is operand ``len(operands) + k``. Default: the planner's choice.
 
     Returns
     -------
@@ -74,8 +74,9 @@ def plan(
     Notes
     -----
     Orders that are best for several objectives of cotengra are compared by `seconds`, forward and back without the gradient of
-    operand 0, each also with the sides of its products exchanged: exhaustively found for up to `EXHAUSTIVE_UP_TO` operands;
-    beyond, one greedy order, improved by exhaustive searches of its parts. The number of rows of an applied matrix, index
+    operand 0, each changed in one place after the other (`neighbours`) as long as that takes less time. They are exhaustively
+    found for up to `EXHAUSTIVE_UP_TO` operands; beyond, it is one greedy order, improved by exhaustive searches of its parts.
+    An order measured to be faster (`prefer`) goes before. The number of rows of an applied matrix, index
     ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse the order found.
 
     Examples
