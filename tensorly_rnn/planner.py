@@ -57,8 +57,8 @@ def plan(
         The size of every index; of one index, in the output and in no operand twice, it may be `ANY`: the plan then holds for
         all its sizes, in the order chosen for `USUAL`.
     pairs : tuple of (int, int) or (int, int, bool), optional
-        Which two operands to multiply, one pair a step, and whether the leading indices of the second stay in place; the result
-        of step k is operand ``len(operands) + k``. Default: the planner's choice.
+        Which two operands to multiply, one pair a step, and whether the leading indices of the second stay in place; the
+        result of step k is operand ``len(operands) + k``. Default: the planner's choice.
 
     Returns
     -------
