@@ -12,8 +12,10 @@ REPRODUCED, REVERSED, OPEN = "reproduced", "not reproduced", "undecided"
 DENSE, TT, TR, BT, HT, FDHT, LAYERWISE = (
     "dense LSTM", "TT-LSTM", "TR-LSTM", "BT-LSTM", "HT-LSTM", "FDHT-LSTM", "layer-wise HT-LSTM",
 )  # fmt: skip
-ORDERINGS = ((TT, DENSE), (BT, DENSE), (TR, DENSE), (HT, DENSE), (FDHT, DENSE), (BT, TT), (TR, BT), (HT, TR), (FDHT, HT),
-             (FDHT, LAYERWISE))  # fmt: skip
+ORDERINGS = (
+    (TT, DENSE), (BT, DENSE), (TR, DENSE), (HT, DENSE), (FDHT, DENSE), (BT, TT), (HT, TT), (TR, BT), (HT, TR), (FDHT, TT),
+    (FDHT, HT), (FDHT, LAYERWISE),
+)  # fmt: skip
 GOAL = 0.6
 
 

@@ -109,7 +109,7 @@ def noise_lines(results: Sequence[Result], levels: Sequence[float]) -> Iterator[
 def report_claims(path: Path, claims: Sequence[Claim], seeds: int) -> list[str]:
     """Write the table of claims, if there are any; return lines that say of each whether the data reproduces it."""
     if not claims:
-        return ["The papers claim no ordering of these systems."]
+        return ["No ordering that the papers claim is among these systems."]
     write_csv(path, [claim.row() for claim in claims])
     heading = f"Orderings of the papers on this data{', one seed' if seeds == 1 else ''}:"
     return [heading, *(claim.line for claim in claims)]

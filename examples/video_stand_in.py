@@ -1,8 +1,8 @@
 """Stand-ins for the video data sets: MPEG files in the same layout, of sprites that move over textured backgrounds.
 
 The sprites are scikit-learn's handwritten digits. What must be told apart is, in place of UCF11's actions, eleven ways to
-move; in place of Youtube Celebrities' faces, 47 sprites with their colours; in place of HMDB51's actions, 51 pairs of a digit
-and a way to move.
+move; in place of Youtube Celebrities' faces, 47 sprites with their colours; in place of HMDB51's actions, 51 pairs of a digit,
+which has a hue of its own, and a way to move. Clips of a group share background and, but for the faces, sprite.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ WIDTH, HEIGHT, FRAMES, RATE = 320, 240, 24, 30
 DRAWN_WIDTH, DRAWN_HEIGHT = 160, 120  # of the drawing, which is scaled up to the size of the video
 SPRITE_SIZE = 48
 SPAN = 0.27  # how far a sprite goes from its middle, as a share of the height
-CLIPS = {"ucf11": 1600, "youtube": 47 * 3 * 4, "hmdb51": 51 * 5 * 4}
-GROUPS = {"ucf11": 25, "youtube": 3, "hmdb51": 5}
+CLIPS = {"ucf11": 1600, "youtube": 47 * 6 * 2, "hmdb51": 51 * 10 * 2}
+GROUPS = {"ucf11": 25, "youtube": 6, "hmdb51": 10}
 MOTIONS = ("left", "right", "up", "down", "diagonal", "circle", "bounce", "sway", "rotate", "approach", "recede")
 SUBJECTS, PAIRS = 47, 51
 CLIPS_PER_PART, FEWEST_PARTS = 40, 5  # a part a job; fewer need no processes of their own
@@ -45,18 +45,22 @@ class Film:
         Seed of the texture.
     sprite : tuple of int
         Seed of the digit and its colour.
-    digit : int or None
-        Which digit the sprite is; any if None.
     seed : tuple of int
         Of where and how fast it moves.
+    digit : int or None
+        Which digit the sprite is, and with that its hue; any if None.
+    size, reach : float
+        How large it is and how far it moves, in those of the others.
     """
 
     name: str
     motion: str
     background: tuple[int, ...]
     sprite: tuple[int, ...]
-    digit: int | None
     seed: tuple[int, ...]
+    digit: int | None = None
+    size: float = 1.0
+    reach: float = 1.0
 
 
 def films(task: str, count: int) -> Iterator[Film]:
@@ -70,20 +74,21 @@ def films(task: str, count: int) -> Iterator[Film]:
         if task == "ucf11":
             motion = MOTIONS[target]
             name = f"{motion}/v_{motion}_{group + 1:02}/v_{motion}_{group + 1:02}_{take + 1:02}.mpg"
-            yield Film(name, motion, (1, group), (2, group), None, seed)
+            yield Film(name, motion, (1, group), (2, group), seed)
         elif task == "youtube":
             name = f"{number + 1:04}_{group + 1:02}_{take + 1:03}_subject_{target + 1:02}.avi"
             motion = MOTIONS[np.random.default_rng(seed).integers(len(MOTIONS))]
-            yield Film(name, motion, (3, target, group), (4, target), None, seed)
+            # Faces fill more of the frame and move less. A background tells nothing of the subject.
+            yield Film(name, motion, (3, group), (4, target), seed, size=2.0, reach=0.3)
         else:
             # 10 digits and 11 ways to move have no common divisor, so that the pairs differ.
             digit, motion = target % 10, MOTIONS[target % len(MOTIONS)]
             label = f"digit_{digit}_{motion}"
             name = f"{label}/source_{group + 1}_{label}_u_nm_np1_fr_med_{take}.avi"
-            yield Film(name, motion, (5, group), (6, group), digit, seed)
+            yield Film(name, motion, (5, group), (6, group), seed, digit)
 
 
-def trajectory(motion: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def trajectory(motion: str, reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return where a sprite is in every frame.
 
     Returns
@@ -96,7 +101,7 @@ def trajectory(motion: str, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
         In radians.
     """
     time = np.linspace(0, 1, FRAMES)
-    span = SPAN * rng.uniform(0.8, 1.1)
+    span = reach * SPAN * rng.uniform(0.8, 1.1)
     middle = np.array([DRAWN_WIDTH / DRAWN_HEIGHT / 2, 0.5]) + rng.uniform(-0.08, 0.08, size=2)
     swing, wave, turn = span * (2 * time - 1), span * np.sin(4 * np.pi * time), 2 * np.pi * time + rng.uniform(0, 2 * np.pi)
     still = np.zeros(FRAMES)
@@ -108,7 +113,7 @@ def trajectory(motion: str, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     x, y = moves.get(motion, (still, still))
     growth = {"approach": 1.0, "recede": -1.0}.get(motion, 0.0)
     angle = rng.uniform(-0.2, 0.2) + (2 * np.pi * time if motion == "rotate" else still)
-    return middle[0] + x, middle[1] + y, 2 ** (growth * (2 * time - 1)), angle
+    return middle[0] + x, middle[1] + y, 2 ** (reach * growth * (2 * time - 1)), angle
 
 
 def texture(rng: np.random.Generator) -> np.ndarray:
@@ -126,12 +131,13 @@ def drawing(film: Film, digits: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(film.sprite)
     digit = rng.integers(10) if film.digit is None else film.digit
     sprite = rng.choice(digits[digit])
-    color = np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.1, 0.8), 1.0))
+    hue = rng.uniform() if film.digit is None else (film.digit + rng.uniform(-0.3, 0.3)) / 10
+    color = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.1, 0.8) if film.digit is None else 0.8, 1.0))
     rng = np.random.default_rng((7, *film.seed))
     light = rng.uniform(0.85, 1.1)
     background = np.roll(background, rng.integers(-6, 7, size=2), axis=(0, 1))
-    for x, y, size, angle in zip(*trajectory(film.motion, rng)):
-        scale = len(sprite) / (SPRITE_SIZE * size)
+    for x, y, size, angle in zip(*trajectory(film.motion, film.reach, rng)):
+        scale = len(sprite) / (SPRITE_SIZE * film.size * size)
         matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         middle = np.array([y, x]) * DRAWN_HEIGHT
         offset = (len(sprite) - 1) / 2 - matrix @ middle
