@@ -1,11 +1,15 @@
 """What the README and the docs show runs."""
 
+import contextlib
 import doctest
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from tensorly_rnn.cli.entry import main
 from tests.expected_failures import EVERY_FORMAT, EXPECTED_FAILURES
 
 ROOT = Path(__file__).parent.parent
@@ -14,6 +18,24 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 def blocks(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def doctest_of(page):
+    """A page's Python blocks as they are, and its console blocks as calls of the command line: ``$ command``, then its output."""
+    lines = []
+    for kind, block in re.findall(r"```(python|console)\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        for line in block.splitlines():
+            if kind == "console":
+                line = f">>> shell({line[2:]!r})" if line.startswith("$ ") else line or "<BLANKLINE>"
+            lines.append(line)
+    return "\n".join([*lines, ""])
+
+
+def shell(line):
+    program, *arguments = shlex.split(line)
+    assert program == "tensorly-rnn"
+    with contextlib.redirect_stderr(sys.stdout):
+        main(arguments)
 
 
 def test_the_readmes_blocks_run(capsys):
@@ -28,8 +50,9 @@ def test_the_readmes_blocks_run(capsys):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(">>>" in block for block in blocks(page))], ids=lambda page: page.stem
 )
-def test_the_examples_of_the_docs_print_what_they_say(page):
-    examples = doctest.DocTestParser().get_doctest("\n".join(blocks(page)), {}, page.stem, str(page), 0)
+def test_the_examples_of_the_docs_print_what_they_say(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = doctest.DocTestParser().get_doctest(doctest_of(page), {"shell": shell}, page.stem, str(page), 0)
     assert examples.examples
     assert doctest.DocTestRunner().run(examples).failed == 0
 

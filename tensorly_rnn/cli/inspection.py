@@ -41,7 +41,7 @@ def run(given: argparse.Namespace) -> None:
     say(
         table(COLUMNS, rows, title=printable(str(given.file)), text=("tensor", "dtype", "shape", "format", "rank", "modes")),
         f"{len(tensors):,} tensors in {given.file.stat().st_size:,} bytes; {len(described):,} factorized matrices.",
-        f"{after:,} parameters in place of {before:,}: {before / max(after, 1):,.4g} times fewer.",
+        f"{after:,} parameters" + (f" in place of {before:,}: {before / after:,.4g} times fewer." if described else "."),
     )
 
 
