@@ -10,7 +10,7 @@ import operator
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -50,27 +50,29 @@ class Step:
     indices: Indices
     shape: tuple[int, ...]
 
+    #: Whether one matrix on the left multiplies a stack on the right.
+    is_stacked: bool = field(init=False, repr=False, compare=False)
+    #: Whether the gradient of that matrix is one product of copies, which are smaller than its gradients one by one.
+    is_unstacked_backward: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Fields, for a compiler follows those of a constant, not its methods.
+        stacked = len(self.shape) == 3 and self.left_view.merged[0] == 1 != self.shape[0]
+        *_, rows, columns = (1, *self.shape)
+        summed = self.left_view.merged[-1]
+        object.__setattr__(self, "is_stacked", stacked)
+        object.__setattr__(self, "is_unstacked_backward", stacked and columns * (rows + summed) < rows * summed)
+
     @property
     def flops(self) -> int:
         """Multiplications and additions of the product."""
         return 2 * math.prod(self.shape) * self.left_view.merged[-1]
 
     @property
-    def is_stacked(self) -> bool:
-        """Whether one matrix on the left multiplies a stack on the right."""
-        return len(self.shape) == 3 and self.left_view.merged[0] == 1 != self.shape[0]
-
-    @property
     def backward_peak(self) -> int:
         """Elements of the larger gradient of the two operands; one for each matrix of a stack where they are then added."""
         parts = self.shape[0] if self.is_stacked and not self.is_unstacked_backward else 1
         return max(parts * math.prod(self.left_view.merged), math.prod(self.right_view.merged))
-
-    @property
-    def is_unstacked_backward(self) -> bool:
-        """Whether the gradient of the one matrix is one product of copies, which are smaller than its gradients one by one."""
-        rows, summed, columns = self.shape[1], self.left_view.merged[-1], self.shape[2]
-        return columns * (rows + summed) < rows * summed
 
 
 @dataclass(frozen=True)

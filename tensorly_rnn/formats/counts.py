@@ -109,7 +109,7 @@ def cost(
     --------
     >>> one = cost("tt", ((4, 4), (8, 8)), 2, batch=10)
     >>> one.forward.flops, one.backward.flops
-    (15360, 30720)
+    (24576, 49152)
     >>> print(cost("bt", ((4, 4), (8, 8)), (2, 2), batch=10, contraction_order="input_first"))
     10 rows                  flops    elements moved     largest array
     forward                 43,520             6,184             1,280
