@@ -98,6 +98,7 @@ def pull_back_blocks(
     blocks: RowBlocks,
     factors: Sequence[Any],
     x: Any,
+    shared: Mapping[int, Any],
     kept: Sequence[Mapping[int, Any]],
     dy: Any,
     x_wanted: bool,
@@ -108,8 +109,8 @@ def pull_back_blocks(
     ----------
     backend, network, blocks, factors, x
         As for `tensorly_rnn.operations.apply_blocks`.
-    kept : sequence of mapping of int to array
-        What that returned.
+    shared, kept : mapping of int to array, and a sequence of such
+        What that returned besides y.
     dy : array, shape (..., network.shape[0])
     x_wanted : bool
 
@@ -129,7 +130,7 @@ def pull_back_blocks(
     start = 0
     for plan, n, known in zip(blocks.plans, blocks.rows, kept):
         arrays = [x if len(blocks.rows) == 1 else x[start : start + n], *factors]
-        results = run_steps(plan, backend, arrays, known, last=False)
+        results = run_steps(plan, backend, arrays, {**shared, **known}, last=False)
         of: list[Any] = [None] * n_results
         d_block = dy if len(blocks.rows) == 1 else dy[start : start + n]
         of[-1] = unsee(backend, d_block, plan.last_view, plan.steps[-1].shape if plan.steps else tuple(arrays[-1].shape))
@@ -139,14 +140,8 @@ def pull_back_blocks(
             if of[number] is not None:
                 of_all[number] = of[number] if of_all[number] is None else of_all[number] + of[number]
         start += n
-    _sweep(
-        backend,
-        first,
-        [x, *factors, *(kept[0].get(k) for k in range(first.n_operands, n_results))],
-        of_all,
-        blocks.shared,
-        wanted,
-    )
+    of_factors_alone = [x, *factors, *(shared.get(number) for number in range(first.n_operands, n_results))]
+    _sweep(backend, first, of_factors_alone, of_all, blocks.shared, wanted)
     dx = None
     if x_wanted:
         dx = of_x[0] if len(of_x) == 1 else backend.concatenate(of_x, axis=0)

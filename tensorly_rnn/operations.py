@@ -1,6 +1,7 @@
 """What any network can do, on any backend: become a tensor or a matrix, be applied, be cut down, tell its norm."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
     blocks = blocks_of(network, x)
     if len(blocks.plans) == 1:
         return execute(blocks.plans[0], backend, [x, *factors], (*leading, network.shape[0]))
-    y, _ = apply_blocks(backend, network, blocks, factors, x, ())
+    y, _, _ = apply_blocks(backend, network, blocks, factors, x, ())
     return backend.reshape(y, (*leading, network.shape[0]))
 
 
@@ -55,15 +56,15 @@ def blocks_of(network: Network, x: Any) -> RowBlocks:
     """Plans of the product with x: of one block, except for many rows on a CPU."""
     batch = math.prod(x.shape[:-1])
     count = size_of_plan(batch)
-    if in_system_memory(x) and count != ANY:
-        return row_blocks(network, count)
-    return RowBlocks((apply_plan(network, batch),), (batch,), (), ())
+    if count == ANY:
+        return RowBlocks((apply_plan(network, batch),), (batch,), (), ())
+    return row_blocks(network, count) if in_system_memory(x) else row_blocks(network, count, sys.maxsize)
 
 
 def apply_blocks(
     backend: Any, network: Network, blocks: RowBlocks, factors: Sequence[Any], x: Any, keep: Sequence[int]
-) -> tuple[Any, list[dict[int, Any]]]:
-    """Return ``y = x W^T``, shape (rows, network.shape[0]), and every block's results that are kept or shared, by number."""
+) -> tuple[Any, dict[int, Any], list[dict[int, Any]]]:
+    """Return ``y = x W^T``, shape (rows, network.shape[0]), and by number the shared results and those to keep of every block."""
     rows = backend.reshape(x, (sum(blocks.rows), network.shape[1]))
     pieces: list[Any] = []
     kept: list[dict[int, Any]] = []
@@ -74,9 +75,9 @@ def apply_blocks(
         results = run_steps(of_block, backend, [block, *factors], shared)
         pieces.append(see(backend, results[-1], of_block.last_view, (n, network.shape[0])))
         shared = {number: results[number] for number in blocks.shared}
-        kept.append({number: results[number] for number in (*blocks.shared, *keep)})
+        kept.append({number: results[number] for number in keep})
         start += n
-    return pieces[0] if len(pieces) == 1 else backend.concatenate(pieces, axis=0), kept
+    return pieces[0] if len(pieces) == 1 else backend.concatenate(pieces, axis=0), shared, kept
 
 
 def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:

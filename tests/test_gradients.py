@@ -159,10 +159,10 @@ def test_block_by_block_too(case, data, batch, most, x_wanted):
     blocks = row_blocks(f.network, batch, most)
     own = range(len(f.factors) + 1, len(f.factors) + len(blocks.plans[0].steps))
     keep = data.draw(st.sets(st.sampled_from(own)) if len(own) else st.just(set()))
-    y, kept = operations.apply_blocks(backend, f.network, blocks, f.factors, x, sorted(keep - set(blocks.shared)))
+    y, shared, kept = operations.apply_blocks(backend, f.network, blocks, f.factors, x, sorted(keep - set(blocks.shared)))
     whole, pull_back = gradients.vjp(backend, f.network, f.factors, x)
     close([y], [whole])
-    of_factors, of_x = gradients.pull_back_blocks(backend, f.network, blocks, f.factors, x, kept, dy, x_wanted)
+    of_factors, of_x = gradients.pull_back_blocks(backend, f.network, blocks, f.factors, x, shared, kept, dy, x_wanted)
     wanted, wanted_x = pull_back(dy)
     close(of_factors, wanted)
     assert (of_x is None) != x_wanted

@@ -41,30 +41,27 @@ class SweptProduct(torch.autograd.Function):
         """Keep the arguments and the results that the blocks keep."""
         x, *factors = (tensor.detach() for tensor in tensors)  # torch copies stacks for the gradient of what multiplies them
         blocks = operations.blocks_of(network, x)
-        y, kept = operations.apply_blocks(BACKEND, network, blocks, factors, x, blocks.kept)
-        ctx.network, ctx.blocks, ctx.numbers = network, blocks, tuple(kept[0])
-        ctx.save_for_backward(*tensors, *(result for of_block in kept for result in of_block.values()))
+        y, shared, kept = operations.apply_blocks(BACKEND, network, blocks, factors, x, blocks.kept)
+        ctx.network, ctx.blocks = network, blocks
+        ctx.save_for_backward(*tensors, *(result for results in (shared, *kept) for result in results.values()))
         return y.reshape(*x.shape[:-1], network.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Gradients of x and the factors, after None."""
-        network, blocks, numbers = ctx.network, ctx.blocks, ctx.numbers
-        saved = ctx.saved_tensors
-        count = 1 + len(network.factors)
-        tensors, results = saved[:count], saved[count:]
+        network, blocks = ctx.network, ctx.blocks
+        saved = iter(ctx.saved_tensors)
+        tensors = [next(saved) for _ in range(1 + len(network.factors))]
         if torch.is_grad_enabled():
             return None, *_differentiable(network, tensors, grad_outputs[0])
-        each = (
-            [results[k : k + len(numbers)] for k in range(0, len(results), len(numbers))]
-            if numbers
-            else [()] * len(blocks.rows)
-        )
-        kept = [dict(zip(numbers, of_block)) for of_block in each]
+        shared = {number: next(saved) for number in blocks.shared}
+        kept = [{number: next(saved) for number in blocks.kept} for _ in blocks.rows]
         x, *factors = (tensor.detach() for tensor in tensors)
         # That of a sum is one number seen many times, which torch's products of stacks copy matrix by matrix.
         dy = grad_outputs[0].contiguous()
-        of_factors, dx = gradients.pull_back_blocks(BACKEND, network, blocks, factors, x, kept, dy, ctx.needs_input_grad[1])
+        of_factors, dx = gradients.pull_back_blocks(
+            BACKEND, network, blocks, factors, x, shared, kept, dy, ctx.needs_input_grad[1]
+        )
         return None, None if dx is None else dx.view_as(x), *of_factors
 
 

@@ -62,9 +62,12 @@ def test_first_and_second_derivatives_are_differences(case, most, monkeypatch):
     assert gradgradcheck(function, (x, *factors))
 
 
+@pytest.mark.parametrize("on_a_cpu", [True, False])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_gradient_of_x_is_taken_only_where_it_is_wanted(case, monkeypatch):
+def test_the_gradient_of_x_is_taken_only_where_it_is_wanted_and_nothing_twice(case, on_a_cpu, monkeypatch):
     network, factors, x = drawn(case, (5,))
+    # Elsewhere all rows go at once.
+    monkeypatch.setattr(operations, "in_system_memory", lambda array: on_a_cpu)
     counted = []
     multiply = BACKEND.matmul
     monkeypatch.setattr(BACKEND, "matmul", lambda a, b: counted.append(1) or multiply(a, b))
