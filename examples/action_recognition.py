@@ -66,7 +66,7 @@ from pathlib import Path
 
 from claims import check_claims
 from comparison import Settings, System, make_compact
-from options import number_from_zero, parse_device, positive, rank_override, some_of, with_ranks
+from options import number_from_zero, parse, parse_device, positive, rank_override, some_of, with_ranks
 from parallel import run_jobs
 from recognition import Data, Recipe, Result, make_split, recognize
 from report import make_console, make_progress, write_csv
@@ -144,10 +144,7 @@ def make_parser() -> argparse.ArgumentParser:
 def make_plan(arguments: list[str] | None) -> Plan:
     """Read the command line and check whatever can be wrong before anything is made or trained."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK_RUN)
-        options = parser.parse_args(arguments)
+    options = parse(parser, QUICK_RUN, arguments)
     chosen = [system for system in SYSTEMS[options.task] if system.name in options.systems]
     settings = Settings(HIDDEN, options.epochs, 0, options.batch_size, options.learning_rate, options.device)
     recipe = Recipe(

@@ -76,14 +76,14 @@ from image_features import (
     train_small_network,
     trained_small_network,
 )
-from options import positive
+from options import parse, positive
 from parallel import run_jobs
 from report import make_console, make_progress, write_csv
 from rich.console import Console
 from scenes import write_scenes
 from torch import nn
 from trial_curves import draw_curves
-from trial_options import chosen_systems, make_parser, parse, training_settings
+from trial_options import chosen_systems, make_parser, training_settings
 from trial_report import curve_rows, result_rows, results_table
 from trials import Outcome, Settings, run_trials
 from vocabulary import SPECIAL, Vocabulary, words_of

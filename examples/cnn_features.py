@@ -44,7 +44,7 @@ import torch
 from claims import check_claims
 from comparison import Settings, System, make_compact
 from front_end import FEATURES, Features, load_front_end, obtain_features
-from options import number_from_zero, parse_device, positive, rank_override, some_of, with_ranks
+from options import number_from_zero, parse, parse_device, positive, rank_override, some_of, with_ranks
 from parallel import run_jobs
 from recognition import Data, Recipe, Result, make_split, recognize
 from report import make_console, make_progress, write_csv
@@ -115,10 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
 def make_plan(arguments: list[str] | None) -> tuple[Plan, argparse.Namespace]:
     """Read the command line and check whatever can be wrong before anything is made or trained."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK_RUN)
-        options = parser.parse_args(arguments)
+    options = parse(parser, QUICK_RUN, arguments)
     if options.front_end:
         try:
             load_front_end(options.front_end)

@@ -66,14 +66,14 @@ from checkpoint import Checkpoints, digest, versions
 from comparison import System
 from digit_images import PIXELS, SIDE, Digits, load_images
 from draw import Draw, encoder_inputs
-from options import positive
+from options import parse, positive
 from report import make_console, write_csv
 from rich.console import Console
 from style import STYLE
 from torch import nn
 from training import Training
 from trial_curves import draw_curves
-from trial_options import chosen_systems, make_parser, parse, training_settings
+from trial_options import chosen_systems, make_parser, training_settings
 from trial_report import by_system, curve_rows, result_rows, results_table
 from trials import Outcome, Settings, run_trials
 

@@ -80,7 +80,7 @@ from hyperspectral import (
     load_scene,
     random_split,
 )
-from options import parse_device, positive, rank_override, some_of, with_ranks
+from options import parse, parse_device, positive, rank_override, some_of, with_ranks
 from parallel import run_jobs
 from pictures import Map, draw_accuracy_against_parameters, draw_class_maps, draw_training_curves
 from report import (
@@ -248,10 +248,7 @@ def make_parser() -> argparse.ArgumentParser:
 def make_plan(arguments: list[str] | None) -> Plan:
     """Read the command line, load the data and check whatever can be wrong before anything is trained."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK_RUN)
-        options = parser.parse_args(arguments)
+    options = parse(parser, QUICK_RUN, arguments)
     settings = Settings(
         options.hidden, options.epochs, options.fine_tune, options.batch_size, options.learning_rate, options.device
     )

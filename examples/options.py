@@ -1,4 +1,4 @@
-"""Types for argparse: values that are checked where they are typed, with a message that says what is allowed."""
+"""Command lines: values that are checked where they are typed, with a message that says what is allowed; `--quick`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from comparison import System
+
+
+def parse(parser: argparse.ArgumentParser, quick: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line; ``--quick`` puts other defaults in place of the usual ones."""
+    options = parser.parse_args(arguments)
+    if not options.quick:
+        return options
+    parser.set_defaults(**quick)
+    return parser.parse_args(arguments)
 
 
 def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:

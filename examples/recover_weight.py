@@ -55,7 +55,7 @@ from atomic import replacing
 from checkpoint import Checkpoints, digest, versions
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
-from options import positive
+from options import parse, positive
 from parallel import run_jobs
 from recovery import DENSE, FORMATS, RANKS, Case, Recovered, Settings, cases, direct_error, load_picture, recover
 from report import make_console, make_progress, write_csv
@@ -231,10 +231,7 @@ def make_parser() -> argparse.ArgumentParser:
 def make_plan(arguments: list[str] | None) -> Plan:
     """Read the command line and check whatever can be wrong before anything is trained."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK_RUN)
-        options = parser.parse_args(arguments)
+    options = parse(parser, QUICK_RUN, arguments)
     settings = Settings(options.epochs, options.samples, options.batch_size, options.learning_rate, options.noise)
     try:
         wanted, source = load_picture(options.data)

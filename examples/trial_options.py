@@ -40,15 +40,6 @@ def make_parser(description: str, systems: Sequence[System], **defaults: Any) ->
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, quick: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line; ``--quick`` puts other defaults in place of the usual ones."""
-    options = parser.parse_args(arguments)
-    if not options.quick:
-        return options
-    parser.set_defaults(**quick)
-    return parser.parse_args(arguments)
-
-
 def chosen_systems(options: argparse.Namespace, systems: Sequence[System]) -> list[System | None]:
     """Return the dense LSTM and the systems asked for, with the ranks asked for."""
     return [None, *with_ranks([system for system in systems if system.name in options.systems], options.rank)]

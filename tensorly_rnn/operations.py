@@ -64,7 +64,7 @@ def blocks_of(network: Network, x: Any) -> RowBlocks:
 def apply_blocks(
     backend: Any, network: Network, blocks: RowBlocks, factors: Sequence[Any], x: Any, keep: Sequence[int]
 ) -> tuple[Any, dict[int, Any], list[dict[int, Any]]]:
-    """Return ``y = x W^T``, shape (rows, network.shape[0]), and by number the shared results and those to keep of every block."""
+    """Return ``y = x W^T``, shape (rows, network.shape[0]), and by number the shared results and those kept of each block."""
     rows = backend.reshape(x, (sum(blocks.rows), network.shape[1]))
     pieces: list[Any] = []
     kept: list[dict[int, Any]] = []

@@ -1,17 +1,16 @@
 """The main example in the processes of torchrun, killed and started again, and on damaged files."""
 
-import csv
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from tests import example_runs
+from tests.example_runs import EXAMPLES
+
 PROGRAM = [sys.executable, str(EXAMPLES / "indian_pines.py")]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", PROGRAM[1]]
 # 58 training pixels: the last batch of an epoch is one pixel, which leaves the second process without a share.
@@ -34,18 +33,12 @@ def run(program, data, output, *more):
 
 
 def kill_at(path, process):
-    """Kill the program, though not the processes it has started, as soon as there is such a file."""
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()  # returns when all processes that could write have ended
+    example_runs.kill_at(path, process)
     assert not (path.parent.parent / "results.csv").exists()
 
 
 def table(path):
-    with path.open() as file:
-        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+    return example_runs.table(path, without=TIMES)
 
 
 @pytest.fixture(scope="module")
