@@ -60,145 +60,97 @@ seconds; ``claims.csv`` the orderings with their verdicts and numbers.
 
 from __future__ import annotations
 
-import argparse
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from claims import check_claims
-from comparison import Settings, System, make_compact
-from options import number_from_zero, parse, parse_device, positive, rank_override, some_of, with_ranks
-from parallel import run_jobs
-from recognition import Data, Recipe, Result, make_split, recognize
-from report import make_console, make_progress, write_csv
+from options import mistakes_in_one_line, parse
+from published import LAYERS
+from recognition import PERMUTED, Recipe, Recognition
+from report import make_console, write_csv
 from rich.console import Console
+from systems import System
 from training import ParameterCount
-from video_frames import INPUTS
+from trial_options import chosen_systems
+from trials import Outcome, Trial, run_trials
+from video import Clips
+from video_frames import INPUTS, Frames
+from video_options import QUICK_RUN, make_parser, training_settings
 from video_pictures import draw_clips, draw_curves, draw_sensitivity, draw_sizes
-from video_plan import TEST_SHARE, Plan, obtain_frames, prepare
-from video_report import curve_rows, describe_clips, noise_lines, report_claims, result_rows, results_table
+from video_plan import Plan, obtain_frames, prepare
+from video_report import describe_clips, noise_lines, report_claims, video_curve_rows, video_rows, video_table
 
-FRAMES = 6
-OUT, TREE_OUT = (4, 4, 4, 4), (4, 4, 2, 4, 2)
-RING_IN, RING_OUT = (4, 2, 5, 8, 6, 5, 3, 2, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 2, 4, 2)
-RING_RANK = (10, *(5,) * 12, 10)
-TREE_IN, FULL_IN = (8, 10, 10, 9, 8), (16, 16, 16, 15)
+
+def systems_at(tt: str, ht: str, fdht: str) -> tuple[System, ...]:
+    """Return the compact systems, at settings of those names among the published layers."""
+    layers = {"TT-LSTM": tt, "TR-LSTM": "TR-LSTM", "BT-LSTM": "BT-LSTM, R = 4", "HT-LSTM": ht, "FDHT-LSTM": fdht}
+    systems = [replace(LAYERS[name].system, title=title) for title, name in layers.items()]
+    layerwise = replace(LAYERS[ht].system, name="layerwise", title="layer-wise HT-LSTM", decompose="layerwise")
+    return (*systems, layerwise)
+
+
 SYSTEMS = {
-    "ucf11": (
-        System("tt", "TT-LSTM", "tt", 4, "input", (8, 20, 20, 18), OUT),
-        System("tr", "TR-LSTM", "tr", RING_RANK, "input", RING_IN, RING_OUT),
-        System("bt", "BT-LSTM", "bt", (2, 4), "input", (8, 20, 20, 18), OUT),
-        System("ht", "HT-LSTM", "ht", (4, 5), "input", TREE_IN, TREE_OUT),
-        System("fdht", "FDHT-LSTM", "ht", (14, 12), "full", FULL_IN, OUT),
-        System("layerwise", "layer-wise HT-LSTM", "ht", (4, 5), "layerwise", TREE_IN, TREE_OUT),
-    ),
-    "youtube": (
-        System("tt", "TT-LSTM", "tt", 4, "input", (4, 20, 20, 36), OUT),
-        System("tr", "TR-LSTM", "tr", RING_RANK, "input", RING_IN, RING_OUT),
-        System("bt", "BT-LSTM", "bt", (2, 4), "input", (8, 20, 20, 18), OUT),
-        System("ht", "HT-LSTM", "ht", (3, 3), "input", TREE_IN, TREE_OUT),
-        System("fdht", "FDHT-LSTM", "ht", (14, 11), "full", FULL_IN, OUT),
-        System("layerwise", "layer-wise HT-LSTM", "ht", (3, 3), "layerwise", TREE_IN, TREE_OUT),
-    ),
+    "ucf11": systems_at("TT-LSTM", "HT-LSTM", "FDHT-LSTM"),
+    "youtube": systems_at("TT-LSTM, Youtube", "HT-LSTM, Youtube", "FDHT-LSTM, Youtube"),
 }
 PUBLISHED = {
     "ucf11": {"dense LSTM": 69.7, "TT-LSTM": 79.6, "BT-LSTM": 85.3, "TR-LSTM": 86.9, "HT-LSTM": 87.2, "FDHT-LSTM": 87.5},
     "youtube": {"dense LSTM": 33.2, "TT-LSTM": 75.5, "HT-LSTM": 88.1, "FDHT-LSTM": 88.2},
 }
-PERMUTED = ("tt", "bt")
+PERMUTED_TOO = ("tt", "bt")
 NOISE_LEVELS = (0.25, 0.5, 1.0, 2.0)
 HIDDEN = 256
-NAMES = ["dense", *(system.name for system in SYSTEMS["ucf11"])]
-QUICK_RUN = {"seeds": 1, "epochs": 2, "clips": 132, "clips_per_epoch": 80, "watched_clips": 22}
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        description="Recognize actions or faces in videos with dense and compact LSTMs.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="one seed, few clips and epochs, for a look in less than a minute")
-    add("--task", choices=tuple(SYSTEMS), default="ucf11", help="actions or faces")
-    add("--data", type=Path, help="folder of the real data set, in place of a stand-in")
-    add("--clips", type=positive(int), help="clips of the stand-in, 1600 or 564 if not given")
-    add("--device", type=parse_device, default="cpu", help="where to train")
-    add("--seeds", type=positive(int), default=3, help="number of repetitions")
-    add("--epochs", type=positive(int), default=16, help="of every system")
-    add("--clips-per-epoch", type=positive(int), default=320, help="drawn of the training clips for every epoch")
-    add("--watched-clips", type=positive(int), default=160, help="test clips on which the curves are taken")
-    add("--batch-size", type=positive(int), default=16, help="clips a step")
-    add("--learning-rate", type=positive(float), default=3e-3, help="of Adam, for compact systems")
-    add("--dense-learning-rate", type=positive(float), default=3e-4, help="of Adam, for the dense LSTM")
-    add("--dropout", type=number_from_zero(below=1), default=0.25, help="of the LSTM's last output")
-    add("--weight-decay", type=number_from_zero(), default=0.0, help="L2 coefficient of Adam")
-    add("--systems", type=some_of(NAMES), default=",".join(NAMES), help=f"of {','.join(NAMES)}")
-    add(
-        "--rank", type=rank_override(SYSTEMS["ucf11"]), action="append", default=[], metavar="SYSTEM=RANK", help="as in bt=2,2"
-    )
-    add("--output", type=Path, default=Path("action_recognition_results"), help="folder for videos, tables and pictures")
-    add("--fresh", action="store_true", help="discard what an earlier run left there and start anew")
-    return parser
+DENSE_PARAMETERS = ParameterCount(4 * HIDDEN * INPUTS, 4 * HIDDEN * (INPUTS + HIDDEN))
 
 
 def make_plan(arguments: list[str] | None) -> Plan:
     """Read the command line and check whatever can be wrong before anything is made or trained."""
-    parser = make_parser()
-    options = parse(parser, QUICK_RUN, arguments)
-    chosen = [system for system in SYSTEMS[options.task] if system.name in options.systems]
-    settings = Settings(HIDDEN, options.epochs, 0, options.batch_size, options.learning_rate, options.device)
-    recipe = Recipe(
-        settings,
-        options.dense_learning_rate,
-        options.clips_per_epoch,
-        options.watched_clips,
-        options.dropout,
-        options.weight_decay,
-        NOISE_LEVELS,
-        pixels=True,
+    parser = make_parser(
+        "Recognize actions or faces in videos with dense and compact LSTMs.",
+        SYSTEMS,
+        epochs=16,
+        clips_per_epoch=320,
+        dropout=0.25,
+        output=Path("action_recognition_results"),
     )
-    systems = [*[None] * ("dense" in options.systems), *with_ranks(chosen, options.rank)]
-    return prepare(parser, options, systems, recipe, lambda system: make_compact(system, INPUTS, settings), FRAMES)
+    options = parse(parser, QUICK_RUN, arguments)
+    recipe = Recipe(HIDDEN, INPUTS, options.watched_clips, options.dropout, NOISE_LEVELS, pixels=True)
+    systems = chosen_systems(options, SYSTEMS[options.task])
+    with mistakes_in_one_line(parser, options.output):
+        return prepare(options, systems, training_settings(options), recipe)
 
 
-def run_all(plan: Plan, data: Data, console: Console) -> list[Result]:
+def run_all(plan: Plan, clips: Clips, frames: Frames, console: Console) -> list[Outcome]:
     """Train and test every system with every seed and show the progress."""
-    splits = [make_split(data.clips, TEST_SHARE, seed) for seed in range(plan.seeds)]
+    splits = plan.splits(clips)
     for split in splits:
         console.print(describe_clips(split), soft_wrap=True)
     # The dense LSTM first: it takes longest.
-    trained = [(system, False) for system in plan.systems]
-    trained += [(system, True) for system in plan.systems if system and system.name in PERMUTED]
-    jobs = [
-        partial(recognize, data, split, system, plan.recipe, plan.checkpoints, permuted=permuted)
-        for system, permuted in trained
+    trained = [(system, "") for system in plan.systems]
+    trained += [(system, PERMUTED) for system in plan.systems if system and system.name in PERMUTED_TOO]
+    device = plan.settings.device
+    trials = [
+        (Trial(system, split.seed, variant), Recognition(frames, clips, split, plan.recipe, device, variant == PERMUTED))
+        for system, variant in trained
         for split in splits
     ]
-    with make_progress(console) as progress:
-        bar = progress.add_task("starting", total=len(jobs) * plan.recipe.settings.epochs)
-        return run_jobs(
-            jobs,
-            lambda report: progress.update(bar, advance=report[1], description=report[0]),
-            plan.recipe.settings.device,
-        )
+    return run_trials(trials, plan.settings, plan.checkpoints, console)
 
 
-def write_results(plan: Plan, data: Data, results: list[Result], console: Console) -> None:
+def write_results(plan: Plan, clips: Clips, frames: Frames, outcomes: list[Outcome], console: Console) -> None:
     """Write the tables and pictures, and say what of the papers is reproduced; nothing is left to go on with."""
     published = PUBLISHED[plan.task]
-    dense = ParameterCount(4 * HIDDEN * INPUTS, 4 * HIDDEN * (INPUTS + HIDDEN))
-    rows = result_rows(results, plan.source, NOISE_LEVELS, published, dense)
-    write_csv(plan.output / "results.csv", list(rows))
-    write_csv(plan.output / "curves.csv", list(curve_rows(results)))
-    claims = list(check_claims(results, published))
-    draw_clips(plan.output / "clips.png", data.sequences, data.clips)
-    draw_curves(plan.output / "training_curves.png", results)
-    draw_sizes(plan.output / "accuracy_against_parameters.png", results)
-    draw_sensitivity(plan.output / "sensitivity.png", results, NOISE_LEVELS)
-    heading = f"{plan.task}: {plan.recipe.settings.epochs} epochs of {plan.recipe.clips_per_epoch} clips, seeds: {plan.seeds}"
-    console.print(results_table(results, heading, published, dense))
+    write_csv(plan.output / "results.csv", list(video_rows(outcomes, plan.source, published, DENSE_PARAMETERS)))
+    write_csv(plan.output / "curves.csv", list(video_curve_rows(outcomes)))
+    claims = list(check_claims(outcomes, published))
+    draw_clips(plan.output / "clips.png", frames, clips)
+    draw_curves(plan.output / "training_curves.png", outcomes)
+    draw_sizes(plan.output / "accuracy_against_parameters.png", outcomes)
+    draw_sensitivity(plan.output / "sensitivity.png", outcomes, NOISE_LEVELS)
+    heading = f"{plan.task}: {plan.settings.epochs} epochs of {plan.settings.samples_per_epoch} clips, seeds: {plan.seeds}"
+    console.print(video_table(outcomes, heading, published, DENSE_PARAMETERS))
     lines = [
-        *noise_lines(results, NOISE_LEVELS),
+        *noise_lines(outcomes, NOISE_LEVELS),
         f"data: {plan.source}",
         f"written to {plan.output}: tables (csv) and pictures (png)",
         *report_claims(plan.output / "claims.csv", claims, plan.seeds),
@@ -215,8 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     for line in plan.checkpoint_lines:
         console.print(line, soft_wrap=True)
     clips, frames = obtain_frames(plan, console)
-    results = run_all(plan, Data(frames, clips, INPUTS), console)
-    write_results(plan, Data(frames, clips, INPUTS), results, console)
+    write_results(plan, clips, frames, run_all(plan, clips, frames, console), console)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,10 @@ import torch
 from caption_scores import score_captions
 from captioner import Captioner, beam_search
 from coco import CaptionedImage
-from comparison import System
+from systems import System, make_recurrent
 from torch import nn
 from training import Training
 from vocabulary import PADDING, Vocabulary
-
-from tensorly_rnn.nn import FactorizedLSTM
 
 EMBEDDING, HIDDEN = 256, 256
 INPUTS = 2 * EMBEDDING
@@ -70,7 +68,8 @@ class Captioning:
 
     def make_model(self, system: System | None) -> Captioner:
         """Make an untrained caption generator with a compact LSTM or the dense one."""
-        return Captioner(make_recurrent(system), self.training.features.shape[1], EMBEDDING, HIDDEN, len(self.vocabulary))
+        recurrent = make_recurrent(system, INPUTS, HIDDEN)
+        return Captioner(recurrent, self.training.features.shape[1], EMBEDDING, HIDDEN, len(self.vocabulary))
 
     def recurrent(self, model: nn.Module) -> nn.Module:
         """Return the LSTM."""
@@ -107,13 +106,6 @@ class Captioning:
         scores = model(torch.from_numpy(data.features[data.image[index]]).to(self.device), numbers[:, :-1])
         targets = numbers[:, 1:].flatten()
         return nn.functional.cross_entropy(scores.flatten(0, 1), targets, ignore_index=PADDING, reduction=reduction)
-
-
-def make_recurrent(system: System | None) -> nn.Module:
-    """Make a compact LSTM or the dense one."""
-    if system is None:
-        return nn.LSTM(INPUTS, HIDDEN, batch_first=True)
-    return FactorizedLSTM(INPUTS, HIDDEN, batch_first=True, **system.options(HIDDEN))
 
 
 def make_captions(images: Sequence[CaptionedImage], features: np.ndarray, vocabulary: Vocabulary) -> Captions:

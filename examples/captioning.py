@@ -38,8 +38,10 @@ The folder ``captioning_results`` (or ``--output``) receives ``captions.png``, t
 ``training_curves.png`` and three tables. ``results.csv`` has one line for each seed and system:
 
 ===================================================  ===================================================================
-data, seed, system, factorization, rank, epochs      what was trained on what
+data, seed, system                                   what was trained on what
+factorization, rank, decompose, epochs               how
 input_hidden_parameters, input_hidden_ratio          count, and the dense LSTM's count over it
+recurrent_parameters, recurrent_ratio                the same for the whole LSTM; neither counts biases
 model_parameters                                     of the whole model without the front end, biases included
 test_loss                                            nats a word of the test captions
 bleu1, bleu2, bleu3, bleu4                           BLEU in per cent of the captions found, against all of an image's
@@ -55,37 +57,31 @@ seconds_per_epoch                                    median, training alone
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from caption_pictures import draw_captions
-from caption_task import Captioning, make_captions, make_recurrent
-from checkpoint import Checkpoints, digest, versions
+from caption_task import HIDDEN, INPUTS, Captioning, make_captions
+from checkpoint import Checkpoints, digest, open_checkpoints, versions
 from coco import TEST, TRAIN, CaptionedImage, load_captions
-from comparison import System
-from image_features import (
-    WordDetection,
-    compute_features,
-    front_end_maker,
-    read_images,
-    train_small_network,
-    trained_small_network,
-)
-from options import parse, positive
+from image_features import WordDetection, compute_features, read_images, train_small_network, trained_small_network
+from options import end_with_one_line, mistakes_in_one_line, parse, positive
+from own_network import make_own_network
 from parallel import run_jobs
 from report import make_console, make_progress, write_csv
 from rich.console import Console
 from scenes import write_scenes
+from systems import System, make_recurrent
 from torch import nn
+from training import ParameterCount
 from trial_curves import draw_curves
-from trial_options import chosen_systems, make_parser, training_settings
-from trial_report import curve_rows, result_rows, results_table
-from trials import Outcome, Settings, run_trials
+from trial_options import chosen_systems, fingerprint_of, make_parser, training_settings
+from trial_report import curve_rows, result_rows, results_table, score_of
+from trials import Outcome, Settings, Trial, run_trials
 from vocabulary import SPECIAL, Vocabulary, words_of
 
 IN_MODES, OUT_MODES = (4, 4, 4, 8), (4, 4, 4, 4)
@@ -93,6 +89,7 @@ SYSTEMS = (
     System("tt", "TT-LSTM", "tt", 6, "input", IN_MODES, OUT_MODES),
     System("bt", "BT-LSTM", "bt", (2, 4), "input", IN_MODES, OUT_MODES),
 )
+DENSE_PARAMETERS = ParameterCount(4 * HIDDEN * INPUTS, 4 * HIDDEN * (INPUTS + HIDDEN))
 TRAINING_SCENES, TEST_SCENES = 2000, 200  # rendered where no numbers of images are given
 
 QUICK_RUN = {"seeds": 1, "epochs": 4, "front_end_epochs": 10, "train_images": 600, "test_images": 60}
@@ -100,7 +97,7 @@ QUICK_RUN = {"seeds": 1, "epochs": 4, "front_end_epochs": 10, "train_images": 60
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for, checked; ``make_front_end`` is None for the network that is trained here."""
+    """What the command line asks for, checked; ``front_end`` is None for the network that is trained here."""
 
     training: list[CaptionedImage]
     test: list[CaptionedImage]
@@ -110,7 +107,7 @@ class Plan:
     seeds: int
     settings: Settings
     beam: int
-    make_front_end: Callable[[], nn.Module] | None
+    front_end: nn.Module | None
     front_end_epochs: int
     image_size: int
     checkpoints: Checkpoints
@@ -164,11 +161,10 @@ def make_plan(arguments: list[str] | None) -> Plan:
     parser = make_program_parser()
     options = parse(parser, QUICK_RUN, arguments)
     settings, systems = training_settings(options), chosen_systems(options, SYSTEMS)
-    try:
+    with mistakes_in_one_line(parser, options.output):
         for system in systems:  # so that a rank that does not fit is found before anything is trained
-            make_recurrent(system)
-        maker = front_end_maker(options.front_end) if options.front_end else None
-        options.output.mkdir(parents=True, exist_ok=True)
+            make_recurrent(system, INPUTS, HIDDEN)
+        front_end = make_own_network(options.front_end) if options.front_end else None
         training, test, source = load_data(options)
         vocabulary = Vocabulary((caption for one in training for caption in one.captions), options.least)
         of_features = versions() | {
@@ -176,35 +172,24 @@ def make_plan(arguments: list[str] | None) -> Plan:
             "front_end": options.front_end,
             "image_size": options.image_size,
         }
-        if maker is None:
+        if front_end is None:
             of_features |= {"front_end_epochs": options.front_end_epochs, "words": vocabulary.words}
-        fingerprint = of_features | dataclasses.asdict(settings) | {
-            "device": options.device.type,
-            "systems": [system and dataclasses.asdict(system) for system in systems],
-            "seeds": options.seeds,
-            "beam": options.beam,
-            "words": vocabulary.words,
-        }  # fmt: skip
-        checkpoints = Checkpoints(options.output / "checkpoints", fingerprint)
+        of_run = {"beam": options.beam, "words": vocabulary.words} | fingerprint_of(options, settings, systems)
         features = Checkpoints(options.output / "features", of_features)
         if options.fresh:
-            checkpoints.discard()
             features.discard()
-        lines = checkpoints.check()
-    except OSError as error:
-        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
-    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
-        parser.error(str(error).splitlines()[0])
+        folder = options.output / "checkpoints"
+        checkpoints, lines = open_checkpoints(folder, of_features | of_run, fresh=options.fresh)
     return Plan(
-        training, test, source, vocabulary, systems, options.seeds, settings, options.beam, maker, options.front_end_epochs,
-        options.image_size, checkpoints, lines, features, options.output,
+        training, test, source, vocabulary, systems, options.seeds, settings, options.beam, front_end,
+        options.front_end_epochs, options.image_size, checkpoints, lines, features, options.output,
     )  # fmt: skip
 
 
 def make_task(plan: Plan, console: Console) -> Captioning:
     """Compute the images' features, unless they are kept from before, and put the task together."""
     device = plan.settings.device
-    network = plan.make_front_end() if plan.make_front_end else make_front_end(plan, console)
+    network = plan.front_end or make_front_end(plan, console)
     both = []
     for part, images in ((TRAIN, plan.training), (TEST, plan.test)):
         paths = [one.path for one in images]
@@ -238,7 +223,7 @@ def caption_rows(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[dict[str, 
 def write_results(plan: Plan, outcomes: list[Outcome], console: Console) -> None:
     """Write the tables and pictures and show the table; nothing is left to go on with but the features."""
     output = plan.output
-    write_csv(output / "results.csv", list(result_rows(outcomes, plan.source)))
+    write_csv(output / "results.csv", list(result_rows(outcomes, plan.source, DENSE_PARAMETERS)))
     write_csv(output / "curves.csv", list(curve_rows(outcomes, "training_loss", "test_loss")))
     write_csv(output / "captions.csv", list(caption_rows(plan, outcomes)))
     draw_curves(output / "training_curves.png", outcomes, "training loss (nats a word)", "test loss (nats a word)")
@@ -249,8 +234,9 @@ def write_results(plan: Plan, outcomes: list[Outcome], console: Console) -> None
         "nats a word of the test captions. BLEU in per cent of the captions found; shuffled: against another image's. Exact: "
         "per cent that are one of the image's captions word for word. Mean ± standard deviation over the seeds."
     )
-    columns = {"test_loss": "loss", "bleu1": "BLEU-1", "bleu4": "BLEU-4", "shuffled_bleu4": "shuffled", "exact": "exact"}
-    console.print(results_table(outcomes, title, caption, columns))
+    headings = {"BLEU-1": "bleu1", "BLEU-4": "bleu4", "shuffled": "shuffled_bleu4", "exact": "exact"}
+    columns = {"loss": score_of("test_loss", 3)} | {heading: score_of(name) for heading, name in headings.items()}
+    console.print(results_table(outcomes, title, caption, DENSE_PARAMETERS, columns))
     console.print(f"data: {plan.source}\nwritten to {output}: tables (csv) and pictures (png)", soft_wrap=True)
     plan.checkpoints.discard()
 
@@ -268,8 +254,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         task = make_task(plan, console)
     except (TypeError, ValueError) as error:
-        raise SystemExit(f"captioning.py: error: {error}") from None
-    outcomes = run_trials(task, plan.systems, plan.seeds, plan.settings, plan.checkpoints, console)
+        end_with_one_line(str(error))
+    trials = [(Trial(system, seed), task) for seed in range(plan.seeds) for system in plan.systems]
+    outcomes = run_trials(trials, plan.settings, plan.checkpoints, console)
     write_results(plan, outcomes, console)
 
 

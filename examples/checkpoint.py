@@ -101,6 +101,30 @@ class Checkpoints:
         return self.folder / f"{name}.pt"
 
 
+def open_checkpoints(folder: Path, fingerprint: Mapping[str, Any], *, fresh: bool) -> tuple[Checkpoints, list[str]]:
+    """Return the checkpoints of a run in a folder, beside its results, and the lines for people about what is there.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder above it is made.
+    fingerprint : mapping of str to plain data
+        Without the versions of what computes.
+    fresh : bool
+        Whether to discard what is there.
+
+    Raises
+    ------
+    ValueError
+        If there are checkpoints of another run.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder, {**fingerprint, **versions()})
+    if fresh:
+        checkpoints.discard()
+    return checkpoints, checkpoints.check()
+
+
 def read(path: Path) -> State | None:
     """Return what a checkpoint file holds, None if there is no such file or it is damaged."""
     if not path.exists():

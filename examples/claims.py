@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from recognition import Result, of
+from recognition import NOISE_SCORE, PERMUTED
+from systems import DENSE
+from trials import Outcome, of
 
 REPRODUCED, REVERSED, OPEN = "reproduced", "not reproduced", "undecided"
-DENSE, TT, TR, BT, HT, FDHT, LAYERWISE = (
-    "dense LSTM", "TT-LSTM", "TR-LSTM", "BT-LSTM", "HT-LSTM", "FDHT-LSTM", "layer-wise HT-LSTM",
+TT, TR, BT, HT, FDHT, LAYERWISE = (
+    "TT-LSTM", "TR-LSTM", "BT-LSTM", "HT-LSTM", "FDHT-LSTM", "layer-wise HT-LSTM",
 )  # fmt: skip
 ORDERINGS = (
     (TT, DENSE), (BT, DENSE), (TR, DENSE), (HT, DENSE), (FDHT, DENSE), (BT, TT), (HT, TT), (TR, BT), (HT, TR), (FDHT, TT),
@@ -70,27 +72,32 @@ class Claim:
         }
 
 
-def percents(results: Sequence[Result]) -> list[float]:
+def percents(outcomes: Sequence[Outcome]) -> list[float]:
     """Return the accuracies in per cent."""
-    return [100 * result.scores.accuracy for result in results]
+    return [100 * outcome.scores["accuracy"] for outcome in outcomes]
 
 
-def epochs_needed(results: Sequence[Result], goal: float) -> list[float]:
+def epochs_needed(outcomes: Sequence[Outcome], goal: float) -> list[float]:
     """Return how many epochs the seeds took to an accuracy; those that never came there count one more than they had."""
-    return [result.epochs_to(goal) or result.history[-1].epoch + 1 for result in results]
+    return [outcome.epochs_to(goal) or outcome.history[-1].epoch + 1 for outcome in outcomes]
 
 
-def drops_by_noise(results: Sequence[Result]) -> list[float]:
+def noise_accuracies(outcome: Outcome) -> list[float]:
+    """Return the accuracies under noise, level by level."""
+    return [value for name, value in outcome.scores.items() if name.startswith(NOISE_SCORE)]
+
+
+def drops_by_noise(outcomes: Sequence[Outcome]) -> list[float]:
     """Return how much accuracy the noise takes away, mean over its levels, in per cent."""
-    return [100 * (result.scores.accuracy - statistics.mean(result.noise)) for result in results]
+    return [100 * (outcome.scores["accuracy"] - statistics.mean(noise_accuracies(outcome))) for outcome in outcomes]
 
 
-def check_claims(results: Sequence[Result], published: dict[str, float]) -> Iterator[Claim]:
+def check_claims(outcomes: Sequence[Outcome], published: dict[str, float]) -> Iterator[Claim]:
     """Yield the papers' claims that a run has something to say about.
 
     Parameters
     ----------
-    results : sequence of Result
+    outcomes : sequence of Outcome
     published : dict of str to float
         Accuracy of systems by title, in per cent; a claim about others is none of the papers'.
     """
@@ -100,19 +107,19 @@ def check_claims(results: Sequence[Result], published: dict[str, float]) -> Iter
 
     for better, worse in ORDERINGS:
         numbers = "fig. 6 of the HT paper" if worse == LAYERWISE and better in published else papers(better, worse)
-        if of(results, better) and of(results, worse) and numbers:
+        if of(outcomes, better) and of(outcomes, worse) and numbers:
             text = f"{better} is more accurate than {worse}"
-            yield Claim(text, percents(of(results, better)), percents(of(results, worse)), "%", numbers)
-    yield from compared(results, DENSE, BT, epochs_needed_to_goal, f"{DENSE} takes more epochs to {GOAL:.0%} than {BT}",
+            yield Claim(text, percents(of(outcomes, better)), percents(of(outcomes, worse)), "%", numbers)
+    yield from compared(outcomes, DENSE, BT, epochs_needed_to_goal, f"{DENSE} takes more epochs to {GOAL:.0%} than {BT}",
                         "epochs (never is one more than trained)", "230 to 16")  # fmt: skip
-    yield from compared(results, TT, BT, early_losses, f"early training loss of {TT} is above that of {BT}",
+    yield from compared(outcomes, TT, BT, early_losses, f"early training loss of {TT} is above that of {BT}",
                         "nats", "fig. 6 (a) of the BT paper")  # fmt: skip
-    if all(result.noise for result in of(results, TT) + of(results, BT)):
-        yield from compared(results, TT, BT, drops_by_noise, f"noise takes more accuracy from {TT} than from {BT}", "%",
+    if all(noise_accuracies(outcome) for outcome in of(outcomes, TT) + of(outcomes, BT)):
+        yield from compared(outcomes, TT, BT, drops_by_noise, f"noise takes more accuracy from {TT} than from {BT}", "%",
                             "section 2 of the BT paper, no number")  # fmt: skip
-    if of(results, TT, permuted=True) and of(results, BT, permuted=True):
+    if of(outcomes, TT, PERMUTED) and of(outcomes, BT, PERMUTED):
         drops = {
-            title: [a - b for a, b in zip(percents(of(results, title)), percents(of(results, title, permuted=True)))]
+            title: [a - b for a, b in zip(percents(of(outcomes, title)), percents(of(outcomes, title, PERMUTED)))]
             for title in (TT, BT)
         }
         text = f"permuted pixels take more accuracy from {TT} than from {BT}"
@@ -120,24 +127,24 @@ def check_claims(results: Sequence[Result], published: dict[str, float]) -> Iter
 
 
 def compared(
-    results: Sequence[Result],
+    outcomes: Sequence[Outcome],
     larger: str,
     smaller: str,
-    measure: Callable[[Sequence[Result]], list[float]],
+    measure: Callable[[Sequence[Outcome]], list[float]],
     text: str,
     unit: str,
     published: str,
 ) -> Iterator[Claim]:
     """Yield a claim that a measure of one system is larger than another's, if both were trained."""
-    if of(results, larger) and of(results, smaller):
-        yield Claim(text, measure(of(results, larger)), measure(of(results, smaller)), unit, published)
+    if of(outcomes, larger) and of(outcomes, smaller):
+        yield Claim(text, measure(of(outcomes, larger)), measure(of(outcomes, smaller)), unit, published)
 
 
-def epochs_needed_to_goal(results: Sequence[Result]) -> list[float]:
+def epochs_needed_to_goal(outcomes: Sequence[Outcome]) -> list[float]:
     """Return how many epochs the seeds took to the BT paper's 60 %."""
-    return epochs_needed(results, GOAL)
+    return epochs_needed(outcomes, GOAL)
 
 
-def early_losses(results: Sequence[Result]) -> list[float]:
+def early_losses(outcomes: Sequence[Outcome]) -> list[float]:
     """Return the mean training loss of the first half of the epochs."""
-    return [statistics.mean(epoch.loss for epoch in result.history[: -(-len(result.history) // 2)]) for result in results]
+    return [statistics.mean(epoch.loss for epoch in outcome.history[: -(-len(outcome.history) // 2)]) for outcome in outcomes]

@@ -36,156 +36,150 @@ Killed at any moment, the same command goes on where it was and ends with the sa
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from claims import check_claims
-from comparison import Settings, System, make_compact
-from front_end import FEATURES, Features, load_front_end, obtain_features
-from options import number_from_zero, parse, parse_device, positive, rank_override, some_of, with_ranks
+from comparison import Split
+from front_end import FEATURES, Features, check_front_end, obtain_features
+from options import mistakes_in_one_line, parse, positive
 from parallel import run_jobs
-from recognition import Data, Recipe, Result, make_split, recognize
+from published import LAYERS
+from recognition import Recipe, Recognition
 from report import make_console, make_progress, write_csv
 from rich.console import Console
+from systems import System
 from training import ParameterCount
+from trial_options import chosen_systems
+from trials import Outcome, Trial, run_trials
 from video import Clips
 from video_frames import Frames
+from video_options import QUICK_RUN, make_parser, training_settings
 from video_pictures import draw_clips, draw_curves, draw_sizes
-from video_plan import TEST_SHARE, Plan, obtain_frames, prepare
-from video_report import curve_rows, describe_clips, report_claims, result_rows, results_table
+from video_plan import Plan, obtain_frames, prepare
+from video_report import describe_clips, report_claims, video_curve_rows, video_rows, video_table
 
-FRAMES = 6
+from tensorly_rnn import separate_modes
+
 HIDDEN = 2048
-OUT = (4, 8, 8, 8)
-RING_IN, RING_OUT = (8, 8, 8, 4, 1, 1, 1, 1), (1, 1, 1, 1, 4, 8, 8, 8)
+INPUT_MODES = (8, 8, 8, 4)
 
 
-def systems_of(leaf: int, node: int) -> tuple[System, ...]:
-    """Return the compact systems; HT- and FDHT-LSTM have the paper's ranks for the data set."""
+def systems_at(fdht: str) -> tuple[System, ...]:
+    """Return the compact systems: the FDHT-LSTM published under that name, and our own settings for the others.
+
+    The tensor ring keeps its input modes apart from its output modes; the HT-LSTM has the FDHT-LSTM's ranks.
+    """
+    full = LAYERS[fdht].system
+    ring_out, ring_in = separate_modes(full.hidden_modes, INPUT_MODES)
     return (
-        System("tr", "TR-LSTM", "tr", 15, "input", RING_IN, RING_OUT),
-        System("ht", "HT-LSTM", "ht", (leaf, node), "input", (8, 8, 8, 4), OUT),
-        System("fdht", "FDHT-LSTM", "ht", (leaf, node), "full", (8, 8, 8, 8), OUT),
+        System("tr", "TR-LSTM", "tr", 15, "input", ring_in, ring_out),
+        System("ht", "HT-LSTM", "ht", full.rank, "input", INPUT_MODES, full.hidden_modes),
+        full,
     )
 
 
-SYSTEMS = {"ucf11": systems_of(9, 6), "hmdb51": systems_of(14, 12)}
+SYSTEMS = {"ucf11": systems_at("CNN + FDHT-LSTM, UCF11"), "hmdb51": systems_at("CNN + FDHT-LSTM, HMDB51")}
 PUBLISHED = {
     "ucf11": {"dense LSTM": 92.3, "TR-LSTM": 93.8, "HT-LSTM": 98.1, "FDHT-LSTM": 98.4},
     "hmdb51": {"dense LSTM": 62.9, "TR-LSTM": 63.8, "HT-LSTM": 64.2, "FDHT-LSTM": 64.2},
 }
-NAMES = ["dense", *(system.name for system in SYSTEMS["ucf11"])]
-QUICK_RUN = {"seeds": 1, "epochs": 2, "clips": 132, "clips_per_epoch": 64, "watched_clips": 22, "front_end_epochs": 8}
+DENSE_PARAMETERS = ParameterCount(4 * HIDDEN * FEATURES, 4 * HIDDEN * (FEATURES + HIDDEN))
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        description="Recognize actions from a convolutional network's features with dense and compact LSTMs.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+@dataclass(frozen=True)
+class FrontEnd:
+    """What turns frames into features: a network of one's own by name, or None for the small one, trained so many epochs."""
+
+    name: str | None
+    epochs: int
+
+
+def make_plan(arguments: list[str] | None) -> tuple[Plan, FrontEnd]:
+    """Read the command line and check whatever can be wrong before anything is made or trained."""
+    parser = make_parser(
+        "Recognize actions from a convolutional network's features with dense and compact LSTMs.",
+        SYSTEMS,
+        epochs=8,
+        clips_per_epoch=256,
+        dropout=0.5,
+        output=Path("cnn_features_results"),
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="one seed, few clips and epochs, for a look in less than a minute")
-    add("--task", choices=tuple(SYSTEMS), default="ucf11", help="11 or 51 classes")
-    add("--data", type=Path, help="folder of the real data set, in place of a stand-in")
-    add("--clips", type=positive(int), help="clips of the stand-in, 1600 or 1020 if not given")
     add("--front-end", metavar="MODULE:FACTORY", help="a network of your own, in place of a small one trained here")
     add("--front-end-epochs", type=positive(int), default=12, help="of the small one, each of one frame a training clip")
-    add("--device", type=parse_device, default="cpu", help="where to train the LSTMs")
-    add("--seeds", type=positive(int), default=3, help="number of repetitions")
-    add("--epochs", type=positive(int), default=8, help="of every system")
-    add("--clips-per-epoch", type=positive(int), default=256, help="drawn of the training clips for every epoch")
-    add("--watched-clips", type=positive(int), default=160, help="test clips on which the curves are taken")
-    add("--batch-size", type=positive(int), default=16, help="clips a step")
-    add("--learning-rate", type=positive(float), default=3e-3, help="of Adam, for compact systems")
-    add("--dense-learning-rate", type=positive(float), default=3e-4, help="of Adam, for the dense LSTM")
-    add("--dropout", type=number_from_zero(below=1), default=0.5, help="of the LSTM's last output")
-    add("--weight-decay", type=number_from_zero(), default=0.0, help="L2 coefficient of Adam")
-    add("--systems", type=some_of(NAMES), default=",".join(NAMES), help=f"of {','.join(NAMES)}")
-    add(
-        "--rank", type=rank_override(SYSTEMS["ucf11"]), action="append", default=[], metavar="SYSTEM=RANK", help="as in ht=4,5"
-    )
-    add("--output", type=Path, default=Path("cnn_features_results"), help="folder for videos, features, tables and pictures")
-    add("--fresh", action="store_true", help="discard what an earlier run left there and start anew")
-    return parser
+    options = parse(parser, QUICK_RUN | {"clips_per_epoch": 64, "front_end_epochs": 8}, arguments)
+    front_end = FrontEnd(options.front_end, options.front_end_epochs)
+    recipe = Recipe(HIDDEN, FEATURES, options.watched_clips, options.dropout)
+    systems, settings = chosen_systems(options, SYSTEMS[options.task]), training_settings(options)
+    with mistakes_in_one_line(parser, options.output):
+        if front_end.name:
+            check_front_end(front_end.name)
+        of_features = {"front_end": front_end.name, "front_end_epochs": front_end.epochs}
+        return prepare(options, systems, settings, recipe, of_features), front_end
 
 
-def make_plan(arguments: list[str] | None) -> tuple[Plan, argparse.Namespace]:
-    """Read the command line and check whatever can be wrong before anything is made or trained."""
-    parser = make_parser()
-    options = parse(parser, QUICK_RUN, arguments)
-    if options.front_end:
-        try:
-            load_front_end(options.front_end)
-        except ValueError as error:
-            parser.error(str(error).splitlines()[0])
-    settings = Settings(HIDDEN, options.epochs, 0, options.batch_size, options.learning_rate, options.device)
-    recipe = Recipe(
-        settings,
-        options.dense_learning_rate,
-        options.clips_per_epoch,
-        options.watched_clips,
-        options.dropout,
-        options.weight_decay,
-    )
-    chosen = [system for system in SYSTEMS[options.task] if system.name in options.systems]
-    systems = [*[None] * ("dense" in options.systems), *with_ranks(chosen, options.rank)]
-    more = {"front_end": options.front_end, "front_end_epochs": options.front_end_epochs}
-    plan = prepare(parser, options, systems, recipe, lambda system: make_compact(system, FEATURES, settings), FRAMES, more)
-    return plan, options
-
-
-def run_all(
-    plan: Plan, options: argparse.Namespace, clips: Clips, frames: Frames, console: Console
-) -> tuple[list[Result], int]:
-    """Extract features and train and test every system on them, with every seed, and show the progress."""
-    splits = [make_split(clips, TEST_SHARE, seed) for seed in range(plan.seeds)]
-    for split in splits:
-        console.print(describe_clips(split), soft_wrap=True)
-    settings = plan.recipe.settings
-    feature_jobs = [
+def obtain_all_features(
+    plan: Plan, front_end: FrontEnd, clips: Clips, frames: Frames, splits: Sequence[Split], console: Console
+) -> list[tuple[Features, int]]:
+    """Return the features of every split, with the size of what made them; show the progress."""
+    jobs = [
         partial(
-            obtain_features, frames, clips, split, options.front_end, options.front_end_epochs, plan.output / "features",
+            obtain_features, frames, clips, split, front_end.name, front_end.epochs, plan.output / "features",
             plan.checkpoints,
         )
         for split in splits
     ]  # fmt: skip
     with make_progress(console) as progress:
-        runs = len(plan.systems) * len(splits)
-        bar = progress.add_task("starting", total=len(splits) * options.front_end_epochs + runs * settings.epochs)
+        bar = progress.add_task("front end", total=len(splits) * front_end.epochs)
 
         def show(report: tuple[str, int]) -> None:
             progress.update(bar, advance=report[1], description=report[0])
 
-        found: list[tuple[Features, int]] = run_jobs(feature_jobs, show, torch.device("cpu"), fewest=2)
-        jobs = [
-            partial(recognize, Data(features, clips, FEATURES), split, system, plan.recipe, plan.checkpoints)
-            for system in plan.systems
-            for split, (features, _) in zip(splits, found)
-        ]
-        return run_jobs(jobs, show, settings.device), found[0][1]
+        return run_jobs(jobs, show, torch.device("cpu"), fewest=2)
 
 
-def write_results(plan: Plan, clips: Clips, frames: Frames, results: list[Result], front_end: int, console: Console) -> None:
+def run_all(plan: Plan, front_end: FrontEnd, clips: Clips, frames: Frames, console: Console) -> tuple[list[Outcome], int]:
+    """Extract features and train and test every system on them, with every seed; also return the front end's size."""
+    splits = plan.splits(clips)
+    for split in splits:
+        console.print(describe_clips(split), soft_wrap=True)
+    found = obtain_all_features(plan, front_end, clips, frames, splits, console)
+    trials = [
+        (Trial(system, split.seed), Recognition(features, clips, split, plan.recipe, plan.settings.device))
+        for system in plan.systems
+        for split, (features, _) in zip(splits, found)
+    ]
+    return run_trials(trials, plan.settings, plan.checkpoints, console), found[0][1]
+
+
+def write_results(
+    plan: Plan, clips: Clips, frames: Frames, outcomes: list[Outcome], front_end_parameters: int, console: Console
+) -> None:
     """Write the tables and pictures, and say what of the paper is reproduced; nothing is left to go on with."""
     published = PUBLISHED[plan.task]
-    dense = ParameterCount(4 * HIDDEN * FEATURES, 4 * HIDDEN * (FEATURES + HIDDEN))
     rows = [
-        row | {"front_end_parameters": front_end, "total_parameters": front_end + result.parameters.recurrent}
-        for row, result in zip(result_rows(results, plan.source, (), published, dense), results)
+        row
+        | {
+            "front_end_parameters": front_end_parameters,
+            "total_parameters": front_end_parameters + outcome.parameters.recurrent,
+        }
+        for row, outcome in zip(video_rows(outcomes, plan.source, published, DENSE_PARAMETERS), outcomes)
     ]
     write_csv(plan.output / "results.csv", rows)
-    write_csv(plan.output / "curves.csv", list(curve_rows(results)))
-    claims = list(check_claims(results, published))
+    write_csv(plan.output / "curves.csv", list(video_curve_rows(outcomes)))
+    claims = list(check_claims(outcomes, published))
     draw_clips(plan.output / "clips.png", frames, clips)
-    draw_curves(plan.output / "training_curves.png", results)
-    draw_sizes(plan.output / "accuracy_against_parameters.png", results)
-    epochs = f"{plan.recipe.settings.epochs} epochs of {plan.recipe.clips_per_epoch} clips"
-    console.print(results_table(results, f"CNN + LSTM, {plan.task}: {epochs}, seeds: {plan.seeds}", published, dense))
+    draw_curves(plan.output / "training_curves.png", outcomes)
+    draw_sizes(plan.output / "accuracy_against_parameters.png", outcomes)
+    epochs = f"{plan.settings.epochs} epochs of {plan.settings.samples_per_epoch} clips"
+    heading = f"CNN + LSTM, {plan.task}: {epochs}, seeds: {plan.seeds}"
+    console.print(video_table(outcomes, heading, published, DENSE_PARAMETERS))
     lines = [
-        f"front end: {front_end:,} weights here, 21.77M in the paper (Inception-V3)",
+        f"front end: {front_end_parameters:,} weights here, 21.77M in the paper (Inception-V3)",
         f"data: {plan.source}",
         f"written to {plan.output}: tables (csv) and pictures (png)",
         *report_claims(plan.output / "claims.csv", claims, plan.seeds),
@@ -197,13 +191,13 @@ def write_results(plan: Plan, clips: Clips, frames: Frames, results: list[Result
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the comparison from the command line."""
-    plan, options = make_plan(arguments)
+    plan, front_end = make_plan(arguments)
     console = make_console(quiet=False)
     for line in plan.checkpoint_lines:
         console.print(line, soft_wrap=True)
     clips, frames = obtain_frames(plan, console)
-    results, front_end = run_all(plan, options, clips, frames, console)
-    write_results(plan, clips, frames, results, front_end, console)
+    outcomes, front_end_parameters = run_all(plan, front_end, clips, frames, console)
+    write_results(plan, clips, frames, outcomes, front_end_parameters, console)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from checkpoint import Checkpoints
+from systems import DENSE, System, make_recurrent
 from torch import nn
 from training import (
     Epoch,
@@ -32,30 +32,6 @@ from tensorly_rnn.nn import FactorizedLSTM
 
 SCRATCH = "scratch"
 COMPRESSED = "compressed"
-
-
-@dataclass(frozen=True)
-class System:
-    """A compact LSTM: the words that ``FactorizedLSTM`` takes, and a name for the command line."""
-
-    name: str
-    title: str
-    factorization: str
-    rank: int | tuple[int, ...]
-    decompose: str
-    input_modes: tuple[int, ...]
-    hidden_modes: tuple[int, ...]
-
-    def options(self, hidden: int) -> dict[str, Any]:
-        """Return the keyword arguments of the layer; it chooses the modes where those of the table do not fit."""
-        fits = math.prod(self.hidden_modes) == hidden
-        return {
-            "factorization": self.factorization,
-            "rank": self.rank,
-            "decompose": self.decompose,
-            "input_modes": self.input_modes if fits else None,
-            "hidden_modes": self.hidden_modes if fits else None,
-        }
 
 
 @dataclass(frozen=True)
@@ -177,23 +153,12 @@ class Run:
     @property
     def title(self) -> str:
         """The system's name for people."""
-        return self.system.title if self.system else "dense LSTM"
+        return self.system.title if self.system else DENSE
 
     @property
     def seconds_per_epoch(self) -> float:
         """Median time of an epoch of training."""
         return statistics.median(epoch.seconds for epoch in self.history)
-
-
-def make_dense(input_size: int, settings: Settings) -> nn.LSTM:
-    """Make the dense recurrent layer."""
-    return nn.LSTM(input_size, settings.hidden, batch_first=True, device=settings.device)
-
-
-def make_compact(system: System, input_size: int, settings: Settings) -> FactorizedLSTM:
-    """Make a compact recurrent layer with random factors."""
-    options = system.options(settings.hidden)
-    return FactorizedLSTM(input_size, settings.hidden, batch_first=True, device=settings.device, **options)
 
 
 class Comparison:
@@ -220,8 +185,8 @@ class Comparison:
 
     def run(self, systems: list[System]) -> list[Run]:
         """Train the dense LSTM, then every compact one from scratch and from the dense one's snapshot."""
-        dense = self.start(self.with_new_head(make_dense))
-        self.train(dense, "dense LSTM", "dense-snapshot", self.before_compression)
+        dense = self.start(self.with_new_head(None))
+        self.train(dense, DENSE, "dense-snapshot", self.before_compression)
         snapshot = copy.deepcopy(dense.model)
         runs = [self.obtain(None, SCRATCH, partial(self.handed_over, dense, snapshot), self.after_compression)]
         for system in systems:
@@ -237,7 +202,7 @@ class Comparison:
 
     def from_scratch(self, system: System) -> tuple[Training, None]:
         """Return a compact LSTM with random factors."""
-        return self.start(self.with_new_head(partial(make_compact, system))), None
+        return self.start(self.with_new_head(system)), None
 
     def compressed(self, system: System, snapshot: SequenceClassifier) -> tuple[Training, float]:
         """Return a compressed copy of the dense LSTM, with its accuracy."""
@@ -247,10 +212,10 @@ class Comparison:
         model = SequenceClassifier(recurrent, copy.deepcopy(snapshot.head))
         return self.start(model), self.task.score(model).accuracy
 
-    def with_new_head(self, make: Callable[[int, Settings], nn.Module]) -> SequenceClassifier:
+    def with_new_head(self, system: System | None) -> SequenceClassifier:
         """Put an untrained classifier on an untrained recurrent layer."""
         torch.manual_seed(self.task.split.seed)
-        recurrent = make(self.task.input_size, self.settings)
+        recurrent = make_recurrent(system, self.task.input_size, self.settings.hidden, self.settings.device)
         head = nn.Linear(self.settings.hidden, self.task.n_classes, device=self.settings.device)
         return SequenceClassifier(recurrent, head)
 
@@ -262,7 +227,7 @@ class Comparison:
     def obtain(self, system: System | None, how: str, make: Callable[[], tuple[Training, float | None]], epochs: range) -> Run:
         """Train what ``make`` returns and score it, unless that was done before."""
         split = self.task.split
-        what = f"{system.title} {'from scratch' if how == SCRATCH else how}" if system else "dense LSTM"
+        what = f"{system.title} {'from scratch' if how == SCRATCH else how}" if system else DENSE
         name = f"{system.name if system else 'dense'}-{how}"
         finished = self.load(f"{name}-run")
         if finished is not None:

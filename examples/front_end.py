@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from atomic import replacing
 from checkpoint import Checkpoints
 from comparison import Split
-from recognition import Report
+from own_network import make_own_network
 from torch import nn
-from training import Training, fit
+from training import Training
+from trials import Report, Settings, train
 from video import Clips
 from video_frames import Frames
 
@@ -58,29 +59,22 @@ class FrontEndWithHead(nn.Module):
         return self.head(self.front_end(frames))
 
 
-def load_front_end(text: str) -> nn.Module:
-    """Make a front end of one's own.
-
-    Parameters
-    ----------
-    text : str
-        "module:factory": what the factory of that importable module returns maps frames of shape (n, 3, height, width),
-        between 0 and 1, to features of shape (n, FEATURES). It is used as it is, in evaluation.
+def check_front_end(text: str) -> None:
+    """See whether the network that ``module:factory`` names can serve as the front end.
 
     Raises
     ------
     ValueError
-        If there is no such factory or it makes something else.
+        If it does not map frames of shape (n, 3, height, width), between 0 and 1, to features of shape (n, FEATURES).
     """
-    module_name, _, factory = text.partition(":")
+    network = make_own_network(text)
     try:
-        made = getattr(importlib.import_module(module_name), factory)()
-        features = made.eval()(torch.zeros(1, 3, 120, 160))
+        with torch.no_grad():
+            shape = tuple(network(torch.zeros(1, 3, 120, 160)).shape)
     except Exception as error:  # whatever code of somebody else's raises
-        raise ValueError(f"--front-end must be module:factory, of a torch module; {text} fails with {error!r}") from None
-    if features.shape != (1, FEATURES):
-        raise ValueError(f"--front-end must map one frame to shape (1, {FEATURES}), got {tuple(features.shape)} from {text}")
-    return made
+        raise ValueError(f"--front-end must map frames of shape (n, 3, 120, 160); {text} fails with {error!r}") from None
+    if shape != (1, FEATURES):
+        raise ValueError(f"--front-end must map one frame to shape (1, {FEATURES}), got {shape} from {text}")
 
 
 def images_of(frames: torch.Tensor) -> torch.Tensor:
@@ -111,50 +105,50 @@ class Features:
         return torch.from_numpy(self.opened[np.asarray(index)])
 
 
-def train_front_end(
-    frames: Frames, clips: Clips, split: Split, epochs: int, checkpoints: Checkpoints, report: Report
-) -> nn.Module:
-    """Train the small front end to tell the classes by single frames of the training clips."""
-    torch.manual_seed(split.seed)
-    model = FrontEndWithHead(SmallFrontEnd(), len(clips.class_names))
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    training = Training(model, optimizer, torch.Generator().manual_seed(split.seed))
-    name = f"front-end-{split.seed}"
-    if (state := checkpoints.load(name)) is not None:
-        training.load(state)
-        report((f"front end, seed {split.seed}", len(training.history)))
-    per_clip = frames[split.train_index[:1]].shape[1]
-    targets = torch.from_numpy(clips.targets)
-    watched = np.random.default_rng(split.seed).permutation(split.test_index)[:WATCHED_CLIPS]
+@dataclass(frozen=True)
+class FrameRecognition:
+    """What the small front end is trained on, as `trials.Lesson`: to tell the classes by single frames."""
 
-    def loss_of(model: nn.Module, share: torch.Tensor) -> torch.Tensor:
-        clip, frame = share // per_clip, share % per_clip
-        index = torch.from_numpy(split.train_index)[clip]
-        chosen = frames[index][torch.arange(len(share)), frame]
-        return nn.functional.cross_entropy(model(images_of(chosen)), targets[index])
+    frames: Frames
+    clips: Clips
+    split: Split
 
-    @torch.no_grad()
-    def accuracy() -> float:
-        model.eval()
-        predicted = model(images_of(frames[watched])).argmax(dim=1).reshape(len(watched), per_clip)
-        return (predicted == targets[watched][:, None]).float().mean().item()
+    @property
+    def per_clip(self) -> int:
+        """Frames of a clip."""
+        return self.frames[self.split.train_index[:1]].shape[1]
 
-    def after_epoch() -> None:
-        checkpoints.save(name, training.state())
-        report((f"front end, seed {split.seed}", 1))
+    @property
+    def n_samples(self) -> int:
+        """Frames of all training clips."""
+        return len(self.split.train_index) * self.per_clip
 
-    # As many frames an epoch as there are training clips.
-    fit(
-        training,
-        len(split.train_index) * per_clip,
-        loss_of,
-        accuracy,
-        epochs=range(1, epochs + 1),
-        batch_size=FRAMES_PER_BATCH,
-        after_epoch=after_epoch,
-        samples_per_epoch=len(split.train_index),
+    def loss(self, model: nn.Module, share: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return the mean cross-entropy of some frames."""
+        per_clip = self.per_clip
+        index = torch.from_numpy(self.split.train_index)[share // per_clip]
+        chosen = self.frames[index][torch.arange(len(share)), share % per_clip]
+        return nn.functional.cross_entropy(model(images_of(chosen)), torch.from_numpy(self.clips.targets)[index])
+
+    def watch(self, model: nn.Module) -> float:
+        """Return the share of the frames of some test clips that are recognized."""
+        watched = np.random.default_rng(self.split.seed).permutation(self.split.test_index)[:WATCHED_CLIPS]
+        predicted = model(images_of(self.frames[watched])).argmax(dim=1).reshape(len(watched), -1)
+        return (predicted == torch.from_numpy(self.clips.targets)[watched][:, None]).float().mean().item()
+
+
+def train_front_end(lesson: FrameRecognition, epochs: int, checkpoints: Checkpoints, report: Report) -> nn.Module:
+    """Train the small front end for some epochs, of as many frames each as there are training clips."""
+    seed = lesson.split.seed
+    torch.manual_seed(seed)
+    model = FrontEndWithHead(SmallFrontEnd(), len(lesson.clips.class_names))
+    settings = Settings(
+        epochs, FRAMES_PER_BATCH, LEARNING_RATE, torch.device("cpu"), samples_per_epoch=len(lesson.split.train_index)
     )
-    return model.front_end
+    training = Training(model, settings.optimizer(model, None), torch.Generator().manual_seed(seed))
+    name, what = f"front-end-{seed}", f"front end, seed {seed}"
+    train(lesson, training, settings, checkpoints, name, lambda more: report((what, more)))
+    return model.front_end.eval()
 
 
 @torch.no_grad()
@@ -192,7 +186,7 @@ def obtain_features(
     parameters : int
         Of the front end.
     """
-    made = load_front_end(front_end) if front_end else SmallFrontEnd()
+    made = make_own_network(front_end) if front_end else SmallFrontEnd()
     parameters = sum(parameter.numel() for parameter in made.parameters())
     asked = hashlib.sha256(repr(sorted(checkpoints.fingerprint.items())).encode()).hexdigest()
     path = folder / f"{asked[:16]}-{split.seed}.npy"
@@ -201,8 +195,7 @@ def obtain_features(
         return Features(path), parameters
     if not front_end:
         with torch.enable_grad():
-            made = train_front_end(frames, clips, split, epochs, checkpoints, report)
-    made.eval()
+            made = train_front_end(FrameRecognition(frames, clips, split), epochs, checkpoints, report)
     parts = torch.arange(len(clips.clips)).split(FRAMES_PER_BATCH)
     features = torch.cat([made(images_of(frames[part])).reshape(len(part), -1, FEATURES) for part in parts])
     training = features[torch.from_numpy(split.train_index)].flatten(0, 1)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from checkpoint import Checkpoints
-from comparison import System
 from PIL import Image, UnidentifiedImageError
 from torch import nn
 from training import Training
@@ -51,21 +48,6 @@ def as_input(images: np.ndarray, device: torch.device) -> torch.Tensor:
     return ((values - mean) / deviation).permute(0, 3, 1, 2).contiguous()
 
 
-def front_end_maker(text: str) -> Callable[[], nn.Module]:
-    """Return what MODULE:FUNCTION names, such as ``my_network:make``.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be imported.
-    """
-    module, _, name = text.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--front-end must be MODULE:FUNCTION that can be imported; got {text!r}: {error}") from None
-
-
 def make_small_network() -> nn.Sequential:
     """Make the small network; its features are the last maps, averaged in GRID x GRID fields, so that they tell where."""
     layers: list[nn.Module] = []
@@ -77,7 +59,7 @@ def make_small_network() -> nn.Sequential:
 
 @dataclass(frozen=True)
 class WordDetection:
-    """The task that the small network is trained on, as `trials.Task`: which words occur in an image's captions.
+    """What the small network is trained on, as `trials.Lesson`: which words occur in an image's captions.
 
     Attributes
     ----------
@@ -95,14 +77,6 @@ class WordDetection:
         """Number of images."""
         return len(self.images)
 
-    def make_model(self, system: System | None) -> nn.Module:
-        """Make the network with a linear head."""
-        return nn.Sequential(make_small_network(), nn.Linear(WIDTH, self.words.shape[1]))
-
-    def recurrent(self, model: nn.Module) -> nn.Module:
-        """Return the network."""
-        return model[0]
-
     def loss(self, model: nn.Module, share: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the mean cross-entropy of some images, in nats a word."""
         index = share.cpu().numpy()
@@ -113,21 +87,16 @@ class WordDetection:
         """Return nothing that matters."""
         return 0.0
 
-    def finish(self, training: Training) -> tuple[dict[str, float], list[Any]]:
-        """Return nothing that matters."""
-        return {}, []
-
 
 def train_small_network(
-    task: WordDetection, epochs: int, checkpoints: Checkpoints, report: Callable[[tuple[str, int]], None]
+    lesson: WordDetection, epochs: int, checkpoints: Checkpoints, report: Callable[[tuple[str, int]], None]
 ) -> None:
     """Train the small network; the checkpoint ``front-end`` has it after every epoch."""
-    settings = Settings(epochs, BATCH, LEARNING_RATE, task.device)
+    settings = Settings(epochs, BATCH, LEARNING_RATE, lesson.device)
     torch.manual_seed(0)
-    model = task.make_model(None).to(settings.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    training = Training(model, optimizer, torch.Generator().manual_seed(0))
-    train(task, training, settings, checkpoints, "front-end", lambda more: report(("image features", more)))
+    model = nn.Sequential(make_small_network(), nn.Linear(WIDTH, lesson.words.shape[1])).to(settings.device)
+    training = Training(model, settings.optimizer(model, None), torch.Generator().manual_seed(0))
+    train(lesson, training, settings, checkpoints, "front-end", lambda more: report(("image features", more)))
 
 
 def trained_small_network(checkpoints: Checkpoints) -> nn.Module:

@@ -37,8 +37,10 @@ same latent vectors beside test images, ``bound_curves.png`` and two tables. ``r
 system:
 
 ===================================================  ===================================================================
-data, seed, system, factorization, rank, epochs      what was trained on what
+data, seed, system                                   what was trained on what
+factorization, rank, decompose, epochs               how
 input_hidden_parameters, input_hidden_ratio          of the encoder: count, and the dense LSTM's count over it
+recurrent_parameters, recurrent_ratio                the same for the whole encoder; neither counts biases
 model_parameters                                     of the whole model, biases included
 test_bound                                           nats an image after all epochs: the sum of the next two
 test_reconstruction, test_divergence                 nats for the pixels given the canvas, and for the latent vectors
@@ -53,7 +55,6 @@ seconds_per_epoch                                    median, training alone
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,33 +63,38 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from atomic import replacing
-from checkpoint import Checkpoints, digest, versions
-from comparison import System
+from checkpoint import Checkpoints, digest, open_checkpoints
 from digit_images import PIXELS, SIDE, Digits, load_images
 from draw import Draw, encoder_inputs
-from options import parse, positive
+from options import mistakes_in_one_line, parse, positive
+from published import LAYERS
 from report import make_console, write_csv
 from rich.console import Console
 from style import STYLE
+from systems import System
 from torch import nn
-from training import Training
+from training import ParameterCount, Training
 from trial_curves import draw_curves
-from trial_options import chosen_systems, make_parser, training_settings
-from trial_report import by_system, curve_rows, result_rows, results_table
-from trials import Outcome, Settings, run_trials
+from trial_options import chosen_systems, fingerprint_of, make_parser, training_settings
+from trial_report import by_system, curve_rows, result_rows, results_table, score_of
+from trials import Outcome, Settings, Trial, run_trials
 
+from tensorly_rnn import separate_modes
 from tensorly_rnn.nn import FactorizedLSTMCell
 
 HIDDEN = 256
 INPUTS = encoder_inputs(PIXELS, HIDDEN)
-IN_MODES, OUT_MODES, ONES = (3, 4, 4, 38), (4, 4, 4, 4), (1, 1, 1, 1)
+BLOCK_TERM = LAYERS["BT-LSTM of DRAW"].system
+IN_MODES, OUT_MODES = BLOCK_TERM.input_modes, BLOCK_TERM.hidden_modes
 # The tensor ring keeps its hidden modes apart from its input modes.
+RING_OUT, RING_IN = separate_modes(OUT_MODES, IN_MODES)
 SYSTEMS = (
-    System("bt", "BT-LSTM", "bt", (1, 4), "input", IN_MODES, OUT_MODES),
+    BLOCK_TERM,
     System("tt", "TT-LSTM", "tt", 4, "input", IN_MODES, OUT_MODES),
-    System("tr", "TR-LSTM", "tr", 4, "input", IN_MODES + ONES, ONES + OUT_MODES),
+    System("tr", "TR-LSTM", "tr", 4, "input", RING_IN, RING_OUT),
     System("ht", "HT-LSTM", "ht", (4, 5), "input", IN_MODES, OUT_MODES),
 )
+DENSE_PARAMETERS = ParameterCount(4 * HIDDEN * INPUTS, 4 * HIDDEN * (INPUTS + HIDDEN))
 SHOWN = 36
 EVALUATION_BATCH = 512
 
@@ -209,28 +215,14 @@ def make_plan(arguments: list[str] | None) -> Plan:
     parser = make_program_parser()
     options = parse(parser, QUICK_RUN, arguments)
     settings, systems = training_settings(options), chosen_systems(options, SYSTEMS)
-    try:
+    with mistakes_in_one_line(parser, options.output):
         digits = load_images(options.data, options.train_images, options.test_images)
         task = Drawing(digits, options.glimpses, options.latent, options.device)
         for system in systems:  # so that a rank that does not fit is found before anything is trained
             task.make_model(system)
-        fingerprint = dataclasses.asdict(settings) | {
-            "device": options.device.type,
-            "systems": [system and dataclasses.asdict(system) for system in systems],
-            "seeds": options.seeds,
-            "glimpses": options.glimpses,
-            "latent": options.latent,
-            "data": digest(digits.train, digits.test),
-        }
-        options.output.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(options.output / "checkpoints", fingerprint | versions())
-        if options.fresh:
-            checkpoints.discard()
-        lines = checkpoints.check()
-    except OSError as error:
-        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
-    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
-        parser.error(str(error).splitlines()[0])
+        of_task = {"glimpses": options.glimpses, "latent": options.latent, "data": digest(digits.train, digits.test)}
+        fingerprint = of_task | fingerprint_of(options, settings, systems)
+        checkpoints, lines = open_checkpoints(options.output / "checkpoints", fingerprint, fresh=options.fresh)
     return Plan(task, systems, options.seeds, settings, checkpoints, lines, options.output)
 
 
@@ -238,7 +230,7 @@ def draw_samples(path: Path, outcomes: list[Outcome], digits: Digits) -> None:
     """Draw test images and what every system drew, first seed, side by side."""
     panels = [("test images", digits.test[:SHOWN])]
     for name, same in by_system(outcomes).items():
-        panels.append((f"{name}, {same[0].input_hidden:,} parameters", np.array(same[0].shown)))
+        panels.append((f"{name}, {same[0].parameters.input_hidden:,} parameters", np.array(same[0].shown)))
     columns = 3
     with plt.style.context(STYLE | {"axes.grid": False}):
         shape = (-(-len(panels) // columns), columns)
@@ -265,7 +257,7 @@ def write_results(plan: Plan, outcomes: list[Outcome], console: Console) -> None
     """Write the tables and pictures and show the table; nothing is left to go on with."""
     digits, output = plan.task.digits, plan.output
     reference = independent_pixels(digits)
-    write_csv(output / "results.csv", list(result_rows(outcomes, digits.source)))
+    write_csv(output / "results.csv", list(result_rows(outcomes, digits.source, DENSE_PARAMETERS)))
     write_csv(output / "curves.csv", list(curve_rows(outcomes, "training_bound", "test_bound")))
     draw_curves(
         output / "bound_curves.png",
@@ -282,12 +274,12 @@ def write_results(plan: Plan, outcomes: list[Outcome], console: Console) -> None
         f"deviation over the seeds; every pixel on its own costs {reference:.1f}."
     )
     columns = {
-        "test_bound": "test bound",
-        "test_reconstruction": "pixels",
-        "test_divergence": "latent",
-        "lowest_test_bound": "lowest bound",
+        "test bound": score_of("test_bound"),
+        "pixels": score_of("test_reconstruction"),
+        "latent": score_of("test_divergence"),
+        "lowest bound": score_of("lowest_test_bound"),
     }
-    console.print(results_table(outcomes, title, caption, columns))
+    console.print(results_table(outcomes, title, caption, DENSE_PARAMETERS, columns))
     console.print(f"data: {digits.source}\nwritten to {output}: tables (csv) and pictures (png)", soft_wrap=True)
     plan.checkpoints.discard()
 
@@ -300,7 +292,8 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(f"{len(digits.train):,} training and {len(digits.test):,} test images, {digits.source}", soft_wrap=True)
     for line in plan.checkpoint_lines:
         console.print(line, soft_wrap=True)
-    outcomes = run_trials(plan.task, plan.systems, plan.seeds, plan.settings, plan.checkpoints, console)
+    trials = [(Trial(system, seed), plan.task) for seed in range(plan.seeds) for system in plan.systems]
+    outcomes = run_trials(trials, plan.settings, plan.checkpoints, console)
     write_results(plan, outcomes, console)
 
 

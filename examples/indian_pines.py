@@ -68,8 +68,9 @@ from pathlib import Path
 import numpy as np
 import processes
 import torch
-from checkpoint import Checkpoints, digest, versions
-from comparison import SCRATCH, Comparison, Run, Settings, Split, System, Task, make_compact
+from checkpoint import Checkpoints, digest, open_checkpoints
+from comparison import SCRATCH, Comparison, Run, Settings, Split, Task
+from comparison_report import curve_rows, describe_split, result_rows, results_table
 from hyperspectral import (
     INPUTS_PER_STEP,
     OVERLAP_RADIUS,
@@ -80,20 +81,12 @@ from hyperspectral import (
     load_scene,
     random_split,
 )
-from options import parse, parse_device, positive, rank_override, some_of, with_ranks
+from options import mistakes_in_one_line, parse, parse_device, positive, rank_override, some_of, with_ranks
 from parallel import run_jobs
 from pictures import Map, draw_accuracy_against_parameters, draw_class_maps, draw_training_curves
-from report import (
-    curve_rows,
-    describe_split,
-    make_console,
-    make_progress,
-    result_rows,
-    results_table,
-    unique,
-    write_csv,
-)
+from report import make_console, make_progress, unique, write_csv
 from rich.console import Console
+from systems import System, make_recurrent
 from training import Samples
 
 # One mode for 4 x 5 bands, one for the rows, one for the columns of a window. The tensor ring keeps its hidden modes
@@ -253,14 +246,14 @@ def make_plan(arguments: list[str] | None) -> Plan:
         options.hidden, options.epochs, options.fine_tune, options.batch_size, options.learning_rate, options.device
     )
     systems = with_ranks([system for system in SYSTEMS if system.name in options.systems], options.rank)
-    try:
+    with mistakes_in_one_line(parser, options.output):
         processes.check_device(options.device)
         scene = load_scene(options.data)
         splits = [
             make_split(scene, name, seed, options.test_pixels) for name in options.splits for seed in range(options.seeds)
         ]
         for system in systems:  # so that a rank or size that does not fit is found before anything is trained
-            make_compact(system, INPUTS_PER_STEP, settings)
+            make_recurrent(system, INPUTS_PER_STEP, options.hidden, options.device)
         fingerprint = dataclasses.asdict(settings) | {
             "device": options.device.type,
             "processes": processes.count(),
@@ -270,15 +263,7 @@ def make_plan(arguments: list[str] | None) -> Plan:
             "test_pixels": options.test_pixels,
             "data": digest(scene.cube, scene.labels),
         }
-        options.output.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(options.output / "checkpoints", fingerprint | versions())
-        if options.fresh:
-            checkpoints.discard()
-        lines = checkpoints.check()
-    except OSError as error:
-        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
-    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
-        parser.error(str(error).splitlines()[0])
+        checkpoints, lines = open_checkpoints(options.output / "checkpoints", fingerprint, fresh=options.fresh)
     return Plan(scene, splits, systems, settings, checkpoints, lines, options.output)
 
 

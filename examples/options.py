@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import torch
-    from comparison import System
+    from systems import System
 
 
 def parse(parser: argparse.ArgumentParser, quick: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
@@ -20,6 +23,23 @@ def parse(parser: argparse.ArgumentParser, quick: dict[str, Any], arguments: lis
         return options
     parser.set_defaults(**quick)
     return parser.parse_args(arguments)
+
+
+@contextmanager
+def mistakes_in_one_line(parser: argparse.ArgumentParser, output: Path) -> Iterator[None]:
+    """End the program with one line and exit status 2 if what was asked for is wrong, or ``output`` cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        parser.error(f"cannot write to the folder {output}: {error.strerror}")
+    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
+        parser.error(str(error).splitlines()[0])
+
+
+def end_with_one_line(message: str) -> NoReturn:
+    """End the program with a message on the error stream and exit status 2."""
+    sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message.splitlines()[0]}\n")
+    raise SystemExit(2)
 
 
 def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:

@@ -45,8 +45,7 @@ from typing import Any
 
 import count_pictures
 from published import BT, CNN_PARAMETERS, HT, HT_IN, HT_OUT, LAYERS, PRINTED, WHOLE, WITH_CNN, Printed, matrix
-from report import MISSING, make_console, write_csv
-from rich.box import SIMPLE_HEAD
+from report import MISSING, make_console, make_table, write_csv
 from rich.table import Table
 from training import ParameterCount, count_parameters
 
@@ -152,9 +151,9 @@ def rank_rows() -> list[dict[str, object]]:
     return rows
 
 
-def make_table(title: str, caption: str, *headings: str) -> Table:
+def make_count_table(title: str, caption: str, *headings: str) -> Table:
     """Make an empty table whose numbers stand right."""
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    table = make_table(title, caption)
     for heading in headings:
         is_number = heading in ("printed", "counted", "input-hidden", "hidden-hidden", "whole", "share", *FORMATS)
         table.add_column(heading, justify="right" if is_number else "left")
@@ -168,7 +167,7 @@ def count_table(paper: str, rows: list[dict[str, Any]]) -> Table:
     caption = (
         "Without biases. Settings the paper does not print are inferred; quoted: no setting is known that gives the count."
     )
-    table = make_table(title, caption, "where", "layer", "of", "printed", "counted", "", "inferred", "note")
+    table = make_count_table(title, caption, "where", "layer", "of", "printed", "counted", "", "inferred", "note")
     for row in rows:
         of = f"{row['quantity']}, fewer than {row['fewer_than']}" if row["fewer_than"] else row["quantity"]
         digits = 1 if row["fewer_than"] else 0
@@ -182,7 +181,7 @@ def count_table(paper: str, rows: list[dict[str, Any]]) -> Table:
 def bottleneck_table(rows: list[dict[str, Any]]) -> Table:
     """Lay out the HT paper's fig. 2."""
     caption = "FDHT has one matrix for both parts."
-    table = make_table(
+    table = make_count_table(
         f"{HT}, fig. 2: what the input-hidden weights leave",
         caption,
         "layer",
@@ -200,7 +199,7 @@ def bottleneck_table(rows: list[dict[str, Any]]) -> Table:
 
 def order_table(rows: list[dict[str, Any]]) -> Table:
     """Lay out the BT paper's fig. 5, the fewest of each rank marked."""
-    table = make_table(f"{BT}, fig. 5: parameters against order", "*: the fewest of a rank.", "order")
+    table = make_count_table(f"{BT}, fig. 5: parameters against order", "*: the fewest of a rank.", "order")
     for rank in FIG_5_RANKS:
         table.add_column(f"R = {rank}", justify="right")
     fewest = {rank: min(row["parameters"] for row in rows if row["rank"] == rank) for rank in FIG_5_RANKS}
@@ -213,7 +212,7 @@ def order_table(rows: list[dict[str, Any]]) -> Table:
 def rank_table(rows: list[dict[str, Any]]) -> Table:
     """Lay out the HT paper's fig. 5 at the doubling ranks and where the fewest changes."""
     changes = [row["rank"] for before, row in pairwise(rows) if before["fewest"] != row["fewest"]]
-    table = make_table(f"{HT}, fig. 5: parameters against rank", "", "rank", *FORMATS, "fewest")
+    table = make_count_table(f"{HT}, fig. 5: parameters against rank", "", "rank", *FORMATS, "fewest")
     for row in rows:
         if row["rank"] in changes or row["rank"].bit_count() == 1:
             table.add_row(str(row["rank"]), *(f"{row[name]:,}" for name in FORMATS), row["fewest"])

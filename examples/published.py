@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from comparison import System
+from systems import System
 from torch import nn
 
 from tensorly_rnn import separate_modes
@@ -104,7 +104,7 @@ class Printed:
 
 def block_term(rank: int) -> System:
     """Return the BT-LSTM of the BT paper's action recognition; the gates make the first output mode 16."""
-    return System("bt", f"BT-LSTM, R = {rank}", "bt", (2, rank), "input", (8, 20, 20, 18), (4, 4, 4, 4))
+    return System("bt", "BT-LSTM", "bt", (2, rank), "input", (8, 20, 20, 18), (4, 4, 4, 4))
 
 
 def full(title: str, leaf: int, node: int, input_modes: tuple[int, ...], hidden_modes: tuple[int, ...]) -> System:

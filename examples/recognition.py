@@ -1,24 +1,24 @@
-"""Train one sequence classifier on one split of a video data set and test it, from checkpoint to checkpoint."""
+"""Tell what clips show: the task of the programs that recognize something in videos."""
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from checkpoint import Checkpoints
-from comparison import Settings, Split, System, make_compact, make_dense
+from comparison import Split
 from sklearn.metrics import accuracy_score
+from systems import System, make_recurrent
 from torch import nn
-from training import Epoch, ParameterCount, Scores, SequenceClassifier, Training, count_parameters, fit, predict, score
+from training import SequenceClassifier, Training, predict, score
 from video import Clips, split_clips
 
-Report = Callable[[tuple[str, int]], None]
 EVALUATION_CLIPS = 32  # as many frames as fit into memory at 57600 numbers each
+PERMUTED = "permuted"
+NOISE_SCORE = "accuracy_at_noise_"
 
 
 class Sequences(Protocol):
@@ -29,87 +29,112 @@ class Sequences(Protocol):
 
 
 @dataclass(frozen=True)
-class Data:
-    """What is to be recognized.
+class Recipe:
+    """How clips are turned into scores, and how the scores are tested.
 
     Attributes
     ----------
-    sequences : Sequences
-    clips : Clips
+    hidden : int
+        Size of the LSTM's state.
     input_size : int
         Inputs a step, after ``Pixels`` if the sequences are frames.
-    """
-
-    sequences: Sequences
-    clips: Clips
-    input_size: int
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How every system is trained.
-
-    Attributes
-    ----------
-    settings : Settings
-        Its learning rate is that of compact layers.
-    dense_learning_rate : float
-    clips_per_epoch, watched_clips : int
-        Drawn from the training clips for every epoch; of the test clips, those on which the curves are taken.
-    dropout, weight_decay : float
+    watched_clips : int
+        Of the test clips, those on which the curves are taken.
+    dropout : float
     noise_levels : tuple of float
         Standard deviations of the noise under which the trained model is tested, white being 1.
     pixels : bool
         Whether the sequences are frames of bytes.
     """
 
-    settings: Settings
-    dense_learning_rate: float
-    clips_per_epoch: int
+    hidden: int
+    input_size: int
     watched_clips: int
     dropout: float
-    weight_decay: float
     noise_levels: tuple[float, ...] = ()
     pixels: bool = False
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a trained model came to; ``system`` is None for the dense LSTM.
+class Recognition:
+    """The task, as `trials.Task` wants it.
 
-    ``noise`` has the accuracy at every noise level of the recipe, ``permuted`` says whether the pixels were.
+    Attributes
+    ----------
+    sequences : Sequences
+    clips : Clips
+    split : Split
+    recipe : Recipe
+    device : torch.device
+    permuted : bool
+        Whether the pixels of every frame come in one random order.
     """
 
+    sequences: Sequences
+    clips: Clips
     split: Split
-    system: System | None
-    permuted: bool
-    parameters: ParameterCount
-    history: list[Epoch]
-    scores: Scores
-    noise: list[float]
-
-    def state(self) -> dict[str, Any]:
-        """Return what there is to know beside the split, the system and the order of pixels."""
-        return {
-            "parameters": dataclasses.asdict(self.parameters),
-            "history": [dataclasses.asdict(epoch) for epoch in self.history],
-            "scores": dataclasses.asdict(self.scores),
-            "noise": self.noise,
-        }
+    recipe: Recipe
+    device: torch.device
+    permuted: bool = False
 
     @property
-    def title(self) -> str:
-        """The system's name for people."""
-        return title_of(self.system)
+    def n_samples(self) -> int:
+        """Number of training clips."""
+        return len(self.split.train_index)
 
-    @property
-    def seconds_per_epoch(self) -> float:
-        """Median time of an epoch of training."""
-        return statistics.median(epoch.seconds for epoch in self.history)
+    def make_model(self, system: System | None) -> SequenceClassifier:
+        """Put an untrained classifier on an untrained recurrent layer."""
+        recipe = self.recipe
+        recurrent = make_recurrent(system, recipe.input_size, recipe.hidden, self.device)
+        head = nn.Linear(recipe.hidden, len(self.clips.class_names), device=self.device)
+        return SequenceClassifier(recurrent, head, self.make_pixels() if recipe.pixels else None, recipe.dropout)
 
-    def epochs_to(self, accuracy: float) -> int | None:
-        """Return the first epoch that reached an accuracy on the watched clips."""
-        return next((epoch.epoch for epoch in self.history if epoch.watched >= accuracy), None)
+    def make_pixels(self) -> Pixels:
+        """Make the preparation of frames, from some of the training clips."""
+        seed = self.split.seed
+        some = np.random.default_rng(seed).permutation(self.split.train_index)[:EVALUATION_CLIPS]
+        mean = self.sequences[torch.from_numpy(some)].float().mean(dim=(0, 1, 2, 3))
+        order = torch.randperm(self.recipe.input_size, generator=torch.Generator().manual_seed(seed))
+        return Pixels(mean, order if self.permuted else None)
+
+    def recurrent(self, model: nn.Module) -> nn.Module:
+        """Return the LSTM."""
+        return cast(SequenceClassifier, model).recurrent
+
+    def loss(self, model: nn.Module, share: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return the mean cross-entropy of some training clips."""
+        index = torch.from_numpy(self.split.train_index)[share.cpu()]
+        targets = torch.from_numpy(self.clips.targets)[index]
+        return nn.functional.cross_entropy(model(self.sequences[index].to(self.device)), targets.to(self.device))
+
+    def watch(self, model: nn.Module) -> float:
+        """Return the accuracy on a sample of the test clips that is always the same."""
+        shuffled = np.random.default_rng(self.split.seed).permutation(self.split.test_index)
+        return self.accuracy(model, shuffled[: self.recipe.watched_clips])
+
+    def finish(self, training: Training) -> tuple[dict[str, float], list[Any]]:
+        """Return the accuracies on all test clips, also under noise."""
+        model, split = training.model, self.split
+        predicted = predict(model, self.noisy(0.0), split.test_index, EVALUATION_CLIPS)
+        sizes = {"train_clips": len(split.train_index), "test_clips": len(split.test_index), "chance": split.chance}
+        noise = {noise_score(level): self.accuracy(model, split.test_index, level) for level in self.recipe.noise_levels}
+        return sizes | dataclasses.asdict(score(split.test_targets, predicted)) | noise, []
+
+    def accuracy(self, model: nn.Module, index: np.ndarray, noise: float = 0.0) -> float:
+        """Return the share of the clips at some positions that are recognized."""
+        return float(accuracy_score(self.clips.targets[index], predict(model, self.noisy(noise), index, EVALUATION_CLIPS)))
+
+    def noisy(self, level: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return a function that fetches sequences, and adds noise to their bytes if there is to be any."""
+        generator = torch.Generator().manual_seed(0)
+
+        def fetch(index: torch.Tensor) -> torch.Tensor:
+            found = self.sequences[index]
+            if level:
+                found = found + 255 * level * torch.randn(found.shape, generator=generator)
+            return found.to(self.device)
+
+        return fetch
 
 
 class Pixels(nn.Module):
@@ -136,9 +161,9 @@ class Pixels(nn.Module):
         return (inputs.float() - (mean if self.order is None else mean[self.order])).mul_(1 / 255)
 
 
-def title_of(system: System | None) -> str:
-    """Return a system's name for people."""
-    return system.title if system else "dense LSTM"
+def noise_score(level: float) -> str:
+    """Return the name of the accuracy under noise."""
+    return f"{NOISE_SCORE}{level:g}"
 
 
 def make_split(clips: Clips, share: float, seed: int) -> Split:
@@ -157,132 +182,3 @@ def make_split(clips: Clips, share: float, seed: int) -> Split:
     left_out = sorted(set(range(len(clips.class_names))) - set(clips.targets[test_index].tolist()))
     names = tuple(clips.class_names[target] for target in left_out)
     return Split("groups", seed, train_index, test_index, clips.targets[test_index], names)
-
-
-def make_model(data: Data, split: Split, system: System | None, recipe: Recipe, permuted: bool) -> SequenceClassifier:
-    """Put an untrained classifier on an untrained recurrent layer."""
-    torch.manual_seed(split.seed)
-    settings = recipe.settings
-    recurrent = make_compact(system, data.input_size, settings) if system else make_dense(data.input_size, settings)
-    head = nn.Linear(settings.hidden, len(data.clips.class_names), device=settings.device)
-    prepare = None
-    if recipe.pixels:
-        some = np.random.default_rng(split.seed).permutation(split.train_index)[:EVALUATION_CLIPS]
-        mean = data.sequences[torch.from_numpy(some)].float().mean(dim=(0, 1, 2, 3))
-        order = torch.randperm(data.input_size, generator=torch.Generator().manual_seed(split.seed)) if permuted else None
-        prepare = Pixels(mean, order).to(settings.device)
-    return SequenceClassifier(recurrent, head, prepare, recipe.dropout)
-
-
-def recognize(
-    data: Data,
-    split: Split,
-    system: System | None,
-    recipe: Recipe,
-    checkpoints: Checkpoints,
-    report: Report,
-    *,
-    permuted: bool = False,
-) -> Result:
-    """Train a system and test it, or go on with what an interrupted program left of that.
-
-    Parameters
-    ----------
-    data : Data
-    split : Split
-    system : System or None
-        None for the dense LSTM.
-    recipe : Recipe
-    checkpoints : Checkpoints
-        Receive the state after every epoch, and the result.
-    report : callable
-        Told what is being trained and how many epochs of that were added.
-    permuted : bool
-        Whether the pixels of every frame come in one random order.
-    """
-    settings = recipe.settings
-    what = f"{title_of(system)}{', permuted' if permuted else ''}, seed {split.seed}"
-    name = f"{system.name if system else 'dense'}{'-permuted' if permuted else ''}-{split.seed}"
-    finished = checkpoints.load(f"{name}-result")
-    if finished is not None:
-        report((what, settings.epochs))
-        return result_of(split, system, permuted, finished)
-
-    model = make_model(data, split, system, recipe, permuted)
-    rate = settings.learning_rate if system else recipe.dense_learning_rate
-    # Fused, for the dense LSTM's 59 million weights would take Adam as long as its gradients.
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, weight_decay=recipe.weight_decay, fused=True)
-    training = Training(model, optimizer, torch.Generator().manual_seed(split.seed))
-    if (state := checkpoints.load(name)) is not None:
-        training.load(state)
-        report((what, len(training.history)))
-    targets = torch.from_numpy(data.clips.targets)
-    watched = np.random.default_rng(split.seed).permutation(split.test_index)[: recipe.watched_clips]
-
-    def loss_of(model: nn.Module, share: torch.Tensor) -> torch.Tensor:
-        index = torch.from_numpy(split.train_index)[share]
-        sequences = data.sequences[index].to(settings.device)
-        return nn.functional.cross_entropy(model(sequences), targets[index].to(settings.device))
-
-    def accuracy(index: np.ndarray, noise: float = 0.0) -> float:
-        predicted = predict(model, noisy(data.sequences, noise, settings.device), index, EVALUATION_CLIPS)
-        return float(accuracy_score(data.clips.targets[index], predicted))
-
-    def after_epoch() -> None:
-        checkpoints.save(name, training.state())
-        report((what, 1))
-
-    fit(
-        training,
-        len(split.train_index),
-        loss_of,
-        lambda: accuracy(watched),
-        epochs=range(1, settings.epochs + 1),
-        batch_size=settings.batch_size,
-        after_epoch=after_epoch,
-        samples_per_epoch=recipe.clips_per_epoch,
-    )
-    predicted = predict(model, noisy(data.sequences, 0.0, settings.device), split.test_index, EVALUATION_CLIPS)
-    result = Result(
-        split,
-        system,
-        permuted,
-        count_parameters(model.recurrent),
-        training.history,
-        score(split.test_targets, predicted),
-        [accuracy(split.test_index, level) for level in recipe.noise_levels],
-    )
-    checkpoints.save(f"{name}-result", result.state())
-    checkpoints.remove(name)  # of the dense LSTM 0.7 GB
-    return result
-
-
-def noisy(sequences: Sequences, level: float, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function that fetches sequences, and adds noise to their bytes if there is to be any."""
-    generator = torch.Generator().manual_seed(0)
-
-    def fetch(index: torch.Tensor) -> torch.Tensor:
-        found = sequences[index]
-        if level:
-            found = found + 255 * level * torch.randn(found.shape, generator=generator)
-        return found.to(device)
-
-    return fetch
-
-
-def result_of(split: Split, system: System | None, permuted: bool, state: dict[str, Any]) -> Result:
-    """Return the result whose ``state`` this was."""
-    return Result(
-        split,
-        system,
-        permuted,
-        ParameterCount(**state["parameters"]),
-        [Epoch(**epoch) for epoch in state["history"]],
-        Scores(**state["scores"]),
-        state["noise"],
-    )
-
-
-def of(results: Sequence[Result], title: str, permuted: bool = False) -> list[Result]:
-    """Return the results of one system, seed by seed."""
-    return [result for result in results if (result.title, result.permuted) == (title, permuted)]

@@ -42,27 +42,24 @@ seconds                 of training
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from atomic import replacing
-from checkpoint import Checkpoints, digest, versions
+from checkpoint import Checkpoints, digest, open_checkpoints
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
-from options import parse, positive
-from parallel import run_jobs
-from recovery import DENSE, FORMATS, RANKS, Case, Recovered, Settings, cases, direct_error, load_picture, recover
-from report import make_console, make_progress, write_csv
-from rich.box import SIMPLE_HEAD
+from options import mistakes_in_one_line, parse, positive
+from recovery import DENSE, FORMATS, RANKS, Recovery, cases, direct_error, load_picture
+from report import make_console, make_progress, make_table, mean_and_deviation, percent, write_csv
 from rich.console import Console
 from rich.table import Table
 from style import STYLE
+from trials import Outcome, Settings, Trial, run_trials
 
 SETTINGS = {
     "b": "dense",
@@ -81,127 +78,120 @@ class Plan:
     wanted: np.ndarray
     source: str
     seeds: int
+    samples: int
+    noise: float
     settings: Settings
     checkpoints: Checkpoints
     checkpoint_lines: list[str]
     output: Path
 
 
-def run_all(plan: Plan, console: Console) -> tuple[list[Recovered], dict[str, float]]:
-    """Train all cases and decompose W0 in the form of each; show the progress."""
+def decompose(plan: Plan, console: Console) -> dict[str, float]:
+    """Return the error of decomposing W0 in the form of each case; show the progress."""
+    errors = {}
+    with make_progress(console) as progress:
+        for case in progress.track(cases(), description="decomposing W0"):
+            errors[case.name] = direct_error(case, plan.wanted)
+    return errors
+
+
+def learn(plan: Plan, console: Console) -> dict[str, list[Outcome]]:
+    """Train all cases; return what they came to, seed by seed, by the cases' names."""
     chosen = cases()
-    jobs = [
-        partial(recover, case, seed, plan.wanted, plan.settings, plan.checkpoints)
+    trials = [
+        (
+            Trial(case.layer.system, seed, case.panel),
+            Recovery(plan.wanted, case.layer, plan.samples, plan.noise, seed),
+        )
         for seed in range(plan.seeds)
         for case in chosen
     ]
-    with make_progress(console) as progress:
-        bar = progress.add_task("decomposing W0", total=len(chosen) + len(jobs) * plan.settings.epochs)
-        floors = {}
-        for case in chosen:
-            floors[case.name] = direct_error(case, plan.wanted)
-            progress.update(bar, advance=1)
-
-        def show(report: tuple[str, int]) -> None:
-            what, epochs = report
-            progress.update(bar, advance=epochs, description=what)
-
-        return run_jobs(jobs, show, torch.device("cpu")), floors
+    outcomes = run_trials(trials, plan.settings, plan.checkpoints, console)
+    return {case.name: outcomes[place :: len(chosen)] for place, case in enumerate(chosen)}
 
 
-def parameters(case: Case) -> int:
-    """Count what a case trains."""
-    return sum(parameter.numel() for parameter in case.layer.make(device="meta").parameters())
-
-
-def result_rows(runs: list[Recovered], floors: dict[str, float], source: str) -> list[dict[str, object]]:
-    """Return one line for each run."""
-    rows = []
-    for run in runs:
-        case, system = run.case, run.case.layer.system
-        rows.append(
-            {
+def result_rows(outcomes: dict[str, list[Outcome]], errors: dict[str, float], source: str) -> Iterator[dict[str, object]]:
+    """Yield one line for each case and seed."""
+    for case in cases():
+        system = case.layer.system
+        for outcome in outcomes[case.name]:
+            yield {
                 "data": source,
                 "panel": case.panel,
                 "setting": SETTINGS[case.panel],
                 "format": case.format,
                 "rank": system and system.rank,
                 "modes": system and f"{system.input_modes} {system.hidden_modes}",
-                "parameters": parameters(case),
-                "seed": run.seed,
-                "error": run.error,
-                "decomposition_error": floors[case.name],
-                "seconds": sum(epoch.seconds for epoch in run.history),
+                "parameters": outcome.model_parameters,
+                "seed": outcome.trial.seed,
+                "error": outcome.scores["error"],
+                "decomposition_error": errors[case.name],
+                "seconds": sum(epoch.seconds for epoch in outcome.history),
             }
-        )
-    return rows
 
 
-def curve_rows(runs: list[Recovered]) -> list[dict[str, object]]:
-    """Return one line for each epoch of each run."""
-    return [
-        {"panel": run.case.panel, "format": run.case.format, "seed": run.seed}
-        | {"epoch": epoch.epoch, "loss": epoch.loss, "error": epoch.watched, "seconds": epoch.seconds}
-        for run in runs
-        for epoch in run.history
-    ]
+def curve_rows(outcomes: dict[str, list[Outcome]]) -> Iterator[dict[str, object]]:
+    """Yield one line for each epoch of each case and seed."""
+    for case in cases():
+        for outcome in outcomes[case.name]:
+            names = {"panel": case.panel, "format": case.format, "seed": outcome.trial.seed}
+            for epoch in outcome.history:
+                yield names | {"epoch": epoch.epoch, "loss": epoch.loss, "error": epoch.watched, "seconds": epoch.seconds}
 
 
-def results_table(runs: list[Recovered], floors: dict[str, float], seeds: int) -> Table:
+def results_table(outcomes: dict[str, list[Outcome]], errors: dict[str, float], seeds: int) -> Table:
     """Lay the cases out, averaged over the seeds."""
     caption = (
         "Relative Frobenius error in %. Learnt: mean ± standard deviation over the seeds, and the best of them. "
         "Decomposed: W0 itself at the same rank."
     )
-    title = f"W0 recovered from y = W0 x; seeds: {seeds}"
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
-    table.add_column("panel")
-    table.add_column("format")
-    table.add_column("rank")
+    table = make_table(f"W0 recovered from y = W0 x; seeds: {seeds}", caption)
+    for heading in ("panel", "format", "rank"):
+        table.add_column(heading)
     for heading in ("parameters", "learnt", "best", "decomposed"):
         table.add_column(heading, justify="right")
     for case in cases():
-        errors = [100 * run.error for run in runs if run.case == case]
-        spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
-        system = case.layer.system
-        if case.format in (DENSE, FORMATS[0]):
+        same, system = outcomes[case.name], case.layer.system
+        learnt = percent(outcome.scores["error"] for outcome in same)
+        heads_panel = case.format in (DENSE, FORMATS[0])
+        if heads_panel:
             table.add_section()
         table.add_row(
-            f"({case.panel}) {SETTINGS[case.panel]}" if case.format in (DENSE, FORMATS[0]) else "",
+            f"({case.panel}) {SETTINGS[case.panel]}" if heads_panel else "",
             case.format if system is None else case.format.upper(),
             "" if system is None else str(system.rank),
-            f"{parameters(case):,}",
-            f"{statistics.mean(errors):.1f}{spread}",
-            f"{min(errors):.1f}",
-            f"{100 * floors[case.name]:.1f}",
+            f"{same[0].model_parameters:,}",
+            mean_and_deviation(learnt),
+            f"{min(learnt):.1f}",
+            f"{100 * errors[case.name]:.1f}",
         )
     return table
 
 
-def draw(path: Path, wanted: np.ndarray, runs: list[Recovered], floors: dict[str, float]) -> None:
+def draw(path: Path, wanted: np.ndarray, outcomes: dict[str, list[Outcome]], errors: dict[str, float]) -> None:
     """Draw W0 and the dense matrix on the left, what each format learnt from the first seed beside them."""
     limit = float(abs(wanted).max())
-    first = {run.case.name: run for run in runs if run.seed == 0}
     with plt.style.context(STYLE | {"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
         figure, axes = plt.subplots(len(RANKS), 1 + len(FORMATS), figsize=(11, 10.4), layout="constrained")
 
-        def show(axis: Axes, picture: np.ndarray, title: str) -> AxesImage:
+        def show(axis: Axes, picture: Sequence[Sequence[float]] | np.ndarray, title: str) -> AxesImage:
             axis.set_title(title, fontsize=9)
             axis.set(xticks=[], yticks=[])
             return axis.imshow(picture, cmap="cividis", vmin=-limit, vmax=limit, interpolation="nearest")
 
-        dense = first[f"b-{DENSE}"]
+        dense = outcomes[f"b-{DENSE}"][0]
         image = show(axes[0, 0], wanted, f"(a) W0\n{wanted.size:,} numbers")
-        show(axes[1, 0], dense.matrix, f"(b) dense, {parameters(dense.case):,}\nerror {dense.error:.1%}")
+        show(axes[1, 0], dense.shown, f"(b) dense, {dense.model_parameters:,}\nerror {dense.scores['error']:.1%}")
         for axis in axes[2:, 0]:
             axis.set_axis_off()
         for panel, line in zip(RANKS, axes, strict=True):
             for name, axis in zip(FORMATS, line[1:], strict=True):
-                run = first[f"{panel}-{name}"]
-                count = f"{name.upper()}, {parameters(run.case):,} parameters"
+                first = outcomes[f"{panel}-{name}"][0]
+                count = f"{name.upper()}, {first.model_parameters:,} parameters"
                 title = f"({panel}) {SETTINGS[panel]}\n{count}" if name == FORMATS[0] else count
-                show(axis, run.matrix, title)
-                axis.set_xlabel(f"error {run.error:.1%}; decomposed {floors[run.case.name]:.1%}", fontsize=8)
+                show(axis, first.shown, title)
+                errors_here = f"error {first.scores['error']:.1%}; decomposed {errors[f'{panel}-{name}']:.1%}"
+                axis.set_xlabel(errors_here, fontsize=8)
         figure.colorbar(image, ax=axes[2:, 0], location="left", fraction=0.12, aspect=14, label="entry of the matrix")
         with replacing(path) as file:
             figure.savefig(file)
@@ -232,20 +222,16 @@ def make_plan(arguments: list[str] | None) -> Plan:
     """Read the command line and check whatever can be wrong before anything is trained."""
     parser = make_parser()
     options = parse(parser, QUICK_RUN, arguments)
-    settings = Settings(options.epochs, options.samples, options.batch_size, options.learning_rate, options.noise)
-    try:
+    settings = Settings(options.epochs, options.batch_size, options.learning_rate, torch.device("cpu"))
+    with mistakes_in_one_line(parser, options.output):
         wanted, source = load_picture(options.data)
-        fingerprint = {"data": digest(wanted), "seeds": options.seeds, **dataclasses.asdict(settings), **versions()}
-        options.output.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(options.output / "checkpoints", fingerprint)
-        if options.fresh:
-            checkpoints.discard()
-        lines = checkpoints.check()
-    except OSError as error:
-        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
-    except ValueError as error:
-        parser.error(str(error))
-    return Plan(wanted, source, options.seeds, settings, checkpoints, lines, options.output)
+        fingerprint = {"data": digest(wanted), "seeds": options.seeds, "samples": options.samples, "noise": options.noise}
+        checkpoints, lines = open_checkpoints(
+            options.output / "checkpoints", fingerprint | settings.fingerprint(), fresh=options.fresh
+        )
+    return Plan(
+        wanted, source, options.seeds, options.samples, options.noise, settings, checkpoints, lines, options.output,
+    )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -254,11 +240,12 @@ def main(arguments: list[str] | None = None) -> None:
     console = make_console(quiet=False)
     for line in plan.checkpoint_lines:
         console.print(line, soft_wrap=True)
-    runs, floors = run_all(plan, console)
-    write_csv(plan.output / "results.csv", result_rows(runs, floors, plan.source))
-    write_csv(plan.output / "curves.csv", curve_rows(runs))
-    draw(plan.output / "recovered.png", plan.wanted, runs, floors)
-    console.print(results_table(runs, floors, plan.seeds))
+    errors = decompose(plan, console)
+    outcomes = learn(plan, console)
+    write_csv(plan.output / "results.csv", list(result_rows(outcomes, errors, plan.source)))
+    write_csv(plan.output / "curves.csv", list(curve_rows(outcomes)))
+    draw(plan.output / "recovered.png", plan.wanted, outcomes, errors)
+    console.print(results_table(outcomes, errors, plan.seeds))
     console.print(f"data: {plan.source}\nwritten to {plan.output}: tables (csv) and a picture (png)", soft_wrap=True)
     plan.checkpoints.discard()
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from checkpoint import Checkpoints
 from published import LAYERS, Layer, matrix
+from systems import System
 from torch import nn
-from training import Epoch, Training, fit
+from training import Training
 
 import tensorly_rnn as tlr
 
@@ -40,34 +40,57 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Its name on files."""
+        """Its name."""
         return f"{self.panel}-{self.format}"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the matrix is learnt; ``noise`` is the standard deviation of what is added to x."""
+class Recovery:
+    """The task of learning a matrix from what it makes of random vectors, as `trials.Task`.
 
-    epochs: int
-    samples: int
-    batch_size: int
-    learning_rate: float
+    Attributes
+    ----------
+    wanted : ndarray of shape (64, 64)
+    layer : Layer
+        What holds the matrix that is learnt.
+    n_samples : int
+    noise : float
+        Standard deviation of what is added to x.
+    seed : int
+        Of the samples.
+    """
+
+    wanted: np.ndarray
+    layer: Layer
+    n_samples: int
     noise: float
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """What one training came to."""
-
-    case: Case
     seed: int
-    matrix: np.ndarray
-    history: list[Epoch]
 
-    @property
-    def error(self) -> float:
-        """Relative Frobenius error after the last epoch."""
-        return self.history[-1].watched
+    @cached_property
+    def samples(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The noisy x and y, each of shape (samples, 64)."""
+        return make_samples(self.wanted, self.n_samples, self.noise, self.seed)
+
+    def make_model(self, system: System | None) -> nn.Module:
+        """Make the untrained layer."""
+        return self.layer.make()
+
+    def recurrent(self, model: nn.Module) -> nn.Module:
+        """Return the layer."""
+        return model
+
+    def loss(self, model: nn.Module, share: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return the mean square error of some samples."""
+        noisy, y = self.samples
+        return nn.functional.mse_loss(model(noisy[share]), y[share])
+
+    def watch(self, model: nn.Module) -> float:
+        """Return the relative Frobenius error of the matrix."""
+        return relative_error(dense_weight(model), self.wanted)
+
+    def finish(self, training: Training) -> tuple[dict[str, float], list[Any]]:
+        """Return the error and the matrix."""
+        return {"error": training.history[-1].watched}, dense_weight(training.model).tolist()
 
 
 def cases() -> list[Case]:
@@ -128,11 +151,11 @@ def direct_error(case: Case, wanted: np.ndarray) -> float:
     return float(found.relative_error(wanted.astype(np.float64)))
 
 
-def make_samples(wanted: np.ndarray, settings: Settings, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw x from N(0, 0.5), return it with noise, and y = W0 x of x without."""
+def make_samples(wanted: np.ndarray, samples: int, noise: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw x from N(0, 0.5), return it with noise of that standard deviation, and y = W0 x of x without."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(scale=VARIANCE**0.5, size=(settings.samples, SIZE))
-    noisy = x + rng.normal(scale=settings.noise, size=x.shape)
+    x = rng.normal(scale=VARIANCE**0.5, size=(samples, SIZE))
+    noisy = x + rng.normal(scale=noise, size=x.shape)
     return torch.from_numpy(noisy.astype(np.float32)), torch.from_numpy((x @ wanted.T).astype(np.float32))
 
 
@@ -141,52 +164,3 @@ def dense_weight(model: nn.Module) -> np.ndarray:
     with torch.no_grad():
         linear = model if isinstance(model, nn.Linear) else model.to_linear()
         return linear.weight.numpy().copy()
-
-
-def recover(
-    case: Case,
-    seed: int,
-    wanted: np.ndarray,
-    settings: Settings,
-    checkpoints: Checkpoints,
-    report: Callable[[tuple[str, int]], None],
-) -> Recovered:
-    """Learn the matrix from samples, from the last epoch on that an earlier run reached.
-
-    Parameters
-    ----------
-    case : Case
-    seed : int
-        Of the samples, the start and the shuffling.
-    wanted : ndarray of shape (64, 64)
-    settings : Settings
-    checkpoints : Checkpoints
-        Receive the state after every epoch.
-    report : callable
-        Told what is being trained and how many epochs of that were added.
-    """
-    noisy, y = make_samples(wanted, settings, seed)
-    torch.manual_seed(seed)
-    model = case.layer.make()
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    training = Training(model, optimizer, torch.Generator().manual_seed(seed))
-    what, name = f"{case.name}, seed {seed}", f"{case.name}-{seed}"
-    state = checkpoints.load(name)
-    if state is not None:
-        training.load(state)
-    report((what, len(training.history)))
-
-    def after_epoch() -> None:
-        checkpoints.save(name, training.state())
-        report((what, 1))
-
-    fit(
-        training,
-        settings.samples,
-        lambda model, share: nn.functional.mse_loss(model(noisy[share]), y[share]),
-        lambda: relative_error(dense_weight(model), wanted),
-        epochs=range(1, settings.epochs + 1),
-        batch_size=settings.batch_size,
-        after_epoch=after_epoch,
-    )
-    return Recovered(case, seed, dense_weight(model), training.history)

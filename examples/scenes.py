@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ class Scene:
         """Return the captions."""
         relation, inverse = RELATIONS[self.direction]
         things = {"first": " ".join(self.first), "second": " ".join(self.second)}
-        return [one.format(relation=relation, inverse=inverse, background=self.background, **things) for one in CAPTIONS]
+        captions = [one.format(relation=relation, inverse=inverse, background=self.background, **things) for one in CAPTIONS]
+        return [re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", caption) for caption in captions]
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:

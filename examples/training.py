@@ -119,9 +119,9 @@ class Training:
 
 
 def count_parameters(recurrent: nn.Module) -> ParameterCount:
-    """Count the weights of a recurrent layer, dense or factorized, without biases."""
+    """Count the weights of a recurrent layer or cell, of one layer and direction, dense or factorized, without biases."""
     sizes = {name: parameter.numel() for name, parameter in recurrent.named_parameters() if "bias" not in name}
-    input_hidden = sum(size for name, size in sizes.items() if name.startswith("weight_ih_l0"))
+    input_hidden = sum(size for name, size in sizes.items() if name.startswith("weight_ih"))
     return ParameterCount(input_hidden or None, sum(sizes.values()))
 
 

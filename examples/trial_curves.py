@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,8 +37,7 @@ def draw_curves(
             epochs = [epoch.epoch for epoch in same[0].history]
             for axis, what in zip(axes, ("loss", "watched"), strict=True):
                 values = np.array([[getattr(epoch, what) for epoch in outcome.history] for outcome in same])
-                axis.plot(epochs, values.mean(axis=0), color=color, linewidth=1.6)
-                axis.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
+                draw_band(axis, epochs, values, color)
             handles.append(Line2D([], [], color=color, label=name))
         for axis, label in zip(axes, (loss, watched), strict=True):
             axis.set(xlabel="epoch", ylabel=label)
@@ -46,6 +46,12 @@ def draw_curves(
             if reference:
                 draw_reference(axis, *reference)
         save(figure, path, handles, columns=len(handles))
+
+
+def draw_band(axis: Axes, x: Sequence[float], values: np.ndarray, color: str, **options: Any) -> None:
+    """Draw the mean of values of shape (seeds, len(x)), and a band from the lowest to the highest."""
+    axis.plot(x, values.mean(axis=0), color=color, linewidth=1.6, **options)
+    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
 
 
 def draw_reference(axis: Axes, label: str, value: float) -> None:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from report import count_and_ratio, unique
-from rich.box import SIMPLE_HEAD
+from report import count_and_ratio, make_table, mean_and_deviation, ratio, unique
 from rich.table import Table
+from training import ParameterCount
 from trials import Outcome
 
+Column = Callable[[list[Outcome]], str]
 
-def result_rows(outcomes: Sequence[Outcome], source: str) -> Iterator[dict[str, object]]:
-    """Yield one line for each trial."""
-    dense = dense_input_hidden(outcomes)
+
+def result_rows(outcomes: Sequence[Outcome], source: str, dense: ParameterCount) -> Iterator[dict[str, object]]:
+    """Yield one line for each trial; ``dense`` has the counts of the dense LSTM."""
     for outcome in outcomes:
-        system = outcome.trial.system
+        system, parameters = outcome.trial.system, outcome.parameters
         yield {
             "data": source,
             "seed": outcome.trial.seed,
             "system": outcome.trial.title,
             "factorization": system and system.factorization,
             "rank": system and system.rank,
+            "decompose": system and system.decompose,
             "epochs": outcome.history[-1].epoch,
-            "input_hidden_parameters": outcome.input_hidden,
-            "input_hidden_ratio": dense / outcome.input_hidden,
-            "model_parameters": outcome.total,
+            "input_hidden_parameters": parameters.input_hidden,
+            "input_hidden_ratio": ratio(dense.input_hidden, parameters.input_hidden),
+            "recurrent_parameters": parameters.recurrent,
+            "recurrent_ratio": ratio(dense.recurrent, parameters.recurrent),
+            "model_parameters": outcome.model_parameters,
             **outcome.scores,
             "seconds_per_epoch": outcome.seconds_per_epoch,
         }
@@ -39,44 +42,41 @@ def curve_rows(outcomes: Sequence[Outcome], loss: str, watched: str) -> Iterator
             yield names | {loss: epoch.loss, watched: epoch.watched, "seconds": epoch.seconds}
 
 
-def results_table(outcomes: Sequence[Outcome], title: str, caption: str, columns: Mapping[str, str]) -> Table:
+def results_table(
+    outcomes: Sequence[Outcome], title: str, caption: str, dense: ParameterCount, columns: Mapping[str, Column]
+) -> Table:
     """Lay the trials out with a line for each system, averaged over the seeds.
 
     Parameters
     ----------
     outcomes : sequence of Outcome
     title, caption : str
-    columns : mapping of str to str
-        Scores to show, with their headings.
+    dense : ParameterCount
+        Of the dense LSTM.
+    columns : mapping of str to callable
+        What stands between the parameters and the time: headings, and functions of the outcomes of one system.
     """
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    shown: dict[str, Column] = {
+        "input-hidden": lambda same: count_and_ratio(same[0].parameters.input_hidden, dense.input_hidden),
+        "whole layer": lambda same: count_and_ratio(same[0].parameters.recurrent, dense.recurrent),
+        **columns,
+        "s/epoch": lambda same: f"{sum(outcome.seconds_per_epoch for outcome in same) / len(same):.2f}",
+    }
+    table = make_table(title, caption)
     table.add_column("system", no_wrap=True)
-    for heading in ("input-hidden", "whole model", *columns.values(), "s/epoch"):
+    for heading in shown:
         table.add_column(heading, justify="right")
     for name, same in by_system(outcomes).items():
-        table.add_row(
-            name,
-            count_and_ratio(same[0].input_hidden, dense_input_hidden(outcomes)),
-            f"{same[0].total:,}",
-            *(mean_and_deviation(outcome.scores[score] for outcome in same) for score in columns),
-            f"{statistics.mean(outcome.seconds_per_epoch for outcome in same):.2f}",
-        )
+        table.add_row(name, *(column(same) for column in shown.values()))
     return table
 
 
 def by_system(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Return the outcomes of each system, seed by seed."""
-    names = unique(outcome.trial.title for outcome in outcomes)
-    return {name: [outcome for outcome in outcomes if outcome.trial.title == name] for name in names}
+    """Return the outcomes of each system and variant, seed by seed."""
+    names = unique(outcome.trial.full_title for outcome in outcomes)
+    return {name: [outcome for outcome in outcomes if outcome.trial.full_title == name] for name in names}
 
 
-def dense_input_hidden(outcomes: Sequence[Outcome]) -> int:
-    """Return the size of the dense LSTM's input-hidden matrix."""
-    return next(outcome.input_hidden for outcome in outcomes if outcome.trial.system is None)
-
-
-def mean_and_deviation(values: Iterable[float]) -> str:
-    """Write the mean of some values with their sample standard deviation if there are several."""
-    values = list(values)
-    mean = f"{statistics.mean(values):.1f}"
-    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
+def score_of(name: str, digits: int = 1) -> Column:
+    """Return a column of scores, mean and standard deviation over the seeds, with so many decimals."""
+    return lambda same: mean_and_deviation((outcome.scores[name] for outcome in same), digits)

@@ -14,18 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pictures import save
-from recognition import Result, Sequences, of
+from recognition import PERMUTED, Sequences, noise_score
 from report import unique
 from style import STYLE, SYSTEM_COLORS, SYSTEM_MARKERS
+from trial_curves import draw_band, draw_reference
+from trials import Outcome, of
 from video import Clips
 
 ROWS_OF_CLIPS = 6
-
-
-def mean_and_band(axis: Axes, x: Sequence[float], rows: np.ndarray, color: str, **options: object) -> None:
-    """Draw the mean over the seeds, and a band from the lowest to the highest."""
-    axis.plot(x, rows.mean(axis=0), color=color, linewidth=1.7, **options)
-    axis.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=color, alpha=0.12, linewidth=0)
 
 
 def legend_of(titles: Sequence[str]) -> list[Line2D]:
@@ -34,30 +30,27 @@ def legend_of(titles: Sequence[str]) -> list[Line2D]:
     return [Line2D([], [], color=color, marker=marker, markersize=5, label=name) for name, color, marker in styles]
 
 
-def mark_chance(axis: Axes, results: Sequence[Result]) -> None:
+def mark_chance(axis: Axes, outcomes: Sequence[Outcome]) -> None:
     """Draw the accuracy of guessing."""
-    chance = 100 * statistics.mean(result.split.chance for result in results)
-    axis.axhline(chance, color="#777777", linestyle=":", linewidth=1.2)
-    axis.annotate("chance", (1, chance), (-2, 3), ("axes fraction", "data"), "offset points", ha="right", color="#777777",
-                  fontsize=9)  # fmt: skip
+    draw_reference(axis, "chance", 100 * statistics.mean(outcome.scores["chance"] for outcome in outcomes))
 
 
-def draw_curves(path: Path, results: Sequence[Result]) -> None:
+def draw_curves(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Draw training loss and test accuracy after every epoch, as fig. 6 of the BT paper does."""
-    titles = unique(result.title for result in results)
+    titles = unique(outcome.trial.title for outcome in outcomes)
     with plt.style.context(STYLE):
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(10.5, 4.8), layout="constrained")
         for name, color, marker in zip(titles, SYSTEM_COLORS, SYSTEM_MARKERS):
-            chosen = of(results, name)
+            chosen = of(outcomes, name)
             epochs = [epoch.epoch for epoch in chosen[0].history]
             every = max(1, len(epochs) // 8)
             for axis, rows in (
-                (losses, [[epoch.loss for epoch in result.history] for result in chosen]),
-                (accuracies, [[100 * epoch.watched for epoch in result.history] for result in chosen]),
+                (losses, [[epoch.loss for epoch in outcome.history] for outcome in chosen]),
+                (accuracies, [[100 * epoch.watched for epoch in outcome.history] for outcome in chosen]),
             ):
-                mean_and_band(axis, epochs, np.array(rows), color, marker=marker, markersize=5, markevery=every)
+                draw_band(axis, epochs, np.array(rows), color, marker=marker, markersize=5, markevery=every)
         accuracies.axhline(100 * GOAL, color="#777777", linewidth=1, linestyle="--")
-        mark_chance(accuracies, results)
+        mark_chance(accuracies, outcomes)
         for axis in (losses, accuracies):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         losses.set(xlabel="epoch", ylabel="training loss (cross-entropy)", ylim=(0, None))
@@ -65,41 +58,46 @@ def draw_curves(path: Path, results: Sequence[Result]) -> None:
         save(figure, path, legend_of(titles), columns=4)
 
 
-def draw_sizes(path: Path, results: Sequence[Result]) -> None:
+def draw_sizes(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Draw test accuracy over the parameters of the whole recurrent layer, as fig. 6 of the HT paper compares them."""
-    titles = unique(result.title for result in results)
+    titles = unique(outcome.trial.title for outcome in outcomes)
     with plt.style.context(STYLE):
         figure, axis = plt.subplots(figsize=(6.5, 5), layout="constrained")
         for name, color, marker in zip(titles, SYSTEM_COLORS, SYSTEM_MARKERS):
-            accuracies = [100 * result.scores.accuracy for result in of(results, name)]
+            accuracies = [100 * outcome.scores["accuracy"] for outcome in of(outcomes, name)]
             deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
-            axis.errorbar(of(results, name)[0].parameters.recurrent, statistics.mean(accuracies), deviation, color=color,
+            axis.errorbar(of(outcomes, name)[0].parameters.recurrent, statistics.mean(accuracies), deviation, color=color,
                           marker=marker, markersize=8, capsize=3, elinewidth=1)  # fmt: skip
-        mark_chance(axis, results)
+        mark_chance(axis, outcomes)
         axis.set_xscale("log")
         axis.set(xlabel="parameters of the recurrent layer", ylabel="test accuracy (%)", ylim=(0, 100))
         save(figure, path, legend_of(titles), columns=3)
 
 
-def draw_sensitivity(path: Path, results: Sequence[Result], levels: Sequence[float]) -> None:
+def draw_sensitivity(path: Path, outcomes: Sequence[Outcome], levels: Sequence[float]) -> None:
     """Draw test accuracy over the level of noise, and with pixels in order beside pixels permuted."""
-    titles = unique(result.title for result in results)
-    permuted = unique(result.title for result in results if result.permuted)
+    titles = unique(outcome.trial.title for outcome in outcomes)
+    permuted = unique(outcome.trial.title for outcome in outcomes if outcome.trial.variant == PERMUTED)
     with plt.style.context(STYLE):
         figure, (noisy, ordered) = plt.subplots(
             1, 2, figsize=(10.5, 4.8), width_ratios=(3, 2), sharey=True, layout="constrained"
         )
         for name, color, marker in zip(titles, SYSTEM_COLORS, SYSTEM_MARKERS):
-            rows = 100 * np.array([[result.scores.accuracy, *result.noise] for result in of(results, name)])
-            mean_and_band(noisy, [0, *levels], rows, color, marker=marker, markersize=5)
+            rows = 100 * np.array(
+                [
+                    [outcome.scores["accuracy"], *(outcome.scores[noise_score(level)] for level in levels)]
+                    for outcome in of(outcomes, name)
+                ]
+            )
+            draw_band(noisy, [0, *levels], rows, color, marker=marker, markersize=5)
             if name in permuted:
-                for place, order in enumerate((False, True)):
-                    accuracies = [100 * result.scores.accuracy for result in of(results, name, order)]
+                for place, variant in enumerate(("", PERMUTED)):
+                    accuracies = [100 * outcome.scores["accuracy"] for outcome in of(outcomes, name, variant)]
                     left = permuted.index(name) + 0.4 * place - 0.2
-                    ordered.bar(left, statistics.mean(accuracies), 0.36, color="white" if order else color, edgecolor=color,
-                                hatch="///" if order else None)  # fmt: skip
+                    ordered.bar(left, statistics.mean(accuracies), 0.36, color="white" if variant else color, edgecolor=color,
+                                hatch="///" if variant else None)  # fmt: skip
                     ordered.plot([left] * len(accuracies), accuracies, "o", color="#555555", markersize=4)
-        mark_chance(noisy, results)
+        mark_chance(noisy, outcomes)
         noisy.set(xlabel="standard deviation of the noise (white is 1)", ylabel="test accuracy (%)", ylim=(0, 100))
         ordered.set(xticks=range(len(permuted)), xticklabels=permuted)
         ordered.set_title("pixels in order (filled) and permuted (hatched)", fontsize=10)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
-from checkpoint import Checkpoints, versions
-from comparison import System
+from checkpoint import Checkpoints, open_checkpoints
+from comparison import Split
+from options import end_with_one_line
 from recognition import Recipe, make_split
 from report import make_progress
 from rich.console import Console
-from torch import nn
+from systems import System, make_recurrent
+from trial_options import fingerprint_of
+from trials import Settings
 from video import Clips, find_clips
 from video_frames import Frames, decode_clips, fingerprint
 from video_stand_in import CLIPS, write_stand_in
 
+FRAMES = 6
 TEST_SHARE = 0.2
 
 
@@ -32,10 +37,11 @@ class Plan:
     task : str
     real : Clips or None
         None for the stand-in, which is yet to be written.
-    stand_in_clips, frames, seeds : int
-        Clips of the stand-in; frames of each clip; repetitions.
+    stand_in_clips, seeds : int
+        Clips of the stand-in; repetitions.
     systems : list of System or None
         None for the dense LSTM.
+    settings : Settings
     recipe : Recipe
     checkpoints : Checkpoints
     checkpoint_lines : list of str
@@ -47,77 +53,67 @@ class Plan:
     task: str
     real: Clips | None
     stand_in_clips: int
-    frames: int
     seeds: int
     systems: list[System | None]
+    settings: Settings
     recipe: Recipe
     checkpoints: Checkpoints
     checkpoint_lines: list[str]
     output: Path
     source: str
 
+    def splits(self, clips: Clips) -> list[Split]:
+        """Return the split of every seed."""
+        return [make_split(clips, TEST_SHARE, seed) for seed in range(self.seeds)]
+
 
 def prepare(
-    parser: argparse.ArgumentParser,
     options: argparse.Namespace,
     systems: list[System | None],
+    settings: Settings,
     recipe: Recipe,
-    make_layer: Callable[[System], nn.Module],
-    frames: int,
-    more: dict[str, object] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Check what was asked for; end the program with one line if something is wrong.
+    """Check what was asked for.
 
     Parameters
     ----------
-    parser : argparse.ArgumentParser
     options : argparse.Namespace
         With task, data, clips, seeds, output and fresh.
-    systems : list of System
+    systems : list of System or None
+    settings : Settings
     recipe : Recipe
-    make_layer : callable
-        Makes the layer of a system, to see whether that can be done.
-    frames : int
-        Of each clip.
-    more : dict, optional
+    more : mapping, optional
         What else the results depend on.
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError, OSError
+        If something is wrong.
     """
+    for system in systems:
+        if system:  # the dense LSTM always fits
+            make_recurrent(system, recipe.input_size, recipe.hidden, options.device)
     count = options.clips or CLIPS[options.task]
-    try:
-        for system in filter(None, systems):
-            make_layer(system)
-        if options.data:
-            real = find_clips(options.task, options.data)
-            for seed in range(options.seeds):
-                make_split(real, TEST_SHARE, seed)
-            data, source = (
-                fingerprint(real.clips, frames),
-                f"real ({options.task}, {len(real.clips):,} clips of {options.data})",
-            )
-        else:
-            real, data = None, f"stand-in {options.task} {count} {av.__version__}"
-            source = f"stand-in ({count:,} MPEG files of moving digits, in the layout of {options.task})"
-        settings = dataclasses.asdict(recipe.settings) | {"device": recipe.settings.device.type}
-        asked = {
-            **dataclasses.asdict(recipe),
-            "settings": settings,
-            "systems": [system and dataclasses.asdict(system) for system in systems],
-            "seeds": options.seeds,
-            "data": data,
-            **(more or {}),
-        }
-        options.output.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(options.output / "checkpoints", asked | versions())
-        if options.fresh:
-            checkpoints.discard()
-            for folder in ("stand_in", "frames"):
-                shutil.rmtree(options.output / folder, ignore_errors=True)
-        lines = checkpoints.check()
-    except OSError as error:
-        parser.error(f"cannot write to the folder {options.output}: {error.strerror}")
-    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
-        parser.error(str(error).splitlines()[0])
-    return Plan(options.task, real, count, frames, options.seeds, systems, recipe, checkpoints, lines, options.output, source)
+    if options.data:
+        real = find_clips(options.task, options.data)
+        data = fingerprint(real.clips, FRAMES)
+        source = f"real ({options.task}, {len(real.clips):,} clips of {options.data})"
+    else:
+        real = None
+        data = f"stand-in {options.task} {count} {av.__version__}"
+        source = f"stand-in ({count:,} MPEG files of moving digits, in the layout of {options.task})"
+    of_run = fingerprint_of(options, settings, systems) | dataclasses.asdict(recipe) | {"data": data} | dict(more or {})
+    checkpoints, lines = open_checkpoints(options.output / "checkpoints", of_run, fresh=options.fresh)
+    if options.fresh:
+        for folder in ("stand_in", "frames"):
+            shutil.rmtree(options.output / folder, ignore_errors=True)
+    plan = Plan(
+        options.task, real, count, options.seeds, systems, settings, recipe, checkpoints, lines, options.output, source
+    )
+    if real:
+        plan.splits(real)
+    return plan
 
 
 def obtain_frames(plan: Plan, console: Console) -> tuple[Clips, Frames]:
@@ -135,10 +131,7 @@ def obtain_frames(plan: Plan, console: Console) -> tuple[Clips, Frames]:
             clips = find_clips(plan.task, folder)
         bar = progress.add_task("decoding videos", total=len(clips.clips))
         try:
-            frames = decode_clips(clips.clips, plan.frames, plan.output / "frames", lambda count: progress.advance(bar, count))
+            return clips, decode_clips(clips.clips, FRAMES, plan.output / "frames", lambda count: progress.advance(bar, count))
         except ValueError as error:
-            failure = error
-        else:
-            return clips, frames
-    Console(stderr=True).print(f"error: {failure}", soft_wrap=True, markup=False, highlight=False)
-    raise SystemExit(2)
+            failure = str(error)
+    end_with_one_line(failure)

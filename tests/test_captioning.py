@@ -11,7 +11,7 @@ from PIL import Image
 from tests.example_runs import EXAMPLES, assert_not_blank, kill_at, run, start, table
 
 PROGRAM = "captioning.py"
-SMALL = ["--quick", "--systems", "bt", "--train-images", "160", "--test-images", "40", "--front-end-epochs", "4",
+SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "160", "--test-images", "40", "--front-end-epochs", "4",
          "--epochs", "5", "--batch-size", "32", "--learning-rate", "0.003"]  # fmt: skip
 TIMES = {"seconds", "seconds_per_epoch"}
 
@@ -60,7 +60,7 @@ def test_results_have_every_system_and_learn(small):
         scores = [float(row[f"bleu{order}"]) for order in (1, 2, 3, 4)]
         assert scores == sorted(scores, reverse=True)
         assert scores[-1] > float(row["shuffled_bleu4"]) + 10, row  # the image is heeded
-        assert float(row["test_loss"]) < 1  # nats a word; of 30 words guessed it is log(30) = 3.4
+        assert float(row["test_loss"]) < 1  # nats a word; of 31 words guessed it is log(31) = 3.4
     assert "data: stand-in (rendered scenes" in printed and "written to" in printed
 
 
@@ -172,7 +172,7 @@ def test_a_front_end_of_ones_own_gives_the_features(coco, tmp_path, monkeypatch)
     assert task.training.image.tolist() == [k for k in range(5) for _ in range(k + 1)]
     assert plan.source == f"real (MSCOCO's layout in {coco})"
     outcome = run_trial(task, Trial(plan.systems[1], 0), plan.settings, plan.checkpoints, lambda report: None)
-    assert outcome.input_hidden == 1728 and len(outcome.shown) == 2
+    assert outcome.parameters.input_hidden == 1728 and len(outcome.shown) == 2
     assert outcome.history[1].loss < outcome.history[0].loss
 
 
@@ -261,6 +261,8 @@ def test_a_scene_shows_what_its_captions_say():
     scene = Scene(("red", "square"), ("blue", "star"), (0, 1), "dark")
     assert scene.captions()[0] == "A red square to the left of a blue star."
     assert scene.captions()[1] == "There is a blue star to the right of a red square."
+    orange = Scene(("orange", "star"), ("orange", "circle"), (1, 0), "dark").captions()
+    assert orange[2] == "An orange star and an orange circle on a dark background."
     pixels = np.asarray(render(scene, np.random.default_rng(0)))
     places = {color: np.argwhere((pixels == COLORS[color]).all(axis=-1)).mean(axis=0) for color in ("red", "blue")}
     assert places["red"][1] + 16 < places["blue"][1] and abs(places["red"][0] - places["blue"][0]) < 12
@@ -273,10 +275,10 @@ def test_a_scene_shows_what_its_captions_say():
             ["--data", "missing"],
             "--data must be a folder in MSCOCO's layout; annotations/captions_train2014.json is not in missing",
         ),
-        (["--front-end", "nowhere:make"], "--front-end must be MODULE:FUNCTION that can be imported; got 'nowhere:make'"),
-        (["--front-end", "torch"], "--front-end must be MODULE:FUNCTION that can be imported; got 'torch'"),
+        (["--front-end", "nowhere:make"], "--front-end must be module:factory; nowhere:make fails with ModuleNotFoundError"),
+        (["--front-end", "torch"], "--front-end must be module:factory; torch fails with AttributeError"),
         (["--rank", "tt=4,4"], "rank of tt must be positive integers as in tt=6, got 'tt=4,4'"),
-        (["--systems", "ht"], "unknown name 'ht', expected some of tt, bt"),
+        (["--systems", "ht"], "unknown name 'ht', expected some of dense, tt, bt"),
         (["--beam", "0"], "expected a positive integer, got '0'"),
     ],
 )

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from tests.example_runs import EXAMPLES, assert_not_blank, kill_at, run, start, table
 
 PROGRAM = "image_generation.py"
-SMALL = ["--quick", "--systems", "bt", "--train-images", "400", "--glimpses", "3", "--epochs", "10"]
+SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "400", "--glimpses", "3", "--epochs", "10"]
 TIMES = {"seconds", "seconds_per_epoch"}
 
 
@@ -79,10 +79,10 @@ def test_pictures_are_not_blank(quick):
 
 def test_every_system_has_about_as_many_parameters(mnist):
     import image_generation
-    from trials import input_hidden_parameters
+    from training import count_parameters
 
     counts = {
-        system.name: input_hidden_parameters(image_generation.Drawing(None, 1, 4, "cpu").make_model(system).encoder)
+        system.name: count_parameters(image_generation.Drawing(None, 1, 4, "cpu").make_model(system).encoder).input_hidden
         for system in image_generation.SYSTEMS
     }
     assert counts == {"bt": 1184, "tt": 1312, "tr": 1232, "ht": 1113}
@@ -149,7 +149,7 @@ def test_the_stand_in_keeps_mnists_margin():
     [
         (["--data", "missing"], "--data must be a folder with MNIST's files; train-images-idx3-ubyte or"),
         (["--rank", "bt=4"], "rank of bt must be positive integers as in bt=1,4, got 'bt=4'"),
-        (["--systems", "cp"], "unknown name 'cp', expected some of bt, tt, tr, ht"),
+        (["--systems", "cp"], "unknown name 'cp', expected some of dense, bt, tt, tr, ht"),
         (["--glimpses", "0"], "expected a positive integer, got '0'"),
         (["--output", "/dev/null/x"], "cannot write to the folder /dev/null/x: Not a directory"),
     ],

@@ -119,15 +119,14 @@ def test_the_picture_is_not_blank(quick):
 
 def test_samples_are_what_the_paper_draws(recovery):
     w = recovery.make_picture().astype(np.float64)
-    settings = recovery.Settings(1, 20_000, 100, 1e-3, 0.1)
-    noisy, y = (one.numpy().astype(np.float64) for one in recovery.make_samples(w, settings, 0))
+    noisy, y = (one.numpy().astype(np.float64) for one in recovery.make_samples(w, 20_000, 0.1, 0))
     assert noisy.var() == pytest.approx(0.5 + 0.1**2, rel=0.01)
     # y is of x without the noise: least squares on the noisy x shrink W by 0.5 / (0.5 + 0.1^2).
     found = np.linalg.lstsq(noisy, y, rcond=None)[0].T
     assert np.sum(found * w) / np.sum(w * w) == pytest.approx(0.5 / 0.51, abs=0.003)
-    again = recovery.make_samples(w, settings, 0)[0].numpy()
+    again = recovery.make_samples(w, 20_000, 0.1, 0)[0].numpy()
     assert np.array_equal(again.astype(np.float64), noisy)
-    assert not np.allclose(recovery.make_samples(w, settings, 1)[0].numpy(), again)
+    assert not np.allclose(recovery.make_samples(w, 20_000, 0.1, 1)[0].numpy(), again)
 
 
 def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery):
@@ -142,7 +141,7 @@ def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery):
     assert by_case(whole, "decomposition_error")["c", "bt"] < 1e-6
 
     process = subprocess.Popen(command(*small, "--output", killed), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (killed / "checkpoints" / "d-tr-0.pt").exists():
+    while not (killed / "checkpoints" / "tr-d-0.pt").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     process.kill()
@@ -152,7 +151,7 @@ def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery):
     assert other.returncode == 2 and "differs in noise" in other.stderr
     from checkpoint import read as read_checkpoint
 
-    before = read_checkpoint(killed / "checkpoints" / "c-bt-0.pt")["state"]["history"]
+    before = read_checkpoint(killed / "checkpoints" / "bt-c-0-outcome.pt")["state"]["history"]
     resumed = run(*small, "--output", killed)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on with the interrupted run" in resumed.stdout
