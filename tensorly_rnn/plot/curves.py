@@ -1,9 +1,11 @@
-"""Plots of what the library finds. Each returns matplotlib's axes and shows nothing by itself."""
+"""Curves: error against parameters, singular values of cuts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from tensorly_rnn.plot._axes import axes_of
 
 Curve = Sequence[tuple[float, float]]
 
@@ -36,7 +38,7 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('parameters', ['tt', 'svd'])
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for name, curve in curves.items():
         # Nothing is left at full rank: a logarithm has no place for it.
         points = np.array([point for point in curve if point[1] > 1e-15]).reshape(-1, 2)
@@ -80,7 +82,7 @@ def singular_values(factorized: Any, ax: Any = None) -> Any:
     (4, 'log')
     """
     found = factorized.singular_values()
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for modes, values in found.items():
         on_host = np.asarray(factorized.backend.to_numpy(values), dtype=float)
         largest = on_host.max(initial=0.0) or 1.0
@@ -97,12 +99,3 @@ def _logarithmic(ax: Any) -> dict[str, str]:
     ax.legend(fontsize="small")
     return {"xscale": "log", "yscale": "log"}
 
-
-def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
-    try:
-        from matplotlib import pyplot
-    except ImportError as reason:
-        raise ImportError("tensorly_rnn.plot needs matplotlib: install it with pip install matplotlib.") from reason
-    return pyplot.subplots(layout="constrained")[1]
