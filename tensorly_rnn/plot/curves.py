@@ -98,4 +98,3 @@ def _logarithmic(ax: Any) -> dict[str, str]:
         return {}
     ax.legend(fontsize="small")
     return {"xscale": "log", "yscale": "log"}
-
