@@ -67,7 +67,7 @@ def network(factorized: Any, ax: Any = None) -> Any:
     if not isinstance(drawn, Network):
         raise TypeError(
             "network: factorized must be a factorized matrix or tensor, or a Network; expected an attribute network, got "
-            f"{type(factorized).__name__}. Factorize it first."
+            f"{type(factorized).__name__}. Factorize it first; of TensorLy's own tensors give the Network of their factors."
         )
     graph = graph_of(drawn)
     layout = layout_of(drawn, graph, max((width_of(label_of(drawn, index)) for index in graph.legs), default=0.0))
