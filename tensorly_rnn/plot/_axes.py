@@ -17,7 +17,7 @@ def axes_of(ax: Any, size: tuple[float, float] | None = None) -> Any:
     try:
         from matplotlib import pyplot
     except ImportError as reason:
-        raise ImportError("tensorly_rnn.plot needs matplotlib: install it with pip install matplotlib.") from reason
+        raise ImportError('tensorly_rnn.plot needs matplotlib: install it with pip install "tensorly-rnn[plot]".') from reason
     return pyplot.subplots(figsize=size, layout="constrained")[1]
 
 
@@ -38,3 +38,12 @@ def dress(ax: Any, grid: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, axis=grid, color="#E5E5E5", linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def count_along(axis: Any, low: float, high: float) -> None:
+    """Let a logarithmic axis say 200, 5 k, 1 M rather than powers, at as many places as there is room for."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.set_major_formatter(EngFormatter())
+    axis.set_minor_formatter(NullFormatter())

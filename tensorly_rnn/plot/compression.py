@@ -3,11 +3,11 @@
 import textwrap
 from typing import Any
 
-from tensorly_rnn.plot._axes import axes_of, dress, styles_of
+from tensorly_rnn.plot._axes import axes_of, count_along, dress, styles_of
 
 DENSE = "#C8C8C8"
 # Inches of a layer's bar, and of all around the bars.
-BAR, AROUND = 0.34, 1.5
+BAR, AROUND = 0.34, 1.1
 LONGEST_NOTE = 48
 
 
@@ -74,7 +74,9 @@ def compression_report(report: Any, ax: Any = None) -> Any:
         counts = [count for row in rows for count in (row.n_param_before, row.n_param) if count]
         # A bar of the least count has a length too.
         ax.set(xscale="log", xlim=(min(counts, default=1) / 3, 1.5 * max(counts, default=1)), ylim=(len(rows) - 0.4, -0.6))
-        ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.5 / (BAR * len(rows))), ncols=9)
+        count_along(ax.xaxis, *ax.get_xlim())
+        # On the line of the axis label.
+        ax.legend(fontsize="small", frameon=False, loc="upper right", bbox_to_anchor=(1, 0), borderaxespad=1.8, ncols=9)
     dress(ax, "x")
     ax.tick_params(axis="y", length=0)
     return ax

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn.plot._axes import axes_of, dress, style, styles_of
+from tensorly_rnn.plot._axes import axes_of, count_along, dress, style, styles_of
 
 Curve = Sequence[tuple[float, float]]
 
@@ -61,6 +61,7 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
         # The baseline goes on to full rank, far beyond what is compared.
         start = min((point[0] for point in curves.get("svd", ())), default=0)
         ax.set(xlim=(None, 1.3 * max(compared[:, 0].max(), start)), ylim=(compared[:, 1].min() / 2, None))
+        count_along(ax.xaxis, *ax.get_xlim())
     dress(ax, "both")
     return ax
 
