@@ -69,13 +69,14 @@ def compression_report(report: Any, ax: Any = None) -> Any:
             color="black" if row.replaced else "0.45",
         )
     ax.set_yticks(range(len(rows)), [row.name for row in rows], fontsize="small")
-    ax.set(xlabel="parameters", title=_title(report))
+    ax.set_title(_title(report))
+    ax.set_xlabel("parameters", loc="left")
     if rows:
         counts = [count for row in rows for count in (row.n_param_before, row.n_param) if count]
         # A bar of the least count has a length too.
         ax.set(xscale="log", xlim=(min(counts, default=1) / 3, 1.5 * max(counts, default=1)), ylim=(len(rows) - 0.4, -0.6))
         count_along(ax.xaxis, *ax.get_xlim())
-        # On the line of the axis label.
+        # Right on the line of the axis label.
         ax.legend(fontsize="small", frameon=False, loc="upper right", bbox_to_anchor=(1, 0), borderaxespad=1.8, ncols=9)
     dress(ax, "x")
     ax.tick_params(axis="y", length=0)
