@@ -29,18 +29,16 @@ extensions = [
     "sphinx.ext.viewcode",
     "matplotlib.sphinxext.plot_directive",
     "myst_parser",
-    "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "repository_links",
 ]
-exclude_patterns = ["_build", "_extensions", "_templates", "**/generated/*.txt", "gallery/**/*.ipynb", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "_extensions", "_templates", "sg_execution_times.rst", "gallery/sg_execution_times.rst"]
 templates_path = ["_templates"]
 # In the docstrings a name between single backticks is a link where it names something public, and code where not.
 default_role = "py:obj"
 
 # Markdown: headings are anchors as on the web view of a repository.
 myst_heading_anchors = 4
-myst_enable_extensions = ["colon_fence"]
 
 autosummary_generate = True
 autodoc_member_order = "groupwise"
