@@ -32,7 +32,14 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "repository_links",
 ]
-exclude_patterns = ["_build", "_extensions", "_templates", "sg_execution_times.rst", "gallery/sg_execution_times.rst"]
+exclude_patterns = [
+    "_build",
+    "_extensions",
+    "_templates",
+    "sg_execution_times.rst",
+    "gallery/sg_execution_times.rst",
+    "gallery/output",
+]
 templates_path = ["_templates"]
 # In the docstrings a name between single backticks is a link where it names something public, and code where not.
 default_role = "py:obj"

@@ -1,7 +1,7 @@
 """The gallery: each program of examples/ runs as its users run it, and its page shows what it printed and drew."""
 
 import re
-import tempfile
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,6 @@ SECONDS = {
     "captioning": 75,
     "indian_pines": 125,
 }
-
-_output = tempfile.TemporaryDirectory(prefix="gallery")
 
 
 def all_programs() -> list[str]:
@@ -62,22 +60,25 @@ def shortest_first(name: str) -> tuple[float, str]:
 
 
 def quick_arguments(gallery: Mapping[str, Any], script: Mapping[str, Any]) -> list[str]:
-    """Return a program's arguments: the small size, and a folder of its own for what it writes."""
+    """Return a program's arguments: the small size, and a new folder of its own for what it writes."""
     # Worker processes import the module that they were started from by its path. Without these two they would
     # take the gallery's stand-in of `__main__` for the interpreter's own, and not find the program's functions.
     script["example_globals"]["__spec__"] = None
     script["example_globals"]["__file__"] = script["src_file"]
-    return ["--quick", "--output", str(_folder(script["src_file"]))]
+    folder = output(gallery, script)
+    shutil.rmtree(folder, ignore_errors=True)
+    return ["--quick", "--output", str(folder)]
 
 
 def written_pictures(block: Any, script: Mapping[str, Any], gallery: Mapping[str, Any]) -> str:
     """Return the reStructuredText of the pictures that a program wrote."""
     shown = []
-    for written, path in zip(sorted(_folder(script["src_file"]).glob("*.png")), script["image_path_iterator"]):
+    for written, path in zip(sorted(output(gallery, script).glob("*.png")), script["image_path_iterator"]):
         written.replace(path)
         shown.append(path)
     return figure_rst(shown, gallery["src_dir"]) if shown else ""
 
 
-def _folder(program: str) -> Path:
-    return Path(_output.name) / Path(program).stem
+def output(gallery: Mapping[str, Any], script: Mapping[str, Any]) -> Path:
+    """Return the folder that a program writes to."""
+    return Path(gallery["src_dir"]) / "gallery" / "output" / Path(script["src_file"]).stem
