@@ -162,7 +162,7 @@ def test_plots_return_axes_and_show_nothing():
     axes = plot.singular_values(tree, ax=Figure().subplots())
     drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
     values = np.linalg.svd(tree.to_tensor().transpose(0, 3, 1, 4, 2, 5).reshape(10, 90), compute_uv=False)
-    np.testing.assert_allclose(drawn["modes 0"], (values / values[0])[: len(drawn["modes 0"])], atol=1e-10)
+    np.testing.assert_allclose(drawn["modes 0 | 1, 2"], (values / values[0])[: len(drawn["modes 0 | 1, 2"])], atol=1e-10)
     with pytest.raises(ValueError, match="must have no loops"):
         plot.singular_values(tlr.TRMatrix.random(SHAPE, 2, random_state=0))
 

@@ -91,7 +91,14 @@ def test_only_nn_imports_torch():
 
 
 @pytest.mark.parametrize(
-    ("path", "library"), [("plot/_axes.py", "matplotlib"), ("plot/diagram.py", "matplotlib"), (CONSOLE, "rich"), ("files/_container.py", "safetensors")], ids=str
+    ("path", "library"),
+    [
+        ("plot/_axes.py", "matplotlib"),
+        ("plot/diagram.py", "matplotlib"),
+        (CONSOLE, "rich"),
+        ("files/_container.py", "safetensors"),
+    ],
+    ids=str,
 )
 def test_what_is_optional_is_imported_only_where_it_is_used(path, library):
     source = (PACKAGE / path).read_text()

@@ -1,5 +1,6 @@
 """The gallery: each program of examples/ runs as its users run it, and its page shows what it printed and drew."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -67,7 +68,8 @@ def quick_arguments(gallery: Mapping[str, Any], script: Mapping[str, Any]) -> li
     script["example_globals"]["__file__"] = script["src_file"]
     folder = output(gallery, script)
     shutil.rmtree(folder, ignore_errors=True)
-    return ["--quick", "--output", str(folder)]
+    # The gallery runs a program where it lies. Relative, for the page says where the results are.
+    return ["--quick", "--output", os.path.relpath(folder, Path(script["src_file"]).parent)]
 
 
 def written_pictures(block: Any, script: Mapping[str, Any], gallery: Mapping[str, Any]) -> str:

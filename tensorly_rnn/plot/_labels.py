@@ -19,11 +19,13 @@ class Ink:
         """Keep labels away from these points, shape (n, 2)."""
         self._points = np.concatenate([self._points, points])
 
-    def place(self, width: float, spots: Iterable[Any]) -> Any:
-        """Return the first of the spots with the least ink below a label of that width, and keep it free."""
-        half = np.array([width, HEIGHT]) / 2 + 0.03
+    def place(self, width: float, spots: Iterable[Any], own: Any = None) -> Any:
+        """Return the first of the spots with the least ink, the label's own line apart, and keep it free."""
+        half = half_of(width)
         listed = list(spots)
-        covered = [(np.abs(self._points - spot) <= half).all(axis=1).sum() for spot in listed]
+        covered = [inside(self._points, spot, half).sum() for spot in listed]
+        if own is not None:
+            covered = [count - inside(own, spot, half).sum() for count, spot in zip(covered, listed)]
         best = listed[int(np.argmin(covered))]
         grid = np.stack(np.meshgrid(*(np.linspace(-one, one, 9) for one in half)), -1).reshape(-1, 2)
         self.add(best + grid)
@@ -35,6 +37,16 @@ class Ink:
         return self._points.min(axis=0), self._points.max(axis=0)
 
 
+def half_of(width: float) -> Any:
+    """Return half the width and height of a label, with a margin."""
+    return np.array([width, HEIGHT]) / 2 + 0.03
+
+
+def inside(points: Any, spot: Any, half: Any) -> Any:
+    """Return which of the points, shape (n, 2), a box around a spot holds."""
+    return (np.abs(points - spot) <= half).all(axis=1)
+
+
 def width_of(text: str) -> float:
-    """Estimate the width of a label, mathematical signs apart."""
-    return 0.6 * HEIGHT * sum(character not in "$_{}\\" for character in text)
+    """Estimate the width of a label, mathematical signs apart; an equals sign has room on both sides."""
+    return 0.6 * HEIGHT * (sum(character not in "$_{}" for character in text) + text.count("="))

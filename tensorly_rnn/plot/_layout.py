@@ -1,6 +1,7 @@
 """Where the factors of a network stand in a picture: found from its graph alone."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -13,8 +14,6 @@ from tensorly_rnn.network import Network
 RADIUS = 0.32
 #: Least distance of two factors.
 STEP = 1.5
-# Between the leaves of a tree, which have labels side by side.
-LEAF_STEP = 1.9
 
 # A factor's number or the name of an index that is drawn as a dot.
 Vertex = int | str
@@ -36,7 +35,7 @@ class Graph:
 
     Notes
     -----
-    An index of size 1 says nothing; it is there only where it joins two factors.
+    An index of size 1 says nothing; it is there only where nothing else joins two factors.
     """
 
     pairs: dict[str, tuple[int, int]]
@@ -66,11 +65,13 @@ def graph_of(network: Network) -> Graph:
             pairs[index] = (found[0], found[1])
         elif network.size[index] > 1 and (index not in opened or len(found) > 1):
             dots[index] = tuple(found)
+    wide = {frozenset(pair) for index, pair in pairs.items() if network.size[index] > 1}
+    pairs = {index: pair for index, pair in pairs.items() if network.size[index] > 1 or frozenset(pair) not in wide}
     legs = {index: index if index in dots else places[index][0] for index in opened if network.size[index] > 1}
     return Graph(pairs, dots, legs)
 
 
-def layout_of(network: Network, graph: Graph) -> Layout:
+def layout_of(network: Network, graph: Graph, label: float) -> Layout:
     """Return positions by the shape of the graph.
 
     A path that begins at factor 0 is a line; a loop through all factors a circle; factors around one in the middle a star;
@@ -87,32 +88,45 @@ def layout_of(network: Network, graph: Graph) -> Layout:
     # What is apart stands side by side.
     firsts = sorted(min(one for one in part if isinstance(one, int)) for part in networkx.connected_components(links))
     links.add_edges_from(pairwise(firsts))
-    shape, at = _arranged(networkx, links)
+    # What joins all has its place beside the middle of a star.
+    hubs = [index for index, found in graph.dots.items() if index not in links and set(found) == set(links)]
+    shape, at = _arranged(networkx, links, hubs, label, max(Counter(graph.legs.values()).values(), default=0))
+    edges = [(at[left], at[right]) for left, right in graph.pairs.values()]
+    # The arrows above and below a line.
+    taken = [at[vertex] + [0, way] for vertex in links for way in (-0.7, 0.7)] if shape == "line" else []
     for index, found in graph.dots.items():
         if index not in at:
-            at[index] = _dot(at, [(at[left], at[right]) for left, right in graph.pairs.values()], found)
+            at[index] = _dot(at, edges, taken, found)
     return Layout(shape, at)
 
 
-def _arranged(networkx: Any, links: Any) -> tuple[Shape, dict[Vertex, Any]]:
+def _arranged(networkx: Any, links: Any, hubs: list[str], label: float, n_legs: int) -> tuple[Shape, dict[Vertex, Any]]:
     count = len(links)
     degrees = dict(links.degree)
     tree = networkx.is_tree(links)
     walk = list(networkx.dfs_preorder_nodes(links, 0))
     if tree and max(degrees.values()) <= 2 and degrees[0] <= 1:
-        return "line", {vertex: np.array([STEP * k, 0.0]) for k, vertex in enumerate(walk)}
+        return "line", {vertex: np.array([max(STEP, label + 0.15) * k, 0.0]) for k, vertex in enumerate(walk)}
     if set(degrees.values()) == {2}:
         return "circle", _circle(walk)
     if tree and count > 3 and max(degrees.values()) == count - 1:
         middle = max(degrees, key=lambda vertex: degrees[vertex])
         around = [vertex for vertex in links if vertex != middle]
-        return "star", {middle: np.zeros(2), **_circle(around, least=1.35 * STEP)}
+        placed = _circle(around, least=(1.7 if hubs else 1.35) * STEP)
+        reach = 0.4 * float(np.linalg.norm(placed[around[0]])) if hubs else 0.0
+        across = np.linspace(-reach, reach, 1 + len(hubs)) if hubs else [0.0]
+        return "star", {vertex: np.array([x, 0.0]) for vertex, x in zip((middle, *hubs), across)} | placed
     if tree:
-        return "tree", _levels(networkx, links)
-    at = networkx.kamada_kawai_layout(links)
+        # Legs stand apart, and their labels further: see `_legs` and `_beyond` of the sketch.
+        return "tree", _levels(networkx, links, max(STEP, 1.15 + 1.5 * label if n_legs > 1 else label + 0.15))
+    flat = networkx.check_planarity(links)[0]
+    at = networkx.kamada_kawai_layout(links, pos=networkx.planar_layout(links) if flat else None)
     points = np.array(list(at.values()))
     distances = np.linalg.norm(points[:, None] - points, axis=-1)[np.triu_indices(count, 1)]
-    return "other", {vertex: point * STEP / distances.min() for vertex, point in at.items()}
+    # The first edge lies flat.
+    x, y = (at[walk[1]] - at[walk[0]]) / math.dist(at[walk[1]], at[walk[0]])
+    turn = np.array([[x, y], [-y, x]]) * STEP / distances.min()
+    return "other", {vertex: turn @ point for vertex, point in at.items()}
 
 
 def _circle(walk: list[Vertex], least: float = 0.0) -> dict[Vertex, Any]:
@@ -123,7 +137,7 @@ def _circle(walk: list[Vertex], least: float = 0.0) -> dict[Vertex, Any]:
     return {vertex: radius * np.array([math.cos(angle), math.sin(angle)]) for vertex, angle in zip(walk, angles)}
 
 
-def _levels(networkx: Any, links: Any) -> dict[Vertex, Any]:
+def _levels(networkx: Any, links: Any, step: float) -> dict[Vertex, Any]:
     """One level a distance from factor 0; leaves beside one another, every other one above the middle of those below."""
     depths = networkx.single_source_shortest_path_length(links, 0)
     below = dict(networkx.bfs_successors(links, 0))
@@ -133,12 +147,12 @@ def _levels(networkx: Any, links: Any) -> dict[Vertex, Any]:
         if vertex in below:
             across[vertex] = sum(across[one] for one in below[vertex]) / len(below[vertex])
         else:
-            across[vertex] = LEAF_STEP * n_leaves
+            across[vertex] = step * n_leaves
             n_leaves += 1
     return {vertex: np.array([across[vertex], -STEP * depths[vertex]]) for vertex in across}
 
 
-def _dot(at: dict[Vertex, Any], edges: list[tuple[Any, Any]], joined: tuple[int, ...]) -> Any:
+def _dot(at: dict[Vertex, Any], edges: list[tuple[Any, Any]], taken: list[Any], joined: tuple[int, ...]) -> Any:
     """Return where the lines to all that are joined keep clear of other factors, near to them."""
     points = np.array(list(at.values()))
     low, high = points.min(axis=0) - STEP / 2, points.max(axis=0) + STEP / 2
@@ -151,7 +165,7 @@ def _dot(at: dict[Vertex, Any], edges: list[tuple[Any, Any]], joined: tuple[int,
         if len(others):
             # (spots, others)
             clear = np.minimum(clear, _to_segment(others, spots[:, None], end).min(axis=1))
-    clear = np.minimum(clear, np.linalg.norm(spots[:, None] - points, axis=-1).min(axis=1) - RADIUS / 2)
+    clear = np.minimum(clear, np.linalg.norm(spots[:, None] - [*points, *taken], axis=-1).min(axis=1) - RADIUS / 2)
     for left, right in edges:
         clear = np.minimum(clear, 0.2 + _to_segment(spots, left, right))
     lengths = np.linalg.norm(spots[:, None] - ends, axis=-1).mean(axis=1)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn.network import Network
-from tensorly_rnn.plot._labels import HEIGHT, Ink, width_of
+from tensorly_rnn.plot._labels import HEIGHT, Ink, half_of, inside, width_of
 from tensorly_rnn.plot._layout import RADIUS, Graph, Layout, Vertex
 
 #: Radius of the dot of an index that other than two factors share.
 DOT = 0.07
 # Of a leg, from the rim of its circle.
 LEG = 0.62
+# Where along a line its label may stand, the best first.
+SHARES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7, 0.25, 0.75)
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,39 @@ def sketch(network: Network, graph: Graph, layout: Layout) -> Sketch:
             ink.add(place + share * (RADIUS if isinstance(vertex, int) else DOT) * circle)
     labels = []
     for leg in legs:
-        text = _mode(network, leg.index)
+        text = label_of(network, leg.index)
         labels.append((leg.index, text, ink.place(width_of(text), _beyond(leg.points, width_of(text)))))
-    for line in joints:
-        if line.index not in graph.dots:
-            text = _equation(line.index, network)
-            labels.append((line.index, text, ink.place(width_of(text), _beside(line.points, width_of(text)))))
+    for number, line in enumerate(joints):
+        if line.index in graph.dots:
+            continue
+        text = label_of(network, line.index)
+        width = width_of(text)
+        on_line = _on(line.points, width)
+        if on_line:
+            place = ink.place(width, on_line, own=line.points)
+            joints[number] = Line(
+                line.index, np.where(inside(line.points, place, half_of(width))[:, None], np.nan, line.points)
+            )
+        else:
+            place = ink.place(width, _beside(line.points, width))
+        labels.append((line.index, text, place))
     for index in graph.dots:
         if index not in graph.legs:
-            text = _equation(index, network)
+            text = label_of(network, index)
             labels.append((index, text, ink.place(width_of(text), _around(layout.at[index], width_of(text)))))
     return Sketch(joints, legs, labels, *ink.bounds)
 
 
 def _joints(graph: Graph, layout: Layout) -> Iterator[Line]:
     """The lines of summed indices; several between the same two are arcs."""
-    ends: list[tuple[str, Vertex, Vertex]] = [(index, *sorted(pair)) for index, pair in graph.pairs.items()]
+    ends: list[tuple[str, Vertex, Vertex]] = [(index, min(pair), max(pair)) for index, pair in graph.pairs.items()]
     ends += [(index, index, number) for index, found in graph.dots.items() for number in found]
-    for index, left, right in dict.fromkeys(ends):
-        alike = [one[0] for one in ends if one[1:] == (left, right)]
-        numbers = [k for k, one in enumerate(alike) if one == index]
-        for number in numbers:
-            bend = 0.7 * (number - (len(alike) - 1) / 2)
-            yield Line(index, _arc(layout.at[left], layout.at[right], bend))
+    total = Counter((left, right) for _, left, right in ends)
+    seen: Counter[tuple[Vertex, Vertex]] = Counter()
+    for index, left, right in ends:
+        bend = 0.7 * (seen[left, right] - (total[left, right] - 1) / 2)
+        seen[left, right] += 1
+        yield Line(index, _arc(layout.at[left], layout.at[right], bend))
 
 
 def _arc(start: Any, end: Any, bend: float) -> Any:
@@ -84,7 +97,7 @@ def _arc(start: Any, end: Any, bend: float) -> Any:
 
 
 def _legs(network: Network, graph: Graph, layout: Layout, joints: list[Line]) -> Iterator[Line]:
-    """The lines of open indices: up and down from a line, otherwise into the widest gap between other lines."""
+    """The lines of open indices: up and down from a line, down from a leaf, else into the widest gap between other lines."""
     for vertex in dict.fromkeys(graph.legs.values()):
         outputs = [index for index in network.outputs if graph.legs.get(index) == vertex]
         inputs = [index for index in network.inputs if graph.legs.get(index) == vertex]
@@ -92,7 +105,7 @@ def _legs(network: Network, graph: Graph, layout: Layout, joints: list[Line]) ->
             fans = [(outputs, math.pi / 2), (inputs[::-1], -math.pi / 2)]
         else:
             # Where they point down, outputs come first from the left.
-            middle = _widest_gap(layout.at[vertex], joints)
+            middle = _gap(layout.at[vertex], joints, layout.shape == "tree")
             together = [*outputs, *inputs]
             fans = [(together if math.sin(middle) < 0 else together[::-1], middle)]
         rim = RADIUS if isinstance(vertex, int) else DOT
@@ -103,21 +116,21 @@ def _legs(network: Network, graph: Graph, layout: Layout, joints: list[Line]) ->
                 yield Line(index, layout.at[vertex] + reach * np.array([math.cos(angle), math.sin(angle)]))
 
 
-def _widest_gap(place: Any, joints: list[Line]) -> float:
-    """Return the angle in the middle of the widest gap between the lines that meet at a place."""
+def _gap(place: Any, joints: list[Line], down: bool) -> float:
+    """Return the angle in the middle of the widest gap between the lines that meet at a place; down if that is free."""
     angles = []
     for line in joints:
         for points in (line.points, line.points[::-1]):
             if np.allclose(points[0], place):
                 ahead = points[10] - place
                 angles.append(math.atan2(ahead[1], ahead[0]))
-    if not angles:
+    if not angles or (down and min(angles) > 0):
         return -math.pi / 2
     angles.sort()
     gaps = np.diff([*angles, angles[0] + 2 * math.pi])
     # Of gaps that are equal up to rounding, the first.
     widest = int(np.argmax(gaps > gaps.max() - 1e-6))
-    return angles[widest] + gaps[widest] / 2
+    return float(angles[widest] + gaps[widest] / 2)
 
 
 def _beyond(points: Any, width: float) -> Iterator[Any]:
@@ -129,9 +142,16 @@ def _beyond(points: Any, width: float) -> Iterator[Any]:
         yield points[-1] + ahead * further + np.sign(ahead.round(6)) * size * np.abs(ahead)
 
 
+def _on(points: Any, width: float) -> list[Any]:
+    """Places of a label in a gap of its line; none where that would leave too little of it."""
+    visible = (np.linalg.norm(points - points[0], axis=1) > RADIUS) & (np.linalg.norm(points - points[-1], axis=1) > RADIUS)
+    spots = [points[round(share * (len(points) - 1))] for share in SHARES]
+    return spots if inside(points, spots[0], half_of(width)).sum() <= 0.55 * visible.sum() else []
+
+
 def _beside(points: Any, width: float) -> Iterator[Any]:
     """Places of a label along a line, on both sides, the middle first."""
-    for share in (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68):
+    for share in SHARES:
         at = round(share * (len(points) - 1))
         along = points[at + 1] - points[at - 1]
         across = np.array([-along[1], along[0]]) / np.linalg.norm(along)
@@ -150,17 +170,13 @@ def _around(place: Any, width: float) -> Iterator[Any]:
             yield place + ahead * radius + ahead * np.array([width, HEIGHT]) / 2
 
 
-def _mode(network: Network, index: str) -> str:
-    """The label of an open index: ``m_k`` and ``n_k`` for rows and columns named as usual, else its own name."""
-    number = re.fullmatch(r"[ij](\d+)", index)
-    if number is None:
-        return _equation(index, network)
-    letter = "m" if network.inputs and index in network.outputs else "n"
-    return f"${letter}_{{{number[1]}}}={network.size[index]}$"
-
-
-def _equation(index: str, network: Network) -> str:
-    parts = re.fullmatch(r"([A-Za-z])(\d*)", index)
-    if parts is None:
-        return f"{index} = {network.size[index]}"
-    return f"${parts[1]}{f'_{{{parts[2]}}}' if parts[2] else ''}={network.size[index]}$"
+def label_of(network: Network, index: str) -> str:
+    """The label of an index and its size: ``m_k`` and ``n_k`` for rows and columns named as usual, else its own name."""
+    size = network.size[index]
+    mode, usual = re.fullmatch(r"[ij](\d+)", index), re.fullmatch(r"([A-Za-z])(\d*)", index)
+    if mode and index in (*network.outputs, *network.inputs):
+        letter = "m" if network.inputs and index in network.outputs else "n"
+        return f"${letter}_{{{mode[1]}}}={size}$"
+    if usual:
+        return f"${usual[1]}{f'_{{{usual[2]}}}' if usual[2] else ''}={size}$"
+    return f"{index} = {size}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn.plot._axes import axes_of
+from tensorly_rnn.plot._axes import axes_of, count_along, dress, style, styles_of
 
 Curve = Sequence[tuple[float, float]]
 
@@ -16,7 +16,8 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     Parameters
     ----------
     curves : dict of str to sequence of (parameters, error)
-        As `best_format` returns them; ``'svd'`` is drawn dashed, as the baseline.
+        As `best_format` returns them; a format has the same colour in all pictures, and ``'svd'`` is drawn dashed, as the
+        baseline.
     ax : matplotlib axes, optional
         Where to draw; new ones by default.
     marked : iterable of (parameters, error)
@@ -39,63 +40,109 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     ('parameters', ['tt', 'svd'])
     """
     ax = axes_of(ax)
+    styles = styles_of([name for name in curves if name != "svd"])
     for name, curve in curves.items():
         # Nothing is left at full rank: a logarithm has no place for it.
         points = np.array([point for point in curve if point[1] > 1e-15]).reshape(-1, 2)
         if not len(points):
             continue
-        style = {"linestyle": "--", "color": "0.5"} if name == "svd" else {"marker": "."}
-        ax.plot(points[:, 0], points[:, 1], label=name, **style)
+        look = {"linestyle": "--", "color": "0.5"} if name == "svd" else {**styles[name], "markersize": 5}
+        ax.plot(points[:, 0], points[:, 1], label=name, linewidth=1.6, **look)
     for parameters, error in marked:
         if error <= 1e-15:
             continue
-        ax.plot([parameters], [error], marker="o", markerfacecolor="none", color="black", markersize=9)
-    ax.set(xlabel="parameters", ylabel="relative error", **_logarithmic(ax))
+        ax.plot([parameters], [error], marker="o", markerfacecolor="none", color="black", markersize=10, zorder=3)
+    ax.set(xlabel="parameters", ylabel="relative error")
+    if ax.lines:
+        ax.set(xscale="log", yscale="log")
+        ax.legend(fontsize="small", frameon=False)
+    compared = np.array([point for name, curve in curves.items() if name != "svd" for point in curve if point[1] > 1e-15])
+    if len(compared):
+        # The baseline goes on to full rank, far beyond what is compared.
+        start = min((point[0] for point in curves.get("svd", ())), default=0)
+        ax.set(xlim=(None, 1.3 * max(compared[:, 0].max(), start)), ylim=(compared[:, 1].min() / 2, None))
+        count_along(ax.xaxis, *ax.get_xlim())
+    dress(ax, "both")
     return ax
 
 
-def singular_values(factorized: Any, ax: Any = None) -> Any:
-    """Draw the singular values of every cut of a tensor train or hierarchical Tucker form, relative to the largest.
+def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -> Any:
+    r"""Draw the singular values of every cut of a tensor train or hierarchical Tucker form, relative to the largest.
 
     Parameters
     ----------
     factorized : matrix or tensor with a method `singular_values`
     ax : matplotlib axes, optional
+    eps : float, optional
+        A relative error: values that a cut could lose within it, ``sum_{k > rank} s_k^2 <= eps^2 sum_k s_k^2``, are hollow.
 
     Returns
     -------
     matplotlib axes
+        One line a cut, named by the modes (0-based) that it separates, and a dotted mark at its rank.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If there are no such values.
     ValueError
-        If the format has loops and therefore no such values.
+        If the format has loops and therefore no such values, or `eps` is no error.
 
     Examples
     --------
     >>> from matplotlib.figure import Figure
     >>> from tensorly_rnn import random_ht
     >>> ax = singular_values(random_ht((3, 4, 5), 2, random_state=0), ax=Figure().subplots())
-    >>> len(ax.lines), ax.get_yscale()
-    (4, 'log')
+    >>> [line.get_label() for line in ax.lines], ax.get_yscale()
+    (['modes 0 | 1, 2', 'modes 1, 2 | 0', 'modes 1 | 0, 2', 'modes 2 | 0, 1'], 'log')
     """
-    found = factorized.singular_values()
+    if not hasattr(factorized, "singular_values"):
+        raise TypeError(
+            "singular_values: factorized must be a matrix or tensor in factors without loops; expected a method "
+            f"singular_values, got {type(factorized).__name__}. Factorize it as 'tt' or 'ht' first."
+        )
+    if eps is not None and not 0 <= eps < 1:
+        raise ValueError(f"singular_values: eps must be a relative error; expected at least 0 and less than 1, got {eps!r}.")
+    found = {
+        modes: np.asarray(factorized.backend.to_numpy(values), dtype=float)
+        for modes, values in factorized.singular_values().items()
+    }
     ax = axes_of(ax)
-    for modes, values in found.items():
-        on_host = np.asarray(factorized.backend.to_numpy(values), dtype=float)
-        largest = on_host.max(initial=0.0) or 1.0
-        ranks = np.arange(1, len(on_host) + 1)
-        ax.plot(ranks, on_host / largest, marker=".", label=f"modes {', '.join(map(str, modes))}")
-    ax.set(xlabel="number", ylabel="singular value, relative", **_logarithmic(ax))
+    relative = {modes: values / (values.max(initial=0.0) or 1.0) for modes, values in found.items()}
+    floor = min((value for values in relative.values() for value in values if value > 0), default=1.0) / 2
+    for number, (modes, values) in enumerate(relative.items()):
+        look = style(number)
+        others = [mode for mode in range(factorized.order) if mode not in modes]
+        label = f"modes {' | '.join(_listed(side) for side in (modes, others) if side)}"
+        ranks = np.arange(1, len(values) + 1)
+        lost = np.zeros(len(values), dtype=bool) if eps is None else _tails(values) <= eps
+        ax.plot(ranks, values, label=label, linewidth=1.4, markersize=4.5, markevery=np.flatnonzero(~lost).tolist(), **look)
+        if lost.any():
+            ax.plot(ranks[lost], values[lost], linestyle="", markersize=4.5, markerfacecolor="white", **look)
+        ax.vlines(len(values), floor, max(values[-1], floor), color=look["color"], linestyle=":", linewidth=1.2)
+    ax.set(xlabel="number", ylabel="singular value, relative")
+    if ax.lines:
+        ax.set(yscale="log", ylim=(floor, 1.5))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(fontsize="small", frameon=False, ncols=1 + len(found) // 9)
+    dress(ax, "both")
     return ax
 
 
-def _logarithmic(ax: Any) -> dict[str, str]:
-    """Settings of logarithmic axes, with a legend, where anything is drawn."""
-    if not ax.lines:
-        return {}
-    ax.legend(fontsize="small")
-    return {"xscale": "log", "yscale": "log"}
+def _tails(values: Any) -> Any:
+    """Return ``sqrt(sum_{l >= k} s_l^2 / sum_l s_l^2)`` for every k."""
+    squares = np.cumsum(values[::-1] ** 2)[::-1]
+    return np.sqrt(squares / (squares[0] or 1.0))
 
+
+def _listed(modes: Sequence[int]) -> str:
+    """Write ascending numbers, three or more in a row by the first and the last: ``0, 2-5``."""
+    runs: list[list[int]] = []
+    for mode in modes:
+        if runs and mode == runs[-1][-1] + 1:
+            runs[-1].append(mode)
+        else:
+            runs.append([mode])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn.network import Network
-from tensorly_rnn.plot._axes import BLUE, VERMILION, axes_of
-from tensorly_rnn.plot._labels import HEIGHT
+from tensorly_rnn.plot._axes import BLUE, GREEN, VERMILION, axes_of
+from tensorly_rnn.plot._labels import HEIGHT, width_of
 from tensorly_rnn.plot._layout import RADIUS, Graph, Layout, graph_of, layout_of
-from tensorly_rnn.plot._sketch import DOT, Sketch, sketch
+from tensorly_rnn.plot._sketch import DOT, Sketch, label_of, sketch
 
-OUTPUT, INPUT, LINE, TRIVIAL = VERMILION, BLUE, "#333333", "#AAAAAA"
-# Circles with and without open indices.
-OPEN, CLOSED = "#EAF1F7", "#FBE9B5"
+OUTPUT, INPUT, SHARED, LINE, TRIVIAL = VERMILION, BLUE, GREEN, "#333333", "#AAAAAA"
+# Circles of factors with a mode, and of those that join them.
+OPEN, INNER = "#EAF1F7", "#FBE9B5"
 MIDDLE = {"ha": "center", "va": "center"}
 # Inches a unit where the figure is ours, and its widest.
 UNIT, WIDEST = 0.62, 13.0
@@ -43,9 +43,9 @@ def network(factorized: Any, ax: Any = None) -> Any:
 
     Notes
     -----
-    Summed indices carry their ranks; one that more than two factors share (the block index of a block-term matrix) is
-    a dot joined to all of them. Arrows are rows, ``m_k``, which leave, and columns, ``n_k``, which enter; the modes of a tensor
-    are ``n_k`` without heads. Indices of size 1 are left out, but for pale lines between two factors.
+    Summed indices carry their ranks; one that more than two factors share (the block index of a block-term matrix)
+    is a dot joined to all of them. Arrows are rows, ``m_k``, which leave, and columns, ``n_k``, which enter; the modes of a
+    tensor are ``n_k`` without heads. Indices of size 1 are left out, but for pale lines where nothing else joins two factors.
 
     A path is drawn as a line, a loop as a circle, a factor with all others around it as a star, a tree in levels
     below factor 0, and any other graph by the algorithm of Kamada and Kawai [1]_.
@@ -61,16 +61,16 @@ def network(factorized: Any, ax: Any = None) -> Any:
     >>> f = TTMatrix.random(((2, 3), (4, 5)), rank=6, random_state=0)
     >>> ax = network(f, ax=Figure().subplots())
     >>> [text.get_text() for text in ax.texts]
-    ['core\n1', 'core\n2', '$m_{1}=2$', '$m_{2}=3$', '$n_{1}=4$', '$n_{2}=5$', '$r_{1}=6$']
+    ['core\n1', 'core\n2', '$m_{1}=2$', '$n_{1}=4$', '$m_{2}=3$', '$n_{2}=5$', '$r_{1}=6$']
     """
     drawn = factorized if isinstance(factorized, Network) else getattr(factorized, "network", None)
     if not isinstance(drawn, Network):
         raise TypeError(
             "network: factorized must be a factorized matrix or tensor, or a Network; expected an attribute network, got "
-            f"{type(factorized).__name__}. Factorize it first."
+            f"{type(factorized).__name__}. Factorize it first; of TensorLy's own tensors give the Network of their factors."
         )
     graph = graph_of(drawn)
-    layout = layout_of(drawn, graph)
+    layout = layout_of(drawn, graph, max((width_of(label_of(drawn, index)) for index in graph.legs), default=0.0))
     plan = sketch(drawn, graph, layout)
     low, high = plan.low - 0.15, plan.high + 0.15
     width, height = high - low
@@ -89,36 +89,25 @@ def _draw(ax: Any, drawn: Network, graph: Graph, layout: Layout, plan: Sketch) -
     size = ax.figure.get_size_inches() * ax.get_position().size
     point = 72 * float(min(size / (plan.high - plan.low + 0.3)))
     for line in plan.joints:
-        trivial = drawn.size[line.index] == 1
-        ax.plot(
-            *line.points.T,
-            color=TRIVIAL if trivial else LINE,
-            linewidth=0.03 * point * (0.6 if trivial or line.index in graph.dots else 1),
-            linestyle=(0, (4, 2)) if line.index in graph.dots else "-",
-            zorder=1,
-            gid=line.index,
-        )
+        style = (0, (4, 2)) if line.index in graph.dots else "-"
+        color = _color(drawn, graph, line.index)
+        ax.plot(*line.points.T, color=color, linestyle=style, linewidth=0.027 * point, zorder=1, gid=line.index)
     for leg in plan.legs:
-        color = _color(drawn, leg.index)
+        color = _color(drawn, graph, leg.index)
         ax.plot(*leg.points.T, color=color, linewidth=0.035 * point, solid_capstyle="butt", zorder=1, gid=leg.index)
         if drawn.inputs:
             # An arrow enters at its circle and leaves at its end.
             tail, head = (-2, -1) if leg.index in drawn.outputs else (1, 0)
             _arrow(ax, leg.points[tail], leg.points[head], color, point)
-    for vertex, place in layout.at.items():
-        if isinstance(vertex, int):
-            closed = vertex not in graph.legs.values()
-            ax.add_patch(
-                Circle(place, RADIUS, facecolor=CLOSED if closed else OPEN, edgecolor=LINE, linewidth=0.022 * point, zorder=2)
-            )
-            ax.text(*place, _name(vertex, drawn, graph, layout), fontsize=0.155 * point, zorder=3, **MIDDLE, linespacing=0.95)
-        else:
-            ax.add_patch(Circle(place, DOT, facecolor=LINE, edgecolor="none", zorder=2))
+    for k, (kind, number) in enumerate(_names(drawn, graph, layout)):
+        color = OPEN if number else INNER
+        ax.add_patch(Circle(layout.at[k], RADIUS, facecolor=color, edgecolor=LINE, linewidth=0.022 * point, zorder=2))
+        text = f"{kind}\n{number}".strip()
+        ax.text(*layout.at[k], text, fontsize=0.165 * point, linespacing=0.95, zorder=3, **MIDDLE)
+    for index in graph.dots:
+        ax.add_patch(Circle(layout.at[index], DOT, facecolor=SHARED, edgecolor="none", zorder=2))
     for index, text, place in plan.labels:
-        color = _color(drawn, index) if index in graph.legs else LINE
-        if drawn.size[index] == 1:
-            color = TRIVIAL
-        ax.text(*place, text, fontsize=HEIGHT * point, color=color, zorder=3, **MIDDLE)
+        ax.text(*place, text, fontsize=HEIGHT * point, color=_color(drawn, graph, index), zorder=3, **MIDDLE)
 
 
 def _arrow(ax: Any, start: Any, end: Any, color: str, point: float) -> None:
@@ -127,30 +116,40 @@ def _arrow(ax: Any, start: Any, end: Any, color: str, point: float) -> None:
     ahead = (end - start) / math.dist(start, end)
     across = np.array([-ahead[1], ahead[0]])
     ax.add_patch(
-        Polygon([end, end - 0.17 * ahead + 0.075 * across, end - 0.17 * ahead - 0.075 * across], color=color, linewidth=0, zorder=2)
+        Polygon(
+            [end, end - 0.17 * ahead + 0.075 * across, end - 0.17 * ahead - 0.075 * across], color=color, linewidth=0, zorder=2
+        )
     )
 
 
-def _color(drawn: Network, index: str) -> str:
-    """Of an open index: rows are told from columns, and nothing is said of a tensor's modes."""
-    if not drawn.inputs:
-        return LINE
-    return OUTPUT if index in drawn.outputs else INPUT
+def _color(drawn: Network, graph: Graph, index: str) -> str:
+    """Rows are told from columns, and nothing is said of a tensor's modes."""
+    if index in graph.legs and drawn.inputs:
+        return OUTPUT if index in drawn.outputs else INPUT
+    if index in graph.dots:
+        return SHARED
+    return TRIVIAL if drawn.size[index] == 1 else LINE
 
 
-def _name(number: int, drawn: Network, graph: Graph, layout: Layout) -> str:
-    """What a factor is called by its place: core, factor, root, node or leaf, with the number of its mode."""
-    modes = [index for index in drawn.factors[number] if graph.legs.get(index) == number]
-    joined = [pair for pair in graph.pairs.values() if number in pair]
-    closed = [one for one in range(len(drawn.factors)) if one not in graph.legs.values()]
-    if not modes:
-        if layout.shape == "tree" and len(drawn.factors) > 3:
-            return "node" if number else "root"
-        return "core"
-    kind = "factor"
-    if layout.shape in ("line", "circle") and not closed:
-        kind = "core"
-    elif layout.shape == "tree" and len(drawn.factors) > 3 and len(joined) == 1:
-        kind = "leaf"
-    found = re.search(r"\d+$", modes[0])
-    return f"{kind}\n{found[0] if found else number + 1}"
+def _names(drawn: Network, graph: Graph, layout: Layout) -> list[tuple[str, str]]:
+    """What each factor is called by its place, and the number of its mode, or its own where modes do not tell them apart."""
+    factors = range(len(drawn.factors))
+    modes = [[index for index in drawn.factors[k] if graph.legs.get(index) == k] for k in factors]
+    ends = [re.search(r"\d+$", own[-1]) if own else None for own in modes]
+    numbers = [end[0] if end else "" for end in ends]
+    carriers = [k for k in factors if modes[k]]
+    if len({numbers[k] for k in carriers} - {""}) < len(carriers):
+        numbers = [str(k + 1) for k in factors]
+    joined = [len({pair for pair in graph.pairs.values() if k in pair}) for k in factors]
+    names = []
+    for k in factors:
+        if layout.shape == "tree" and len(factors) > 3:
+            kind = "root" if k == 0 else "node" if joined[k] > 1 else "leaf"
+        elif layout.shape in ("line", "circle") and len(carriers) == len(factors):
+            kind = "core"
+        else:
+            inner = layout.shape in ("star", "tree") and joined[k] == len(factors) - 1
+            kind = "core" if inner or not modes[k] else "factor"
+        numbered = kind in ("factor", "leaf") or len(carriers) == len(factors)
+        names.append((kind, numbers[k] if numbered else ""))
+    return names
