@@ -50,7 +50,7 @@ accuracy, average_accuracy, kappa                    on all test clips: share re
                                                      Cohen's kappa
 published_accuracy                                   the papers', on the real data
 epochs_to_60_percent                                 first epoch with that accuracy on the watched test clips
-accuracy_at_noise_...                                on the test clips under normal noise of that deviation, white being 1
+``accuracy_at_noise_...``                            on the test clips under normal noise of that deviation, white being 1
 seconds_per_epoch                                    median, training alone
 ===================================================  ===================================================================
 

@@ -64,11 +64,31 @@ def test_the_page_of_backends_has_every_expected_failure():
     assert len(shown) == len(EXPECTED_FAILURES)
 
 
+def anchors(page):
+    """Anchors of a page's headings, as the web view of a repository and MyST make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_anchors_are_those_of_the_web_view(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One two\n\n```sh\n# no heading\n```\n\n## BT paper, table 1: time, `x_y` and 2-D\n")
+    assert list(anchors(page)) == ["one-two", "bt-paper-table-1-time-x_y-and-2-d"]
+
+
 def test_links_and_pictures_exist():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+    followed = 0
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES):
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if link.startswith("http"):
+                continue
+            target, _, anchor = link.partition("#")
+            where = page.parent / target if target else page
+            assert where.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(where), f"{page.name}: {link}"
+            followed += bool(anchor)
+    assert followed > 20
 
 
 def test_the_commands_are_those_that_ci_runs():

@@ -23,7 +23,7 @@ class BTMatrix(FactorizedMatrix):
     Parameters
     ----------
     factors : sequence of arrays
-        First the cores, shape (n_blocks, *rank[1]); then for each mode k the factors of all blocks, shape
+        First the cores, shape ``(n_blocks, *rank[1])``; then for each mode k the factors of all blocks, shape
         (n_blocks, out_modes[k], in_modes[k], rank[1][k]).
     shape : (int, int), optional
         True rows and columns where the modes multiply to more.

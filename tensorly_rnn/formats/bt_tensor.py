@@ -21,7 +21,7 @@ class BTTensor(FactorizedTensor):
     Parameters
     ----------
     factors : sequence of arrays
-        First the cores, shape (n_blocks, *rank[1]); then for each mode k the factors of all blocks, shape
+        First the cores, shape ``(n_blocks, *rank[1])``; then for each mode k the factors of all blocks, shape
         (n_blocks, shape[k], rank[1][k]).
 
     Raises
