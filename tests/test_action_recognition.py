@@ -178,7 +178,9 @@ def test_layouts(examples, tmp_path):
     splits = tmp_path / "hmdb51" / "testTrainMulti_7030_splits"
     splits.mkdir()
     (splits / "brush_hair_test_split1.txt").write_text("April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1 \n")
-    (splits / "wave_test_split1.txt").write_text("50_FIRST_DATES_wave_u_cm_np1_fr_goo_30.avi 2 \nunused_wave_u_cm_np1_fr_goo_1.avi 0 \n")
+    (splits / "wave_test_split1.txt").write_text(
+        "50_FIRST_DATES_wave_u_cm_np1_fr_goo_30.avi 2 \nunused_wave_u_cm_np1_fr_goo_1.avi 0 \n"
+    )
     clips = find_clips("hmdb51", tmp_path / "hmdb51").clips
     assert [(clip.group, clip.training) for clip in clips] == [("April_09", True), ("50_FIRST_DATES", False)]
     with pytest.raises(ValueError, match=r"--data must be a folder of ucf11 .* found 0 such files of 0 classes"):
@@ -224,7 +226,10 @@ def test_frames_are_drawn_in_order_and_scaled(examples, tmp_path):
     counts = np.bincount(numbers.ravel(), minlength=30)
     assert counts.sum() == 240 and (counts[:15].sum() > 90) and (counts[15:].sum() > 90) and np.count_nonzero(counts) >= 28
     write_video(tmp_path / "short.avi", greys([0, 200]))
-    assert sample_frames(tmp_path / "short.avi", 6, np.random.default_rng(0)).mean(axis=(1, 2, 3)).round(-1).tolist() == [0] * 3 + [200] * 3
+    assert (
+        sample_frames(tmp_path / "short.avi", 6, np.random.default_rng(0)).mean(axis=(1, 2, 3)).round(-1).tolist()
+        == [0] * 3 + [200] * 3
+    )
     (tmp_path / "text.avi").write_text("no video")
     with pytest.raises(ValueError, match=r"text.avi is not a readable video"):
         sample_frames(tmp_path / "text.avi", 6, np.random.default_rng(0))

@@ -70,7 +70,7 @@ class HTMatrix(FactorizedMatrix):
     def __new__(cls, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> Self:
         """Make an object of the class on the tree."""
         # A tree of another number of leaves is found out with the factors.
-        order = (len(factors) + 1) // 2 if isinstance(factors, Sequence) else None
+        order = (len(factors) + 1) // 2 if isinstance(factors, (list, tuple)) and factors else None
         return super().__new__(cls if tree is None else cls.on_tree(tree, order))
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> None:
@@ -90,6 +90,7 @@ class HTMatrix(FactorizedMatrix):
         """
         plain_tree = validate_tree(cls.__name__, tree)
         leaves = (len(tree_nodes(plain_tree)) + 1) // 2
+        order = None if order is None else positive_int(f"{cls.__name__}.on_tree", "order", order)
         if order is not None and leaves != order:
             raise ValueError(
                 f"{cls.__name__}: tree must have one leaf a mode; expected {order} leaves, got {plain_tree} with {leaves}."

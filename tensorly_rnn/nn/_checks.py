@@ -16,6 +16,17 @@ def autocasts(tensor: Tensor) -> bool:
     return torch.amp.is_autocast_available(tensor.device.type) and torch.is_autocast_enabled(tensor.device.type)
 
 
+def check_place(name: str, device: Any, dtype: Any) -> None:
+    """Refuse what torch takes for no device, and what is no dtype of parameters; whether there is such a device torch tells."""
+    try:
+        if device is not None:
+            torch.device(device)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as reason:
+        raise TypeError(f"{name}: device must be torch's; expected 'cpu' or 'cuda:0', got {device!r}: {reason}.") from None
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"{name}: dtype must be floating-point and torch's; expected torch.float32, got {dtype!r}.")
+
+
 def check_alike(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
     """Refuse a tensor of another device or dtype than the weight's; autocast may change the dtype."""
     if tensor.device != weight.device:

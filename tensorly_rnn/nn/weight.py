@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of, plain, spoken_by
+from tensorly_rnn._checks import check_memory, one_of, plain, spoken_by
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import unit_std
 from tensorly_rnn.network import Network, NetworkData
+from tensorly_rnn.nn._checks import check_place
 from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
 from tensorly_rnn.nn.product import apply
@@ -97,6 +98,8 @@ class FactorizedWeight(Keeping):
         self.tensorized_shape = self.layout.tensorized_shape
         with spoken_by(names[0]):
             self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
+        check_place(names[0], device, dtype)
+        check_memory(names[0], f"rank, {names[1]} and {names[2]}", self.network.n_param)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 

@@ -16,7 +16,7 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
     wider_float,
 )
-from tensorly_rnn._checks import positive_ints, spoken_by
+from tensorly_rnn._checks import check_memory, positive_ints, spoken_by
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
@@ -238,6 +238,7 @@ class GatedWeight:
         with spoken_by(names[0]):
             rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
         network = format.make_network(layout.tensorized_shape, rank)
+        check_memory(names[0], f"rank, {names[1]} and {names[2]}", network.n_param)
         drawn = cls(layout, network, unit_factors(network, as_generator(names[0], random_state)))
         measured = math.sqrt(drawn.squared_norm() / math.prod(layout.shape))
         scaled = [factor * (std / measured) ** (1 / len(drawn.factors)) for factor in drawn.factors]
