@@ -12,6 +12,9 @@ MOST_MODES = 256
 #: More entries than this are beyond what any machine's memory addresses.
 MOST_ENTRIES = 2**48
 
+#: Larger ranks than this are a mistake: no array has as many rows.
+MOST_RANK = 2**31
+
 
 class BudgetError(ValueError):
     """A budget of parameters that leaves no room for rank 1."""
@@ -31,7 +34,9 @@ def positive_int(function: str, argument: str, value: object, cure: str = "", mo
     return int(value)
 
 
-def positive_ints(function: str, argument: str, values: object, length: int | None = None, cure: str = "") -> tuple[int, ...]:
+def positive_ints(
+    function: str, argument: str, values: object, length: int | None = None, cure: str = "", most: int | None = None
+) -> tuple[int, ...]:
     """Return `values` as a tuple of plain positive ints of the given length; the caller's sequence is not changed."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         expected = "positive integers" if length is None else f"{length} positive integers"
@@ -49,7 +54,7 @@ def positive_ints(function: str, argument: str, values: object, length: int | No
         )
     if not listed:
         raise ValueError(f"{function}: {argument} must not be empty; expected one entry a mode, got none.{_then(cure)}")
-    return tuple(positive_int(function, f"{argument}[{k}]", value, cure) for k, value in enumerate(listed))
+    return tuple(positive_int(function, f"{argument}[{k}]", value, cure, most) for k, value in enumerate(listed))
 
 
 def one_of(function: str, argument: str, value: object, choices: Sequence[str]) -> str:

@@ -33,18 +33,26 @@ assert fuzz_layers  # registers its ways
 DEADLINE = 20
 #: True or false as in Python, whatever they are.
 FLAGS = ("batch_first", "bias", "bidirectional", "full", "inplace", "mode", "padded", "return_loss", "verbose", "x_gradient")
+#: Functions of the caller, whose errors are the caller's.
+CALLED = ("callback", "calibration", "count", "reference", "ranks")
+#: Strategies of Hypothesis, which say what is wrong when they draw.
+LAZY = ("factorized_matrices", "factorized_pairs", "factorized_tensors")
 #: What an error calls an argument that is an operand, or that another class's constructor takes.
 ALSO_CALLED = {
     "other": ("the other operand",),
     "scalar": ("the scalar",),
     **{f"{one}_tensor": ("factors", "rank") for one in ("bt", "ht", "tt", "tr")},
-    "tensor": ("target",),
+    "tensor": ("target", "tree", "rank"),
     "name": ("format",),
     # Where two do not go together, the message names the one that can be changed.
     "shape": ("tensorized_shape", "tree"),
     "order": ("tree",),
     "tensor_shape": ("rank", "tree"),
     "factors": ("tree", "tensorized_shape"),
+    "matrix": ("rank",),
+    "root_rank": ("stack",),
+    "module": ("name",),
+    "tensorized_shape": ("modes",),
     "widths": ("in_modes",),
     "rows": ("out_modes",),
     "n_gates": ("out_modes",),
@@ -73,7 +81,7 @@ def test_everything_public_is_called():
     names = set().union(*(public(importlib.import_module(f"tensorly_rnn{name}")) for name in PUBLIC))
     called = {name.partition(" ")[0] for name in WAYS}
     assert names - called == set()
-    unknown = {name for name in called - names if "__" not in name and not name.startswith("plot.")}
+    unknown = {name for name in called - names if "__" not in name}
     assert unknown == {"FactorizedLinear.train"}
 
 
@@ -94,7 +102,7 @@ def test_hostile_arguments(name, data):
         check_message(name, answer, values)
     else:
         accepted = [f"{argument}={value}" for argument, value in values.items() if value in NONSENSE]
-        assert not accepted, f"{name} takes {accepted} and returns {answer!r}"
+        assert name in LAZY or not accepted, f"{name} takes {accepted} and returns {answer!r}"
 
 
 @every_way
@@ -110,6 +118,9 @@ def test_misspelt_arguments(name):
 @every_way
 def test_what_is_odd_but_right(name):
     plain = outcome(name, *WAYS[name]())
+    assert not isinstance(plain, Exception) or name in ("TRMatrix.singular_values", "load_factorized", "save_factorized"), (
+        plain
+    )
     function, arguments = WAYS[name]()
     for argument, valid in arguments.items():
         for value in odd_but_right(valid):
@@ -132,7 +143,8 @@ def outcome(name: str, function: Any, arguments: dict[str, Any]) -> Any:
                 found = TypeError("the other operand, the scalar: not implemented") if found is NotImplemented else found
             else:
                 found = function(**arguments)
-            repr(found), str(found)
+            if type(found).__module__.startswith("tensorly_rnn"):
+                repr(found), str(found)
         except (TypeError, ValueError, ImportError, ZeroDivisionError) as error:
             found = error
         except OSError as error:
@@ -155,11 +167,15 @@ def outcome(name: str, function: Any, arguments: dict[str, Any]) -> Any:
 def check_message(name: str, error: Exception, values: dict[str, Hostile]) -> None:
     """The message begins with the function that was called and names one of the arguments that are wrong."""
     message = str(error)
+    if any(argument in CALLED and callable(value.make()) for argument, value in values.items()):
+        return  # the caller's own
     if isinstance(error, OSError) or ("__" in name and "not implemented" in message):
         return
-    called = name.partition(" ")[0].replace("plot.", "")
+    called = name.partition(" ")[0]
     spoken, _, rest = message.partition(": ")
-    assert spoken in (called, called.rpartition(".")[0], called.rpartition(".")[2]), f"{name}: {values}: {error!r}"
+    # An estimator speaks with the function's name.
+    function = re.sub("(?<=[a-z])(?=[A-Z])", "_", called.removesuffix(".fit_transform")).lower()
+    assert spoken in (called, called.rpartition(".")[0], called.rpartition(".")[2], function), f"{name}: {values}: {error!r}"
     words = [word for argument in values for word in (argument, *ALSO_CALLED.get(argument, ()))]
     assert any(re.search(rf"(?<![a-z_]){word}(?![a-z_])", rest) for word in words), f"{name}: {values}: {error!r}"
 

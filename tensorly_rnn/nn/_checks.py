@@ -17,7 +17,7 @@ def autocasts(tensor: Tensor) -> bool:
 
 
 def check_place(name: str, device: Any, dtype: Any) -> None:
-    """Refuse what torch takes for no device, and what is no dtype of parameters; whether there is such a device torch tells."""
+    """Refuse what torch takes for no device, and what is no dtype of parameters; whether there is such a device it tells."""
     try:
         if device is not None:
             torch.device(device)
