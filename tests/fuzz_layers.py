@@ -143,8 +143,6 @@ for name in ("matrices", "extra_repr", "clear_cache"):
     method(f"FactorizedWeight.{name}", factorized_weight)
 method("FactorizedWeight.reset", factorized_weight, std=given(0.5))
 method("FactorizedWeight.train", factorized_weight, mode=given(True))
-counted = {"batch": given(3), "part": given(0), "x_gradient": given(True), "steps": given(0)}
-method("FactorizedWeight.reconstructs", factorized_weight, **counted)
 method("FactorizedWeight.load", factorized_weight, found=lambda: factorized_weight()._weight())
 WAY_OF_PARTS = {"parts": given(tensors(6, 5)), "rank": rank}
 method("FactorizedWeight.load_matrices", lambda: _Loading(factorized_weight()), **WAY_OF_PARTS)

@@ -42,6 +42,7 @@ NOT_MADE_BY_USERS = (
 INNER = (
     *(f"Layout.{name}" for name in ("boxes", "gate_major", "padded_columns", "padded_matrix", "ungated")),
     *(f"GatedWeight.{name}" for name in ("part_network", "rebuilding_is_cheaper", "with_factors")),
+    "FactorizedWeight.reconstructs",
     *(f"Subject.{name}" for name in ("array", "dense", "dense_with", "equal", "matrices", "numpy_factors", "pairs", "shapes")),
     # Drawn by `tensorly_rnn.plot`, which has tests of its own.
     "FormatComparison.plot",

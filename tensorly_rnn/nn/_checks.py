@@ -45,6 +45,8 @@ def check_features(name: str, input: Any, input_size: int, axes: tuple[int, ...]
     """Refuse what is no tensor of `input_size` features, with one of the numbers of axes, like the weight."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}: input must be a tensor; got {type(input).__name__}.")
+    if input.layout is not torch.strided:
+        raise TypeError(f"{name}: input must be dense; expected strided, got {input.layout}. Call input.to_dense().")
     shape = tuple(input.shape)
     if len(shape) not in axes:
         wanted = " or ".join(map(str, axes))
@@ -94,7 +96,7 @@ def checked_dropout(name: str, dropout: Any, num_layers: int) -> float:
 
 def checked_proj_size(name: str, proj_size: Any, hidden_size: int) -> int:
     """Return the size of the projected h, 0 for none."""
-    size = positive_int(name, "proj_size", proj_size) if proj_size != 0 else 0
+    size = 0 if isinstance(proj_size, int) and proj_size == 0 else positive_int(name, "proj_size", proj_size)
     if size >= hidden_size:
         raise ValueError(f"{name}: proj_size must be smaller than hidden_size; expected less than {hidden_size}, got {size}.")
     return size
