@@ -175,9 +175,17 @@ def is_real_float(array: Any) -> bool:
     return "float" in str(array.dtype) or getattr(array.dtype, "kind", "") == "f"
 
 
+def check_real(function: str, argument: str, array: Any) -> None:
+    """Refuse what does not hold real numbers: floating-point numbers, integers or booleans."""
+    if not is_real_float(array) and not any(kind in str(array.dtype) for kind in ("int", "bool")):
+        raise TypeError(f"{function}: {argument} must hold real numbers; got {array.dtype}. Convert it.")
+
+
 @planned
 def _backend_name(kind: type) -> str | None:
-    if issubclass(kind, np.generic):
+    # Scalars are no arrays, nor are the modules and functions of a framework; masked entries and matrices that stay
+    # matrices when they are cut do not act as arrays do.
+    if issubclass(kind, (np.generic, np.ma.MaskedArray, np.matrix)) or not hasattr(kind, "dtype"):
         return None
     names = (_BACKEND_NAMES.get(one.__module__.partition(".")[0]) for one in kind.__mro__)
     return next((name for name in names if name is not None), None)

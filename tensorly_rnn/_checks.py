@@ -1,16 +1,26 @@
 """Checks that several rooms share: each returns the value in its plain form or says what was wrong with it."""
 
 import numbers
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
+
+#: More modes than this are a mistake: the product of as many twos is beyond any memory, and plans of more take minutes.
+MOST_MODES = 256
+#: More entries than this are beyond what any machine's memory addresses.
+MOST_ENTRIES = 2**48
+
+#: Larger ranks than this are a mistake: no array has as many rows.
+MOST_RANK = 2**31
 
 
 class BudgetError(ValueError):
     """A budget of parameters that leaves no room for rank 1."""
 
 
-def positive_int(function: str, argument: str, value: object, cure: str = "") -> int:
+def positive_int(function: str, argument: str, value: object, cure: str = "", most: int | None = None) -> int:
     """Return `value` as a plain positive int; NumPy integers are accepted, booleans and floats are not."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
@@ -19,18 +29,24 @@ def positive_int(function: str, argument: str, value: object, cure: str = "") ->
         )
     if value < 1:
         raise ValueError(f"{function}: {argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}")
+    if most is not None and value > most:
+        raise ValueError(f"{function}: {argument} must not be so large; expected at most {most}, got {value}.{_then(cure)}")
     return int(value)
 
 
-def positive_ints(function: str, argument: str, values: object, length: int | None = None, cure: str = "") -> tuple[int, ...]:
+def positive_ints(
+    function: str, argument: str, values: object, length: int | None = None, cure: str = "", most: int | None = None
+) -> tuple[int, ...]:
     """Return `values` as a tuple of plain positive ints of the given length; the caller's sequence is not changed."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         expected = "positive integers" if length is None else f"{length} positive integers"
         raise TypeError(
             f"{function}: {argument} must be a sequence of positive integers; expected {expected}, "
             f"got {values!r} of type {type(values).__name__}.{_then(cure)}"
         )
-    listed = list(values)
+    listed = list(islice(values, MOST_MODES + 1)) if length is None else list(values)
+    if len(listed) > MOST_MODES and length is None:
+        raise ValueError(f"{function}: {argument} must not have so many entries; expected at most {MOST_MODES}, got more.")
     if length is not None and len(listed) != length:
         raise ValueError(
             f"{function}: {argument} must have {length} entries; expected {length}, got {len(listed)}: "
@@ -38,7 +54,7 @@ def positive_ints(function: str, argument: str, values: object, length: int | No
         )
     if not listed:
         raise ValueError(f"{function}: {argument} must not be empty; expected one entry a mode, got none.{_then(cure)}")
-    return tuple(positive_int(function, f"{argument}[{k}]", value, cure) for k, value in enumerate(listed))
+    return tuple(positive_int(function, f"{argument}[{k}]", value, cure, most) for k, value in enumerate(listed))
 
 
 def one_of(function: str, argument: str, value: object, choices: Sequence[str]) -> str:
@@ -53,6 +69,20 @@ def one_of(function: str, argument: str, value: object, choices: Sequence[str]) 
     return value
 
 
+def instance_of(function: str, argument: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Refuse what is not of a kind, which `expected` describes with its article."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{function}: {argument} must be {expected}; got {plain(value)!r} of type {type(value).__name__}.")
+
+
+def check_memory(function: str, argument: str, entries: int) -> None:
+    """Refuse to make what no memory holds; what only this machine's cannot is for its allocator to tell."""
+    if entries > MOST_ENTRIES:
+        raise ValueError(
+            f"{function}: {argument} must leave arrays that memory can hold; expected at most 2^48 entries, got {entries}."
+        )
+
+
 def plain(values: Any) -> Any:
     """Return nested sequences as tuples and NumPy scalars as Python's, so that messages read as they were typed."""
     if isinstance(values, (list, tuple)):
@@ -65,12 +95,14 @@ def _then(cure: str) -> str:
 
 
 @contextmanager
-def spoken_by(function: str) -> Iterator[None]:
-    """Let errors from within name the function that the user called."""
+def spoken_by(function: str, **names: str) -> Iterator[None]:
+    """Let errors from within name the function that the user called, and by its own names what it calls otherwise."""
     try:
         yield
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError, BudgetError):
             raise  # A framework's own, made of other arguments than a message.
         _, colon, rest = str(error).partition(": ")
+        for inner, own in names.items():
+            rest = re.sub(rf"\b{inner}\b", own, rest)
         raise type(error)(f"{function}: {rest}" if colon else str(error)) from None

@@ -9,6 +9,8 @@ Result = TypeVar("Result")
 
 
 _caches: list[Any] = []
+# How often all was forgotten. What a thread began to plan before stays unseen after.
+_generation = 0
 
 
 def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -16,12 +18,16 @@ def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
     The mark is what `torch.compiler.assume_constant_result` sets; it is set here without importing torch.
     """
-    kept = lru_cache(maxsize=4096)(function)
+
+    @lru_cache(maxsize=4096)
+    def kept(generation: int, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return function(*args, **kwargs)
+
     _caches.append(kept)
 
     @wraps(function)
     def constant(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return kept(*args, **kwargs)  # type: ignore[arg-type]
+        return kept(_generation, *args, **kwargs)  # type: ignore[arg-type]
 
     constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return constant
@@ -29,5 +35,7 @@ def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
 def forget_plans() -> None:
     """Let all be planned anew: for the planner, when it is told of a better order."""
+    global _generation
+    _generation += 1
     for cache in _caches:
         cache.cache_clear()

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn._planned import planned
@@ -67,7 +68,7 @@ class Network:
     shape: tuple[int, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        size = dict(self.sizes)
+        size = _checked_sizes(self.factors, self.outputs, self.inputs, self.sizes)
         if BATCH in size:
             raise ValueError(
                 f"Network: sizes must leave {BATCH!r} to the rows of x; expected other names, got {tuple(size)}. Rename it."
@@ -99,6 +100,8 @@ class Network:
 
     def resized(self, sizes: dict[str, int]) -> "Network":
         """The same network with some indices of another size."""
+        if not isinstance(sizes, dict) or not sizes.keys() <= self.size.keys():
+            raise TypeError(f"Network.resized: sizes must be a dict of the network's indices; got {sizes!r}.")
         return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
 
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
@@ -121,6 +124,25 @@ class Network:
             forward=Pass(applied.flops, applied.moved, applied.peak),
             backward=Pass(2 * applied.flops, 2 * applied.moved, max(step.backward_peak for step in applied.steps)),
         )
+
+
+def _checked_sizes(factors: Any, outputs: Any, inputs: Any, sizes: Any) -> dict[str, int]:
+    """Sizes by name, if they and the names are of the right form and every index has one."""
+    if not isinstance(sizes, tuple) or not all(isinstance(one, tuple) and len(one) == 2 for one in sizes):
+        raise TypeError(f"Network: sizes must be a tuple of pairs (name, size); got {sizes!r}.")
+    size = {name: positive_int("Network", f"sizes of {name!r}", n) for name, n in sizes}
+    sides = {"outputs": outputs, "inputs": inputs}
+    if not isinstance(factors, tuple) or not factors:
+        raise TypeError(f"Network: factors must be a tuple of tuples of names, one a factor; got {factors!r}.")
+    for argument, indices in (*sides.items(), *((f"factors[{k}]", one) for k, one in enumerate(factors))):
+        if not isinstance(indices, tuple) or not all(isinstance(index, str) for index in indices):
+            raise TypeError(f"Network: {argument} must be a tuple of names of indices; got {indices!r}.")
+        missing = [index for index in indices if index not in size]
+        if missing:
+            raise ValueError(
+                f"Network: {argument} must have indices with sizes; expected some of {tuple(size)}, got {missing}."
+            )
+    return size
 
 
 def apply_plan(network: Network, batch: int, contraction_order: str = "planned") -> Plan:

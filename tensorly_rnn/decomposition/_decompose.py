@@ -19,7 +19,7 @@ from tensorly_rnn._backend import (
     largest_magnitude,
     same_backend,
 )
-from tensorly_rnn._checks import one_of, plain, positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, one_of, plain, positive_int, spoken_by
 from tensorly_rnn.contraction import see, view
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
@@ -79,6 +79,7 @@ def decompose(
     problem_settings = _check_settings(function, format, settings)
     network = cls.make_network(modes, asked)
     stack = network.size[cls.stack_index] if cls.stack_index else 1
+    check_memory(function, "tensorized_shape", math.prod(network.shape))
     true_shape = validate_shape(function, shape, network.shape, stack)
     working = at_least_single(backend, detached(matrix))
     # Far from 1 the squares of the entries would leave the range of the numbers.
@@ -165,11 +166,12 @@ def _rank(
 ) -> Any:
     """Canonical rank of what was asked: a rank, a budget, or as much as an error may need."""
     if budget is not None:
-        return cls.rank_within(function, modes, *budget, **options)
+        with spoken_by(function):
+            return cls.rank_within(function, modes, *budget, **options)
     default = "same" if settings.eps is None else "full"
     with spoken_by(function):
         share, more = cls.rank_share(default if rank is None else rank)
-        share = 1.0 if share == "same" else share
+        share = 1.0 if isinstance(share, str) and share == "same" else share
         if isinstance(share, (float, np.floating)) and math.isfinite(share) and share > 0:
             # Of the entries that there are: padding is no parameter that anyone had.
             return cls.rank_within(
@@ -202,8 +204,6 @@ def _number(function: str, argument: str, value: Any, rule: str, least: float, i
 
 def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float]:
     """Return the backend of a matrix and its largest magnitude."""
-    backend = backend_of(function, argument, matrix)
-    shape = tuple(matrix.shape)
     odd = isinstance(matrix, (np.ma.MaskedArray, np.matrix)) or any(
         getattr(matrix, name, False) is True for name in ("is_meta", "is_sparse")
     )
@@ -212,6 +212,8 @@ def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float
             f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got "
             f"{type(matrix).__name__}. Fill in what is masked or make it dense first."
         )
+    backend = backend_of(function, argument, matrix)
+    shape = tuple(matrix.shape)
     if len(shape) != 2:
         raise ValueError(f"{function}: {argument} must have two axes; expected (rows, columns), got shape {shape}.")
     if 0 in shape:

@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from tensorly_rnn._checks import instance_of
+
 METADATA = "__metadata__"
 
 
@@ -59,7 +61,7 @@ def read(function: str, path: str | os.PathLike[str]) -> tuple[dict[str, Stored]
     safetensors checks the file. It hands NumPy no bfloat16 and no 8-bit floats, so the bytes are taken by the offsets of the
     header that it has checked.
     """
-    path = Path(path)
+    path = checked_path(function, path)
     if path.is_dir():
         raise IsADirectoryError(f"{function}: path must be a file; got the folder {str(path)!r}.")
     library = safetensors(function)
@@ -103,6 +105,12 @@ def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str,
     file.write(len(text).to_bytes(8, "little") + text)
     for name in names:
         file.write(tensors[name].data.data)
+
+
+def checked_path(function: str, path: Any) -> Path:
+    """Return what names a file as a path."""
+    instance_of(function, "path", path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
+    return Path(path)
 
 
 def safetensors(function: str) -> Any:

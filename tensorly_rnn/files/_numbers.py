@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorly_rnn._checks import instance_of
 from tensorly_rnn.files._container import Stored
 
 #: safetensors' name -> NumPy's.
@@ -45,6 +46,7 @@ def to_stored(function: str, argument: str, array: Any, dtype: str | None = None
     TypeError
         If safetensors has no name for its dtype.
     """
+    instance_of(function, argument, array, np.ndarray, "an array of NumPy")
     names = {np.dtype(numpy): name for name, numpy in DTYPES.items()}
     # The dtype that a file has is little-endian, whatever the machine.
     own = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype

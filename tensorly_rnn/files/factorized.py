@@ -4,12 +4,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tensorly_rnn._backend import detached
 from tensorly_rnn._checks import plain
-from tensorly_rnn.files._container import METADATA, Stored, read, write
+from tensorly_rnn.files._container import METADATA, Stored, checked_path, read, write
 from tensorly_rnn.files._numbers import FLOATS, to_array, to_stored
 from tensorly_rnn.files._replacing import replacing
 from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
@@ -88,9 +87,10 @@ def save_factorized(
     TTMatrix(shape=(16, 64), tensorized_shape=((4, 4), (8, 8)), rank=(1, 2, 1), n_param=128, compression_ratio=8)
     """
     function = "save_factorized"
-    for argument, named in (("matrices", matrices), ("tensors", tensors or {})):
+    for argument, named in (("matrices", matrices), ("tensors", {} if tensors is None else tensors)):
         if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
             raise TypeError(f"{function}: {argument} must be a dict of names; got {type(named).__name__}.")
+    path = checked_path(function, path)
     stored = {name: to_stored(function, f"tensors[{name!r}]", array) for name, array in (tensors or {}).items()}
     for name, matrix in matrices.items():
         if not isinstance(matrix, FactorizedMatrix):
@@ -105,7 +105,7 @@ def save_factorized(
     if METADATA in stored:
         raise ValueError(f"{function}: tensors must leave the name {METADATA!r} to safetensors. Rename it.")
     described = {name: Description.of(matrix) for name, matrix in matrices.items()}
-    with replacing(Path(path)) as file:
+    with replacing(path) as file:
         write(file, stored, {KEY: to_text(described)})
 
 

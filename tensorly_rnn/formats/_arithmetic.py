@@ -15,6 +15,7 @@ from tensorly_rnn._backend import (
     same_backend,
     same_backend_and_device,
 )
+from tensorly_rnn._checks import spoken_by
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
 
@@ -158,7 +159,8 @@ class Arithmetic:
             raise TypeError(f"{function}: eps must be a number; expected a float between 0 and 1, got {eps!r}.")
         if eps is not None and not 0 < eps < 1:
             raise ValueError(f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
-        bounds = None if rank is None else self._bounds(rank)
+        with spoken_by(function):
+            bounds = None if rank is None else self._bounds(rank)
         backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
         # With every factor near 1 no square leaves the range of the numbers.
         sizes = [largest_magnitude(backend, factor) or 1.0 for factor in factors]
@@ -218,12 +220,15 @@ class Arithmetic:
 
     def __add__(self, other: Any) -> Self:
         """Return the sum, of the same format; block indices or all bonds add up (`arithmetic.direct_sum`)."""
+        return self._plus("__add__", other)
+
+    def _plus(self, method: str, other: Any) -> Self:
         if not isinstance(other, Arithmetic) and backend_name(other) is None:
             return NotImplemented
-        self._check_term("__add__", "the other operand", other)
+        self._check_term(method, "the other operand", other)
         if type(other) is not type(self):
             raise TypeError(
-                f"{type(self).__name__}.__add__: the other operand must be of the same format; expected {_named(self)}, "
+                f"{type(self).__name__}.{method}: the other operand must be of the same format; expected {_named(self)}, "
                 f"got {_named(other)}. Factorize one of them in the other's format."
             )
         return self._with(arithmetic.direct_sum(self.backend, self.network, self.factors, other.network, other.factors))
@@ -240,7 +245,7 @@ class Arithmetic:
 
     def __sub__(self, other: Any) -> Self:
         """Return ``f + (-g)``."""
-        return self.__add__(-other if isinstance(other, Arithmetic) else other)
+        return self._plus("__sub__", -other if isinstance(other, Arithmetic) else other)
 
     def __mul__(self, scalar: Any) -> Self:
         """Return ``c * f`` for a finite real number, or a 0-dimensional array of the backend: the first factor carries it."""

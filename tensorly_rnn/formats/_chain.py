@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from tensorly_rnn._checks import positive_int, positive_ints
+from tensorly_rnn._checks import MOST_RANK, positive_int, positive_ints
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.tensorize import TensorizedShape
 
@@ -33,7 +33,7 @@ class ChainMatrix(FactorizedMatrix):
         function = f"{cls.__name__}.validate_rank"
         length = len(tensorized_shape[0]) + 1
         if isinstance(rank, (tuple, list)):
-            return positive_ints(function, "rank", rank, length=length, cure=cure)
+            return positive_ints(function, "rank", rank, length=length, cure=cure, most=MOST_RANK)
         return (
-            positive_int(function, "rank", rank, cure="Give an int, a float, 'same', 'full' or a tuple of ranks."),
+            positive_int(function, "rank", rank, "Give an int, a float, 'same', 'full' or a tuple of ranks.", MOST_RANK),
         ) * length

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tensorly_rnn._checks import BudgetError, plain
+from tensorly_rnn._checks import BudgetError, plain, spoken_by
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.network import Network
@@ -110,7 +110,8 @@ class Format(ABC):
         tensorized_shape = validate_tensorized_shape(f"{cls.__name__}.validate_rank", tensorized_shape)
         function = f"{cls.__name__}.validate_rank"
         cls.check_options(function, options)
-        chosen, options = cls.variant(options, len(tensorized_shape[0]))
+        with spoken_by(function):
+            chosen, options = cls.variant(options, len(tensorized_shape[0]))
         if chosen is not cls:
             return chosen.validate_rank(tensorized_shape, rank, **options)
         if isinstance(rank, str):

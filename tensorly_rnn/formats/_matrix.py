@@ -9,12 +9,13 @@ from tensorly_rnn import gradients as _gradients
 from tensorly_rnn._backend import (
     at_least_single,
     backend_of,
+    check_real,
     detached,
     largest_magnitude,
     most_axes,
     same_backend_and_device,
 )
-from tensorly_rnn._checks import positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, positive_int, spoken_by
 from tensorly_rnn.contraction import Plan, execute
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
@@ -287,6 +288,7 @@ class FactorizedMatrix(Factorized, Format):
         backend = same_backend_and_device(function, arrays)
         if tuple(matrix.shape) != self.shape:
             raise ValueError(f"{function}: matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
+        check_real(function, "matrix", matrix)
         matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]
         # Divided by the largest entry, squares neither overflow nor vanish.
         largest = largest_magnitude(backend, matrix) or 1.0
@@ -318,7 +320,7 @@ class FactorizedMatrix(Factorized, Format):
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``W @ other`` for a vector or a matrix."""
-        return apply_to_columns(self.backend, self.factors[0], other, self.apply)
+        return apply_to_columns(self, other, self.shape[1], self.apply)
 
     def __rmatmul__(self, other: Any) -> Any:
         """Return ``other @ W`` for a vector or a matrix."""
@@ -365,11 +367,12 @@ class FactorizedMatrix(Factorized, Format):
         """
         function = f"{cls.__name__}.random"
         tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
-        cls, options = cls.variant(options, len(tensorized_shape[0]))
         std = checked_std(function, std)
         with spoken_by(function):
+            cls, options = cls.variant(options, len(tensorized_shape[0]))
             rank = cls.validate_rank(tensorized_shape, rank, **options)
         network = cls.make_network(tensorized_shape, rank)
+        check_memory(function, ", ".join(("rank", *options, "tensorized_shape")), network.n_param)
         drawn = unit_factors(network, as_generator(function, random_state))
         factors = scaled_factors(backend_of(function, "factors", drawn[0]), network, drawn, std)
         return cls(drawn_like(function, factors, like))

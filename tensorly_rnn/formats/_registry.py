@@ -21,7 +21,14 @@ def register(cls: Format) -> Format:
     -------
     the class itself
         So that this is a decorator.
+
+    Raises
+    ------
+    TypeError
+        If it is no class of a format with a name.
     """
+    if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix) and isinstance(getattr(cls, "name", None), str)):
+        raise TypeError(f"register: cls must be a class of a format; expected a FactorizedMatrix with a name, got {cls!r}.")
     _FORMATS[cls.name] = cls
     return cls
 

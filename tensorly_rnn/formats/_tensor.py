@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from tensorly_rnn import operations
-from tensorly_rnn._backend import same_backend
-from tensorly_rnn._checks import positive_ints
+from tensorly_rnn._backend import check_real, same_backend_and_device
+from tensorly_rnn._checks import instance_of, positive_ints, spoken_by
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Rank
 from tensorly_rnn.formats._matrix import FactorizedMatrix
@@ -108,9 +108,10 @@ class FactorizedTensor(Factorized):
             If the tensor is of another backend or shape.
         """
         function = f"{type(self).__name__}.relative_error"
-        same_backend(function, {"factors[0]": self.factors[0], "tensor": tensor})
+        same_backend_and_device(function, {"factors[0]": self.factors[0], "tensor": tensor})
         if tuple(tensor.shape) != self.shape:
             raise ValueError(f"{function}: tensor must have the shape of f; expected {self.shape}, got {tuple(tensor.shape)}.")
+        check_real(function, "tensor", tensor)
         return self.as_matrix().relative_error(self.backend.reshape(tensor, (-1, 1)))
 
     def as_matrix(self) -> FactorizedMatrix:
@@ -154,12 +155,14 @@ class FactorizedTensor(Factorized):
             If an argument is of the wrong form.
         """
         modes = positive_ints(f"{cls.__name__}.random", "shape", shape)
-        drawn = cls.format.random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
+        with spoken_by(f"{cls.__name__}.random", tensorized_shape="shape"):
+            drawn = cls.format.random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
         return cls.of_matrix(drawn)
 
     @classmethod
     def of_matrix(cls, matrix: FactorizedMatrix) -> Self:
         """Return the factors of a matrix as those of a tensor, each pair of modes ``(m_k, n_k)`` merged into one."""
+        instance_of(f"{cls.__name__}.of_matrix", "matrix", matrix, cls.format, f"a {cls.format.__name__}")
         modes = tuple(m * n for m, n in zip(*matrix.tensorized_shape))
         shapes = matrix.make_tensor_network(modes, matrix.rank).factor_shapes
         backend = matrix.backend

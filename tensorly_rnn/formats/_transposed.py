@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tensorly_rnn import operations
-from tensorly_rnn._backend import backend_name, same_backend
+from tensorly_rnn._backend import backend_name
 from tensorly_rnn.tensorize import pad_blocks
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Transposed:
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``W^T @ other`` for a vector or a matrix."""
-        return apply_to_columns(self._matrix.backend, self._matrix.factors[0], other, self._apply)
+        return apply_to_columns(self._matrix, other, self.shape[1], self._apply)
 
     def __rmatmul__(self, other: Any) -> Any:
         """Return ``other @ W^T`` for a vector or a matrix."""
@@ -57,13 +57,20 @@ class Transposed:
         return f"{self._matrix!r}.T"
 
 
-def apply_to_columns(backend: Any, factor: Any, other: Any, apply: Any) -> Any:
-    """Apply a map of rows to the columns of a vector or a matrix."""
-    same_backend("__matmul__", {"factors[0]": factor, "the other operand": other})
+def apply_to_columns(f: "FactorizedMatrix", other: Any, height: int, apply: Any) -> Any:
+    """Apply a map of rows of `height` entries to the columns of a vector or a matrix."""
+    function, argument = f"{type(f).__name__}.__matmul__", "the other operand"
+    backend = f._check_operand("__matmul__", argument, other)
+    if len(other.shape) not in (1, 2):
+        raise ValueError(f"{function}: {argument} must be a vector or a matrix; got shape {tuple(other.shape)}.")
+    if other.shape[0] != height:
+        expected = f"({height},)" if len(other.shape) == 1 else f"({height}, ...)"
+        raise ValueError(
+            f"{function}: {argument} must have {height} entries along its first axis; expected {expected}, "
+            f"got {tuple(other.shape)}."
+        )
     if len(other.shape) == 1:
         return apply(other)
-    if len(other.shape) != 2:
-        raise ValueError(f"__matmul__: the other operand must be a vector or a matrix; got shape {tuple(other.shape)}.")
     return backend.transpose(apply(backend.transpose(other, (1, 0))), (1, 0))
 
 

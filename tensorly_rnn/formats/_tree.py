@@ -3,7 +3,7 @@
 import numbers
 from typing import Any, NamedTuple, Union
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import MOST_MODES, positive_int
 from tensorly_rnn._planned import planned
 
 #: A mode's number, or a pair of trees.
@@ -39,7 +39,7 @@ def balanced_tree(order: int) -> Tree:
     >>> balanced_tree(5)
     ((0, 1), (2, (3, 4)))
     """
-    return _balanced(0, positive_int("balanced_tree", "order", order))
+    return _balanced(0, positive_int("balanced_tree", "order", order, most=MOST_MODES))
 
 
 def linear_tree(order: int) -> Tree:
@@ -64,7 +64,7 @@ def linear_tree(order: int) -> Tree:
     >>> linear_tree(4)
     (0, (1, (2, 3)))
     """
-    order = positive_int("linear_tree", "order", order)
+    order = positive_int("linear_tree", "order", order, most=MOST_MODES)
     tree: Tree = order - 1
     for mode in reversed(range(order - 1)):
         tree = (mode, tree)
@@ -110,7 +110,9 @@ def validate_tree(function: str, tree: Any) -> Tree:
     return plain
 
 
-def _validated(function: str, tree: Any) -> Tree:
+def _validated(function: str, tree: Any, depth: int = 1) -> Tree:
+    if depth > MOST_MODES:
+        raise ValueError(f"{function}: tree must not be so deep; expected at most {MOST_MODES} levels, got more.")
     if isinstance(tree, numbers.Integral) and not isinstance(tree, bool):
         return int(tree)
     if not isinstance(tree, (tuple, list)):
@@ -123,7 +125,7 @@ def _validated(function: str, tree: Any) -> Tree:
             f"{function}: tree must be binary; expected pairs, got a node of {len(tree)} children: {tree!r}. "
             "Nest the pairs, as in (0, (1, 2))."
         )
-    return _validated(function, tree[0]), _validated(function, tree[1])
+    return _validated(function, tree[0], depth + 1), _validated(function, tree[1], depth + 1)
 
 
 def _leaves(tree: Tree) -> tuple[int, ...]:

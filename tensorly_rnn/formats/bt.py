@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._checks import MOST_RANK, plain, positive_int, positive_ints
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import register
@@ -84,17 +84,18 @@ class BTMatrix(FactorizedMatrix):
         order = len(tensorized_shape[0])
         function = f"{cls.__name__}.validate_rank"
         if not isinstance(rank, (tuple, list)):
-            r = positive_int(function, "rank", rank, cure="Give an int, a float, 'same', 'full' or (n_blocks, rank).")
+            r = positive_int(function, "rank", rank, "Give an int, a float, 'same', 'full' or (n_blocks, rank).", MOST_RANK)
             return 1, (r,) * order
         if len(rank) != 2:
             raise ValueError(
                 f"{function}: rank must be (n_blocks, core rank); expected 2 entries, got {len(rank)}: {plain(rank)}. "
                 f"Write (n_blocks, {plain(tuple(rank))}) for one rank a mode."
             )
-        n_blocks = positive_int(function, "rank[0]", rank[0])
+        n_blocks = positive_int(function, "rank[0]", rank[0], most=MOST_RANK)
         if isinstance(rank[1], (tuple, list)):
-            return n_blocks, positive_ints(function, "rank[1]", rank[1], length=order, cure="Give one rank a mode, or an int.")
-        return n_blocks, (positive_int(function, "rank[1]", rank[1]),) * order
+            cure = "Give one rank a mode, or an int."
+            return n_blocks, positive_ints(function, "rank[1]", rank[1], length=order, cure=cure, most=MOST_RANK)
+        return n_blocks, (positive_int(function, "rank[1]", rank[1], most=MOST_RANK),) * order
 
     @classmethod
     def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> BTRank:
@@ -111,5 +112,5 @@ class BTMatrix(FactorizedMatrix):
     def rank_share(cls, rank: Any) -> tuple[Any, dict[str, Any]]:
         """Split ``(n_blocks, share)`` into the share and the number of blocks."""
         if isinstance(rank, (tuple, list)) and len(rank) == 2 and isinstance(rank[1], (float, np.floating)):
-            return rank[1], {"n_blocks": positive_int(f"{cls.__name__}.validate_rank", "rank[0]", rank[0])}
+            return rank[1], {"n_blocks": positive_int(f"{cls.__name__}.validate_rank", "rank[0]", rank[0], most=MOST_RANK)}
         return rank, {}

@@ -101,7 +101,8 @@ class BTTensor(FactorizedTensor):
     @classmethod
     def from_tucker(cls, tucker: Any) -> Self:
         """Return a Tucker tensor, or pair (core, factors), as a single block."""
-        return cls.from_blocks([tucker])
+        with spoken_by("BTTensor.from_tucker", blocks="tucker", factors="tucker"):
+            return cls.from_blocks([tucker])
 
     def to_cp(self) -> CPTensor:
         """Return TensorLy's CP tensor where every core rank is 1: the cores become the weights.
@@ -220,7 +221,7 @@ def bt_to_tensor(bt_tensor: Any) -> Any:
     >>> float(bt_to_tensor([np.ones((2, 1, 1)), np.ones((2, 3, 1)), np.ones((2, 4, 1))])[0, 0])
     2.0
     """
-    return BTTensor(bt_tensor).to_tensor()
+    return _as_tensor("bt_to_tensor", bt_tensor).to_tensor()
 
 
 def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
@@ -235,7 +236,8 @@ def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
     -------
     array, shape (p_mode, product of the others)
     """
-    return BTTensor(bt_tensor).to_unfolded(mode)
+    with spoken_by("bt_to_unfolded"):
+        return _as_tensor("bt_to_unfolded", bt_tensor).to_unfolded(mode)
 
 
 def bt_to_vec(bt_tensor: Any) -> Any:
@@ -249,7 +251,12 @@ def bt_to_vec(bt_tensor: Any) -> Any:
     -------
     array, shape (p_1 ... p_d,)
     """
-    return BTTensor(bt_tensor).to_vec()
+    return _as_tensor("bt_to_vec", bt_tensor).to_vec()
+
+
+def _as_tensor(function: str, bt_tensor: Any) -> BTTensor:
+    with spoken_by(function, factors="bt_tensor"):
+        return BTTensor(bt_tensor)
 
 
 def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
@@ -299,7 +306,8 @@ def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
     148
     """
     modes = positive_ints("bt_n_param", "tensor_shape", tensor_shape)
-    return BTMatrix.make_tensor_network(modes, validate_bt_rank(modes, rank)).n_param
+    with spoken_by("bt_n_param"):
+        return BTMatrix.make_tensor_network(modes, validate_bt_rank(modes, rank)).n_param
 
 
 def random_bt(
@@ -337,5 +345,6 @@ def random_bt(
     >>> random_bt((3, 4, 5), (2, 2), random_state=0)
     BTTensor(shape=(3, 4, 5), rank=(2, (2, 2, 2)), n_param=64, compression_ratio=0.9375)
     """
-    drawn = BTTensor.random(shape, rank, std, random_state, like)
+    with spoken_by("random_bt"):
+        drawn = BTTensor.random(shape, rank, std, random_state, like)
     return drawn.to_tensor() if full else drawn

@@ -122,7 +122,7 @@ def cost(
 def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
     cls = get_format(format, function)
     modes = validate_tensorized_shape(function, tensorized_shape)
-    cls, options = cls.variant(options, len(modes[0]))
     with spoken_by(function):
+        cls, options = cls.variant(options, len(modes[0]))
         rank = cls.validate_rank(modes, rank, **options)
     return cls.make_network(modes, rank)

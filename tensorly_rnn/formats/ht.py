@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._checks import MOST_RANK, plain, positive_int, positive_ints
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
@@ -70,7 +70,7 @@ class HTMatrix(FactorizedMatrix):
     def __new__(cls, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> Self:
         """Make an object of the class on the tree."""
         # A tree of another number of leaves is found out with the factors.
-        order = (len(factors) + 1) // 2 if isinstance(factors, Sequence) else None
+        order = (len(factors) + 1) // 2 if isinstance(factors, (list, tuple)) and factors else None
         return super().__new__(cls if tree is None else cls.on_tree(tree, order))
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> None:
@@ -90,6 +90,7 @@ class HTMatrix(FactorizedMatrix):
         """
         plain_tree = validate_tree(cls.__name__, tree)
         leaves = (len(tree_nodes(plain_tree)) + 1) // 2
+        order = None if order is None else positive_int(f"{cls.__name__}.on_tree", "order", order)
         if order is not None and leaves != order:
             raise ValueError(
                 f"{cls.__name__}: tree must have one leaf a mode; expected {order} leaves, got {plain_tree} with {leaves}."
@@ -149,7 +150,7 @@ class HTMatrix(FactorizedMatrix):
         function = f"{cls.__name__}.validate_rank"
         root = cls._root_rank(options)
         if isinstance(rank, (tuple, list)) and len(rank) == 2 * order - 1:
-            ranks = positive_ints(function, "rank", rank)
+            ranks = positive_ints(function, "rank", rank, most=MOST_RANK)
             if root is not None and ranks[0] != root:
                 raise ValueError(
                     f"{function}: root_rank must agree with the root's entry of rank; expected {ranks[0]}, got {root}. "
@@ -162,10 +163,10 @@ class HTMatrix(FactorizedMatrix):
                     f"{function}: rank must be (leaf, node) or have one entry a node of the tree, root first; expected 2 "
                     f"or {2 * order - 1} entries, got {len(rank)}: {plain(rank)}."
                 )
-            leaf, node = positive_ints(function, "rank", rank)
+            leaf, node = positive_ints(function, "rank", rank, most=MOST_RANK)
         else:
             cure = "Give an int, a float, 'same', 'full', (leaf, node) or one rank a node."
-            leaf = node = positive_int(function, "rank", rank, cure=cure)
+            leaf = node = positive_int(function, "rank", rank, cure, MOST_RANK)
         inner = (node if one.children else leaf for one in cls.nodes(order)[1:])
         return (root or 1, *inner)
 
@@ -187,11 +188,16 @@ class HTMatrix(FactorizedMatrix):
     @classmethod
     def _root_rank(cls, options: dict[str, Any]) -> int | None:
         given = options.get("root_rank")
-        return None if given is None else positive_int(f"{cls.__name__}.validate_rank", "root_rank", given)
+        return None if given is None else positive_int(f"{cls.__name__}.validate_rank", "root_rank", given, most=MOST_RANK)
+
+
+# One class a tree, for as long as the process lives and whichever thread asks first: plans may be forgotten.
+_ON_TREES: dict[Tree, type[HTMatrix]] = {}
 
 
 @planned
 def _on_tree(tree: Tree) -> type[HTMatrix]:
     if tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2):
         return HTMatrix
-    return type("HTMatrix", (HTMatrix,), {"tree": tree, "__doc__": HTMatrix.__doc__, "__module__": HTMatrix.__module__})
+    made = type("HTMatrix", (HTMatrix,), {"tree": tree, "__doc__": HTMatrix.__doc__, "__module__": HTMatrix.__module__})
+    return _ON_TREES.setdefault(tree, made)

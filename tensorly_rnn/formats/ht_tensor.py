@@ -50,8 +50,9 @@ class HTTensor(FactorizedTensor):
         if tree is None:
             tree = getattr(factors, "tree", None)
         listed = getattr(factors, "factors", factors)
-        order = (len(listed) + 1) // 2 if isinstance(listed, Sequence) else None
-        self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree, order)
+        order = (len(listed) + 1) // 2 if isinstance(listed, (list, tuple)) and listed else None
+        with spoken_by("HTTensor"):
+            self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree, order)
         super().__init__(factors)
         if self.factors[0].shape[0] != 1:
             raise ValueError(
@@ -171,7 +172,7 @@ def ht_to_tensor(ht_tensor: Any) -> Any:
     >>> float(ht_to_tensor([np.ones((1, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])[0, 0])
     4.0
     """
-    return HTTensor(ht_tensor).to_tensor()
+    return _as_tensor("ht_to_tensor", ht_tensor).to_tensor()
 
 
 def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
@@ -186,7 +187,8 @@ def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
     -------
     array, shape (p_mode, product of the others)
     """
-    return HTTensor(ht_tensor).to_unfolded(mode)
+    with spoken_by("ht_to_unfolded"):
+        return _as_tensor("ht_to_unfolded", ht_tensor).to_unfolded(mode)
 
 
 def ht_to_vec(ht_tensor: Any) -> Any:
@@ -200,7 +202,12 @@ def ht_to_vec(ht_tensor: Any) -> Any:
     -------
     array, shape (p_1 ... p_d,)
     """
-    return HTTensor(ht_tensor).to_vec()
+    return _as_tensor("ht_to_vec", ht_tensor).to_vec()
+
+
+def _as_tensor(function: str, ht_tensor: Any) -> HTTensor:
+    with spoken_by(function, factors="ht_tensor"):
+        return HTTensor(ht_tensor)
 
 
 def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> HTRank:
@@ -250,8 +257,9 @@ def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | Non
     192
     """
     modes = positive_ints("ht_n_param", "tensor_shape", tensor_shape)
-    kind, _ = HTMatrix.variant({"tree": tree}, len(modes))
-    return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
+    with spoken_by("ht_n_param"):
+        kind, _ = HTMatrix.variant({"tree": tree}, len(modes))
+        return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
 
 
 def random_ht(
@@ -291,5 +299,6 @@ def random_ht(
     >>> random_ht((3, 4, 5), 2, random_state=0)
     HTTensor(shape=(3, 4, 5), rank=(1, 2, 2, 2, 2), n_param=36, compression_ratio=1.667)
     """
-    drawn = HTTensor.random(shape, rank, std, random_state, like, tree=tree)
+    with spoken_by("random_ht"):
+        drawn = HTTensor.random(shape, rank, std, random_state, like, tree=tree)
     return drawn.to_tensor() if full else drawn

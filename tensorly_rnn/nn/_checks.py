@@ -16,6 +16,17 @@ def autocasts(tensor: Tensor) -> bool:
     return torch.amp.is_autocast_available(tensor.device.type) and torch.is_autocast_enabled(tensor.device.type)
 
 
+def check_place(name: str, device: Any, dtype: Any) -> None:
+    """Refuse what torch takes for no device, and what is no dtype of parameters; whether there is such a device it tells."""
+    try:
+        if device is not None:
+            torch.device(device)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as reason:
+        raise TypeError(f"{name}: device must be torch's; expected 'cpu' or 'cuda:0', got {device!r}: {reason}.") from None
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"{name}: dtype must be floating-point and torch's; expected torch.float32, got {dtype!r}.")
+
+
 def check_alike(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> None:
     """Refuse a tensor of another device or dtype than the weight's; autocast may change the dtype."""
     if tensor.device != weight.device:
@@ -34,6 +45,8 @@ def check_features(name: str, input: Any, input_size: int, axes: tuple[int, ...]
     """Refuse what is no tensor of `input_size` features, with one of the numbers of axes, like the weight."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}: input must be a tensor; got {type(input).__name__}.")
+    if input.layout is not torch.strided:
+        raise TypeError(f"{name}: input must be dense; expected strided, got {input.layout}. Call input.to_dense().")
     shape = tuple(input.shape)
     if len(shape) not in axes:
         wanted = " or ".join(map(str, axes))
@@ -83,7 +96,7 @@ def checked_dropout(name: str, dropout: Any, num_layers: int) -> float:
 
 def checked_proj_size(name: str, proj_size: Any, hidden_size: int) -> int:
     """Return the size of the projected h, 0 for none."""
-    size = positive_int(name, "proj_size", proj_size) if proj_size != 0 else 0
+    size = 0 if isinstance(proj_size, int) and proj_size == 0 else positive_int(name, "proj_size", proj_size)
     if size >= hidden_size:
         raise ValueError(f"{name}: proj_size must be smaller than hidden_size; expected less than {hidden_size}, got {size}.")
     return size

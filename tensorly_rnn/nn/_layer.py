@@ -16,6 +16,9 @@ from tensorly_rnn.nn.sequence import run as run_steps
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.cells import State
 
+#: More layers than this are a mistake.
+MOST_LAYERS = 1024
+
 
 class RecurrentLayer(Recurrent):
     """Layers and directions of a cell, with the outward contract of torch's own; a subclass says which cell."""
@@ -40,7 +43,7 @@ class RecurrentLayer(Recurrent):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, proj_size, factorization, decompose)
         name = type(self).__name__
-        self.num_layers = positive_int(name, "num_layers", num_layers)
+        self.num_layers = positive_int(name, "num_layers", num_layers, most=MOST_LAYERS)
         self.batch_first, self.bidirectional = bool(batch_first), bool(bidirectional)
         self.dropout = checked_dropout(name, dropout, self.num_layers)
         # The layers above the first have another input.

@@ -59,7 +59,7 @@ class Recurrent(Keeping):
         name = type(self).__name__
         self.input_size = positive_int(name, "input_size", input_size)
         self.hidden_size = positive_int(name, "hidden_size", hidden_size)
-        if proj_size and "proj_size" not in self.defaults:
+        if "proj_size" not in self.defaults and proj_size:
             raise ValueError(f"{name}: proj_size must be an LSTM's; expected none, got {proj_size}.")
         self.proj_size = checked_proj_size(name, proj_size, self.hidden_size)
         self.bias = bool(bias)

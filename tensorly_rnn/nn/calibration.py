@@ -55,14 +55,17 @@ def collect_inputs(model: nn.Module, calibration: Any, groups: Mapping[nn.Module
 
 
 def _call(model: nn.Module, calibration: Any) -> None:
-    if isinstance(calibration, Tensor):
-        model(calibration)
-    elif isinstance(calibration, tuple):
-        model(*calibration)
-    elif isinstance(calibration, dict):
-        model(**calibration)
-    else:
+    if callable(calibration) and not isinstance(calibration, Tensor):
         calibration(model)
+        return
+    by_name = calibration if isinstance(calibration, dict) else {}
+    by_position = (calibration,) if isinstance(calibration, Tensor) else () if by_name else tuple(calibration)
+    try:
+        model(*by_position, **by_name)
+    except Exception as reason:
+        raise ValueError(
+            f"factorize_module: calibration must be what the model takes; got {type(reason).__name__}: {reason}."
+        ) from reason
 
 
 @contextmanager

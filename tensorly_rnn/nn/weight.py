@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of, plain, spoken_by
+from tensorly_rnn._checks import check_memory, instance_of, one_of, plain, spoken_by
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
-from tensorly_rnn.formats._random import unit_std
+from tensorly_rnn.formats._random import checked_std, unit_std
 from tensorly_rnn.network import Network, NetworkData
+from tensorly_rnn.nn._checks import check_place
 from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
 from tensorly_rnn.nn.product import apply
+from tensorly_rnn.recurrent._checks import checked_part
 from tensorly_rnn.recurrent.cost import rebuilding_is_cheaper
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
@@ -97,6 +99,8 @@ class FactorizedWeight(Keeping):
         self.tensorized_shape = self.layout.tensorized_shape
         with spoken_by(names[0]):
             self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
+        check_place(names[0], device, dtype)
+        check_memory(names[0], f"rank, {names[1]} and {names[2]}", self.network.n_param)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 
@@ -137,6 +141,7 @@ class FactorizedWeight(Keeping):
 
         Draws from torch's generator, as torch's own modules do.
         """
+        std = checked_std("FactorizedWeight.reset", std)
         self.clear_cache()
         start = unit_std(self.network)
         with torch.no_grad():
@@ -161,6 +166,9 @@ class FactorizedWeight(Keeping):
         -------
         Tensor, shape (..., n_gates * rows)
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"FactorizedWeight: x must be a tensor; got {type(x).__name__}.")
+        part = checked_part("FactorizedWeight", part, len(self.widths))
         if x.shape[-1:] != (self.widths[part],):
             width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
@@ -172,10 +180,11 @@ class FactorizedWeight(Keeping):
 
     def matrix(self, part: int = 0) -> Tensor:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
-        return self._weight().matrix(part)
+        return self._weight().matrix(checked_part("FactorizedWeight.matrix", part, len(self.widths)))
 
     def kept_matrix(self, part: int = 0) -> Tensor:
         """Return `matrix`, contiguous; in evaluation without gradients that of the call before, which is not to be changed."""
+        part = checked_part("FactorizedWeight.kept_matrix", part, len(self.widths))
         factors = self._factors()
         if not keeps(self, factors):
             return self.matrix(part).contiguous()
@@ -214,6 +223,8 @@ class FactorizedWeight(Keeping):
         The rank may become less than asked for, where the sizes allow no more. Matrices on the meta device, which have no
         numbers, give factors there; these take a rank.
         """
+        for number, part in enumerate(parts):
+            instance_of("FactorizedWeight.load_matrices", f"parts[{number}]", part, Tensor, "a tensor")
         if parts[0].is_meta:
             self._take_form(**{"rank": self._rank, **options})
             return
@@ -226,6 +237,7 @@ class FactorizedWeight(Keeping):
 
     def load(self, found: GatedWeight) -> None:
         """Replace the factors by those of a weight of the same layout and format, of any rank, in tensors."""
+        instance_of("FactorizedWeight.load", "found", found, GatedWeight, "a GatedWeight")
         like = self.factors[0]
         if is_sharded(like):
             raise ValueError(

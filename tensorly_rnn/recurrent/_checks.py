@@ -1,5 +1,6 @@
 """Checks of what recurrent layers are given: each says what was expected and what came."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,13 @@ def check_alike(function: str, arrays: dict[str, Any]) -> Any:
             )
     same_device(function, arrays)
     return backend
+
+
+def checked_part(function: str, part: Any, count: int) -> int:
+    """Return the number of one of the parts of a weight's columns."""
+    if isinstance(part, bool) or not isinstance(part, numbers.Integral) or not 0 <= part < count:
+        raise ValueError(f"{function}: part must be one of the weight's; expected 0 to {count - 1}, got {part!r}.")
+    return int(part)
 
 
 def check_shape(function: str, name: str, array: Any, expected: tuple[int, ...]) -> None:

@@ -286,7 +286,7 @@ class Recurrent:
         function = f"{cls.__name__}.random"
         input_size = positive_int(function, "input_size", input_size)
         hidden_size = positive_int(function, "hidden_size", hidden_size)
-        size = positive_int(function, "proj_size", proj_size) if proj_size != 0 else 0
+        size = 0 if isinstance(proj_size, int) and proj_size == 0 else positive_int(function, "proj_size", proj_size)
         if size and ("c" not in cls.cell.states or size >= hidden_size):
             raise ValueError(
                 f"{function}: proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than "

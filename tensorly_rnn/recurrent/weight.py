@@ -16,14 +16,14 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
     wider_float,
 )
-from tensorly_rnn._checks import positive_ints, spoken_by
+from tensorly_rnn._checks import check_memory, positive_ints, spoken_by
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
 from tensorly_rnn.network import Network, tensor_plan
 from tensorly_rnn.recurrent import cost
-from tensorly_rnn.recurrent._checks import check_alike, matrix_shape
+from tensorly_rnn.recurrent._checks import check_alike, checked_part, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
@@ -84,6 +84,7 @@ class GatedWeight:
         A `product` in place of `tensorly_rnn.operations.apply` may bring a gradient of its own.
         """
         backend = same_backend_and_device("GatedWeight.apply", {"factors[0]": self.factors[0], "x": x})
+        part = checked_part("GatedWeight.apply", part, len(self.layout.spans))
         width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
             raise ValueError(f"GatedWeight.apply: x must have {width} columns; expected (..., {width}), got {shape}.")
@@ -150,6 +151,7 @@ class GatedWeight:
     def matrix_vjp(self, part: int = 0) -> tuple[Any, Callable[[Any], list[Any]]]:
         """Return `matrix`, and the function from the gradient with respect to it to the gradients of the factors."""
         backend = self.backend
+        part = checked_part("GatedWeight.matrix_vjp", part, len(self.layout.spans))
         slices, network, factors, offset = self._cut(part)
         box, pull_back_box = gradients.plan_vjp(backend, tensor_plan(network), factors, network.shape)
         start, stop = (column - offset for column in self.layout.spans[part])
@@ -238,6 +240,7 @@ class GatedWeight:
         with spoken_by(names[0]):
             rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
         network = format.make_network(layout.tensorized_shape, rank)
+        check_memory(names[0], f"rank, {names[1]} and {names[2]}", network.n_param)
         drawn = cls(layout, network, unit_factors(network, as_generator(names[0], random_state)))
         measured = math.sqrt(drawn.squared_norm() / math.prod(layout.shape))
         scaled = [factor * (std / measured) ** (1 / len(drawn.factors)) for factor in drawn.factors]
@@ -276,6 +279,8 @@ class GatedWeight:
                 f"got {[tuple(part.shape) for part in parts]}."
             )
         backend = backend_of("from_matrices", "parts[0]", parts[0])
+        out_modes, in_modes = layout.tensorized_shape
+        check_memory("from_matrices", "out_modes and in_modes", math.prod(out_modes) * math.prod(in_modes))
         padded = layout.padded_matrix(backend, parts)
         ratio = options.get("compression_ratio")
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):

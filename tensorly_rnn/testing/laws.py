@@ -73,7 +73,7 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
     """
     laws: dict[str, Callable[[Any, st.DrawFn], None]] = {**(TENSOR_LAWS if isinstance(subject, TensorSubject) else LAWS)}
     check_example = laws[one_of("check_law", "law", law, tuple(laws))]
-    positive_int("check_law", "max_examples", max_examples)
+    max_examples = positive_int("check_law", "max_examples", max_examples)
 
     # Without a database: Hypothesis would mix up the examples of all laws, which are one function to it.
     @settings(
@@ -149,7 +149,7 @@ def assert_format_laws(
             f"assert_format_laws: cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
             f"{name!r}. Decorate it with tensorly_rnn.formats.register."
         )
-    positive_int("assert_format_laws", "max_examples", max_examples)
+    max_examples = positive_int("assert_format_laws", "max_examples", max_examples)
     for backend in backends:
         subject = Subject(cls, get_backend(backend), reference, count, ranks, recovery)
         for law in LAWS:
@@ -182,7 +182,7 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedTensor)):
         raise TypeError(f"assert_tensor_laws: cls must be a class of factorized tensors; expected BTTensor, say, got {cls!r}.")
-    positive_int("assert_tensor_laws", "max_examples", max_examples)
+    max_examples = positive_int("assert_tensor_laws", "max_examples", max_examples)
     for backend in backends:
         for law in TENSOR_LAWS:
             check_law(law, TensorSubject(cls, get_backend(backend)), max_examples)
