@@ -166,6 +166,14 @@ def test_nothing_lies_on_anything_else(network):
         for k, middle in enumerate(middles):
             if line.get_gid() not in network.factors[k]:
                 assert np.nanmin(np.linalg.norm(points - middle, axis=1)) > RADIUS
+    # An open index ends away from all others.
+    for line in ax.lines:
+        if line.get_gid() in {*network.outputs, *network.inputs}:
+            others = np.concatenate([one.get_xydata() for one in ax.lines if one is not line] or [np.full((1, 2), 99.0)])
+            assert (
+                np.nanmin(np.linalg.norm(others - line.get_xydata()[-1], axis=1)) > RADIUS
+                or line.get_gid() in graph_of(network).dots
+            )
     renderer = ax.figure.canvas.get_renderer()
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in ax.texts]
     for (one, first), (other, second) in itertools.combinations(boxes, 2):
@@ -178,6 +186,14 @@ def test_nothing_lies_on_anything_else(network):
         assert np.linalg.norm(centres - nearest, axis=1).min() > 0.98 * reach, text
         assert ax.bbox.containsx(box.x0) and ax.bbox.containsx(box.x1), text
         assert ax.bbox.containsy(box.y0) and ax.bbox.containsy(box.y1), text
+    # No line of another index crosses a label, the many dashed ones to a dot apart.
+    for text, box in named:
+        for line in ax.lines:
+            if line.get_color() != diagram.SHARED:
+                x, y = ax.transData.transform(line.get_xydata()).T
+                assert not ((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).any(), (
+                    f"{line.get_gid()} crosses {text}"
+                )
     # The names of factors fit into their circles.
     for (text, box), centre in zip(boxes, centres):
         assert np.abs([box.min - centre, box.max - centre]).max() < reach, text

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tensorly_rnn._checks import one_of, plain, positive_int, spoken_by
+from tensorly_rnn._checks import instance_of, one_of, plain, positive_int, spoken_by
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.network import Network
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -93,6 +93,7 @@ def factorized(
     function = NAMES[0]
     if not isinstance(module, nn.Module):
         raise TypeError(f"{function}: module must be a torch.nn.Module; got {type(module).__name__}.")
+    instance_of(function, "name", name, str, "a name; expected that of a parameter or buffer")
     if parametrize.is_parametrized(module, name):
         first = [type(one).__name__ for one in module.parametrizations[name]]  # type: ignore[index]
         raise ValueError(f"{function}: {name} must not be parametrized yet; got {first}. Register others after this one.")
