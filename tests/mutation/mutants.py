@@ -182,7 +182,7 @@ class _Places:
             case ast.Slice(lower=lower, upper=upper, step=step):
                 for part in filter(None, (lower, upper, step)):
                     yield "slice", *self._span(part), ""
-            case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+            case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
                 yield "return value", *self._span(value), "None"
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
                 yield "condition negated", *self._span(test), f"(not ({self._text(test)}))"

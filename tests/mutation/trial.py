@@ -18,7 +18,6 @@ import hypothesis
 import jax  # noqa: F401
 import pytest
 import scipy.linalg  # noqa: F401
-import tensorly.decomposition
 import torch  # noqa: F401
 
 from tests.mutation.suite import LEFT_OUT
