@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.mutation import report
 from tests.mutation.mutants import Mutant, sample
-from tests.mutation.suite import ROOMS, Room, room_of, selection
+from tests.mutation.suite import ROOMS, Room, room_of
 from tests.mutation.trial import LEAST, PATIENCE, Verdict, scratch_copy, trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,12 +71,12 @@ def main() -> None:
 
 def limit_of(room: Room, copy: Path, log: Path, record: report.Record, console: Console) -> float:
     """Return the seconds that a trial may take: the room's tests must pass where nothing is changed, and see a deadly change."""
-    files = [*room.tests, *room.files(ROOT), "tests/mutation/suite.py"]
-    digest = hashlib.sha256(b"".join((ROOT / path).read_bytes() for path in files)).hexdigest()[:10]
+    files = b"".join((ROOT / path).read_bytes() for path in (*room.tests, *room.files(ROOT)))
+    digest = hashlib.sha256(repr(room).encode() + files).hexdigest()[:10]
     identity = f"{room.name} {digest}"
     if identity not in record.last:
         path = room.files(ROOT)[0]
-        whole = trial(copy, selection(path), LIMIT, log)
+        whole = trial(copy, path, LIMIT, log)
         if whole.status != "survived":
             raise SystemExit(f"The tests of {room.name} fail without a mutant: {whole.by}; see {log}")
         source = (copy / path).read_bytes()
@@ -96,7 +96,7 @@ def tried(copy: Path, mutant: Mutant, source: bytes, limit: float, log: Path) ->
     path = copy / mutant.path
     path.write_bytes(mutant.applied(source))
     try:
-        return trial(copy, selection(mutant.path), limit, log)
+        return trial(copy, mutant.path, limit, log)
     finally:
         path.write_bytes(source)
 

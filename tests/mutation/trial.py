@@ -20,7 +20,7 @@ import pytest
 import scipy.linalg  # noqa: F401
 import torch  # noqa: F401
 
-from tests.mutation.suite import LEFT_OUT
+from tests.mutation.suite import room_of, selection
 
 #: Examples of every property; a mutant is noticed or not, so that none is made simpler.
 EXAMPLES = 3
@@ -59,15 +59,15 @@ def scratch_copy(root: Path, folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def trial(copy: Path, tests: Sequence[str], limit: float, log: Path, options: Sequence[str] = ("-x", "--tb=line")) -> Verdict:
-    """Run tests in a forked process, until one fails.
+def trial(copy: Path, path: str, limit: float, log: Path, options: Sequence[str] = ("-x", "--tb=line")) -> Verdict:
+    """Run the tests of a mutated file in a forked process, until one fails.
 
     Parameters
     ----------
     copy : Path
         Working copy.
-    tests : sequence of str
-        Files, in the order in which they run.
+    path : str
+        The mutated file, whose room's tests are run.
     limit : float
         Seconds of the processor's time; ten times as many in all.
     log : Path
@@ -80,7 +80,7 @@ def trial(copy: Path, tests: Sequence[str], limit: float, log: Path, options: Se
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _run(copy, tests, limit, log, options, writer)
+        _run(copy, path, limit, log, options, writer)
     os.close(writer)
     while True:
         pid, status, usage = os.wait4(child, os.WNOHANG)
@@ -99,8 +99,8 @@ def trial(copy: Path, tests: Sequence[str], limit: float, log: Path, options: Se
 class _Reduced:
     """Plugin of pytest: few examples of every property, the tests left out, and the name of the test that fails."""
 
-    def __init__(self, writer: int) -> None:
-        self.writer = writer
+    def __init__(self, writer: int, left_out: Sequence[str]) -> None:
+        self.writer, self.left_out = writer, left_out
 
     def pytest_configure(self) -> None:
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -110,7 +110,7 @@ class _Reduced:
         hypothesis.settings.load_profile("mutation")
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        left_out = [one for one in items if any(part in one.name for part in LEFT_OUT)]
+        left_out = [one for one in items if any(part in one.name for part in self.left_out)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [one for one in items if one not in left_out]
 
@@ -123,7 +123,7 @@ class _Reduced:
             os.write(self.writer, f"import of {report.nodeid}\n".encode())
 
 
-def _run(copy: Path, tests: Sequence[str], limit: float, log: Path, options: Sequence[str], writer: int) -> None:
+def _run(copy: Path, path: str, limit: float, log: Path, options: Sequence[str], writer: int) -> None:
     status = 99
     try:
         output = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
@@ -136,7 +136,7 @@ def _run(copy: Path, tests: Sequence[str], limit: float, log: Path, options: Seq
         for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "tensorly_rnn")]:
             del sys.modules[name]
         _few_examples()
-        status = pytest.main([*OPTIONS, *options, *tests], plugins=[_Reduced(writer)])
+        status = pytest.main([*OPTIONS, *options, *selection(path)], plugins=[_Reduced(writer, room_of(path).left_out)])
         assert status != 0 or Path(sys.modules["tensorly_rnn"].__file__).is_relative_to(copy)
     except BaseException:
         traceback.print_exc()
