@@ -71,7 +71,7 @@ def main() -> None:
 
 def limit_of(room: Room, copy: Path, log: Path, record: report.Record, console: Console) -> float:
     """Return the seconds that a trial may take: the room's tests must pass where nothing is changed, and see a deadly change."""
-    files = b"".join((ROOT / path).read_bytes() for path in (*room.tests, *room.files(ROOT)))
+    files = b"".join((ROOT / path).read_bytes() for path in (*room.test_files(), *room.files(ROOT)))
     digest = hashlib.sha256(repr(room).encode() + files).hexdigest()[:10]
     identity = f"{room.name} {digest}"
     if identity not in record.last:
