@@ -29,7 +29,7 @@ def positive_int(function: str, argument: str, value: object, cure: str = "", mo
         )
     if value < 1:
         raise ValueError(f"{function}: {argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}")
-    if most is not None and value > most:
+    if most is not None and int(value) > most:
         raise ValueError(f"{function}: {argument} must not be so large; expected at most {most}, got {value}.{_then(cure)}")
     return int(value)
 

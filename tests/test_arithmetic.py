@@ -98,6 +98,17 @@ def test_inner_products_and_norms(case, backend, f, g, a, b):
     assert float((f + g).norm()) == pytest.approx(np.linalg.norm(a + b), abs=1e-11)
 
 
+@every_format
+def test_norms_of_every_part(case):
+    # Padding makes of the tensor none, one or several boxes that count.
+    kind = tlr.get_format(case.name)
+    whole = kind.random(SMALL, 2, random_state=0)
+    for rows in range(1, 7):
+        for columns in range(1, 16):
+            f = kind(whole.factors, shape=(rows, columns))
+            assert float(f.norm()) == pytest.approx(np.linalg.norm(whole.to_matrix()[:rows, :columns]), abs=1e-12)
+
+
 @law_of_pairs
 def test_transposes(case, backend, f, g, a, b):
     t, y = f.T, np.random.default_rng(0).normal(size=(2, f.shape[0]))

@@ -1,5 +1,7 @@
 """Budgets by parameters and by ratio, the comparison of formats, and its plots."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,9 @@ import tensorly_rnn as tlr
 from tensorly_rnn import plot
 from tensorly_rnn._checks import BudgetError
 from tensorly_rnn.decomposition import _decompose, compression, hierarchical_tucker, tensor_train
+from tensorly_rnn.decomposition._registry import ALGORITHMS
+from tensorly_rnn.decomposition.best_format import _baseline, _svd_result
+from tensorly_rnn.decomposition.curvature import NUMPY
 from tests.cases import CASES
 
 SHAPE = ((2, 3, 5), (5, 2, 3))
@@ -110,9 +115,52 @@ def test_the_baseline_is_the_singular_value_decomposition():
         assert all(0 <= error < 1 for error in errors)
 
 
+@pytest.mark.parametrize("name", ["tt", "ht"])
+@pytest.mark.parametrize("budget", [150, 300, 500])
+def test_no_decomposition_at_the_ranks_found_is_better(name, budget):
+    dense = decaying()
+    found = tlr.factorize(dense, name, SHAPE, n_param=budget)
+    again = tlr.factorize(dense, name, SHAPE, found.rank)
+    assert found.relative_error(dense) <= again.relative_error(dense) * (1 + 1e-9)
+
+
+def test_fits_within_a_budget_begin_at_even_ranks_of_every_family_and_at_uneven_ones(monkeypatch):
+    fitted = []
+
+    def algorithm(problem):
+        fitted.append(problem.rank)
+        return problem.random_start()
+
+    monkeypatch.setitem(ALGORITHMS, "bt", algorithm)
+    found = tlr.factorize(decaying(), "bt", SHAPE, n_param=200)
+    column = (tuple(m * n for m, n in zip(*SHAPE)), (1, 1, 1))
+    even = [tlr.BTMatrix.rank_at_most(column, 200, **family) for family in tlr.BTMatrix.families]
+    assert len(set(even)) == 3 and None not in even
+    assert fitted[:3] == even and len(fitted) == 4
+    assert found.n_param <= 200
+
+
+def test_the_singular_value_decomposition_by_hand():
+    dense = decaying()
+    values = np.linalg.svd(dense, compute_uv=False)
+    baseline = _baseline(NUMPY, 3.0 * dense)
+    for rank, (n_param, error) in enumerate(baseline, start=1):
+        assert n_param == 60 * rank
+        assert error == pytest.approx(np.linalg.norm(values[rank:]) / np.linalg.norm(values), abs=1e-12)
+    for word, value in (("n_param", 310), ("compression_ratio", 2.9)):
+        found = _svd_result(baseline, word, value, dense.shape)
+        assert (found.rank, found.n_param, found.error) == (5, 300, baseline[4][1])
+    found = _svd_result(baseline, "eps", 0.3, dense.shape)
+    assert found.error <= 0.3 < baseline[found.rank - 2][1] and found.n_param == 60 * found.rank
+
+
 def test_by_error_the_smallest_is_best():
     dense = decaying()
+    started = time.perf_counter()
     comparison = tlr.best_format(dense, SHAPE, eps=0.2, formats=("tt", "ht"))
+    assert 0 < sum(one.seconds for one in comparison.results if one.found is not None) <= time.perf_counter() - started
+    assert list(comparison.curves) == ["tt", "ht", "svd"] and len(comparison.curves["svd"]) == 30
+    assert all(curve == sorted(curve) and len(curve) > 1 for curve in comparison.curves.values())
     counts = [one.n_param for one in comparison.results]
     assert counts == sorted(counts)
     assert all(one.error <= 0.2 for one in comparison.results)
@@ -121,7 +169,7 @@ def test_by_error_the_smallest_is_best():
 
 def test_the_table_names_what_cannot_be_met():
     dense = decaying()
-    comparison = tlr.best_format(dense, SHAPE, n_param=32, formats=("tt", "ht", "bt"))
+    comparison = tlr.best_format(dense, SHAPE, n_param=32, formats=("tt", "ht"))
     lines = str(comparison).splitlines()
     assert lines[0].split() == ["n_param=32", "parameters", "ratio", "error", "seconds", "rank"]
     assert any("expected a budget of at least 33 parameters" in line for line in lines)
@@ -148,6 +196,10 @@ def test_comparisons_that_make_no_sense_are_refused():
         tlr.best_format(dense, SHAPE, n_param=300, formats=("cp",))
     with pytest.raises(ValueError, match="matrix must have rows and columns; expected two axes, got shape"):
         tlr.best_format(dense.ravel(), n_param=300)
+    with pytest.raises(TypeError, match="n_param must be a positive integer; expected int, got 300.5"):
+        tlr.best_format(dense, SHAPE, n_param=300.5, formats=("tt",))
+    with pytest.raises(ValueError, match="eps must be a relative error; expected a number between 0 and 1, got 1.5"):
+        tlr.best_format(dense, SHAPE, eps=1.5, formats=("tt",))
     with pytest.raises(ValueError, match="matrix must be finite"):
         tlr.best_format(np.full((30, 30), np.nan), SHAPE, n_param=300)
 

@@ -97,6 +97,8 @@ def test_merged_rows_keep_all_products():
     for piece in np.split(inputs, 10):
         rows = merged_rows(rows, piece.reshape(2, 5, 13))
         assert len(rows) <= 26
+    assert len(merged_rows(None, inputs)) <= 26
+    assert (merged_rows(None, inputs[:20]) == inputs[:20]).all()
     np.testing.assert_allclose(rows.T @ rows, sum(np.outer(x, x) for x in inputs), atol=1e-11)
 
 

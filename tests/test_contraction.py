@@ -164,7 +164,11 @@ def test_cost_is_that_of_the_plan_and_backward_twice(case, data, batch):
     assert found.flops == 3 * found.forward.flops
     assert found.moved == 3 * found.forward.moved
     assert found.peak >= found.forward.peak >= batch * math.prod(f.network.out_modes)
-    assert f"{found.flops:,}" in str(found).splitlines()[-1]
+    title, *lines = str(found).splitlines()
+    assert title.split() == [str(batch), "rows", "flops", "elements", "moved", "largest", "array"]
+    for line, name, one in zip(lines, ("forward", "backward", "both"), (found.forward, found.backward, found), strict=True):
+        assert line.split() == [name, f"{one.flops:,}", f"{one.moved:,}", f"{one.peak:,}"]
+    assert tlr.cost(case.name, f.tensorized_shape, f.rank) == tlr.cost(case.name, f.tensorized_shape, f.rank, batch=1)
 
 
 def test_applying_is_cheaper_than_the_dense_product_at_the_papers_sizes():
@@ -322,5 +326,29 @@ def test_blocks_of_rows_make_up_the_whole(case, data, batch, most):
     assert len(counted) == steps + (len(blocks.rows) - 1) * (steps - len(blocks.shared))
     numbered = enumerate(blocks.plans[0].steps, blocks.plans[0].n_operands)
     written = max(math.prod(step.shape) for number, step in numbered if number not in blocks.shared)
+    # As few blocks as that takes.
+    whole = apply_plan(f.network, batch)
+    largest = max(
+        math.prod(step.shape) for number, step in enumerate(whole.steps, whole.n_operands) if number not in blocks.shared
+    )
+    assert len(blocks.rows) == min(batch, math.ceil(largest / most))
     # One row more than even shares at most.
     assert blocks.rows[0] == 1 or written * (blocks.rows[0] - 1) <= most * blocks.rows[0]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_network_is_written_as_it_is_made(case):
+    for shape, rank in case.pool.items():
+        network = tlr.get_format(case.name).make_network(shape, rank)
+        assert eval(repr(network), {"Network": tlr.Network}) == network
+
+
+def test_networks_are_cut_to_any_range_of_an_index():
+    f = tlr.TRMatrix.random(((2, 3), (5, 2)), (2, 3, 2), random_state=0)
+    dense = f.to_tensor()
+    for axis, (index, size) in enumerate(zip((*f.network.outputs, *f.network.inputs), dense.shape)):
+        for start in range(size):
+            for stop in range(start + 1, size + 1):
+                smaller, pieces = operations.cut(f.network, f.factors, {index: slice(start, stop)})
+                found = operations.to_tensor(NUMPY, smaller, pieces)
+                assert_allclose(found, dense.take(range(start, stop), axis), atol=1e-13)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
+from tensorly_rnn.decomposition import _decompose
+from tensorly_rnn.decomposition.curvature import NUMPY
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
 
@@ -302,6 +304,26 @@ def test_warnings_are_the_users_to_silence():
         warnings.simplefilter("always")
         tlr.factorize(np.random.default_rng(0).normal(size=(6, 15)), "tt", ((2, 3), (3, 5)), 2)
     assert caught == []
+
+
+@every_format
+def test_a_share_is_of_the_entries_that_there_are(case):
+    # 6 x 15 in modes of 8 x 20.
+    dense = np.random.default_rng(0).normal(size=(6, 15))
+    for share in (0.4, 0.7):
+        f = tlr.factorize(dense, case.name, ((2, 4), (4, 5)), share, n_iter_max=2)
+        kind = type(f)
+        assert f.rank == kind.rank_at_most(((2, 4), (4, 5)), int(share * 90))
+        assert f.n_param <= share * 90
+
+
+@every_format
+def test_half_precision_holds_nothing_as_nothing(case):
+    # One factor is 0, another more than half precision holds: their product would be no number.
+    found = _decompose._evened(NUMPY, [np.full((2, 3), 1e9), np.zeros((3, 2))])
+    assert all((one == 0).all() for one in found)
+    f = tlr.factorize(np.zeros((30, 30), dtype=np.float16), case.name, SHAPE, 2)
+    assert (f.to_matrix() == 0).all()
 
 
 @every_format

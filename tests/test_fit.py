@@ -13,10 +13,11 @@ import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import fit
 from tensorly_rnn.decomposition._block_term import residual_tucker
 from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.decomposition._tensor_ring import ring_svd
-from tensorly_rnn.decomposition.compression import expanded, levelled
+from tensorly_rnn.decomposition._tensor_ring import _widened, ring_svd
+from tensorly_rnn.decomposition.compression import expanded, levelled, on_host
 from tensorly_rnn.decomposition.curvature import NUMPY, dense, gram_matrix, matrix_free
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
+from tensorly_rnn.decomposition.progress import Progress
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
 from tests.strategies import SHAPES
@@ -91,8 +92,10 @@ def test_every_block_starts_from_what_is_left_over():
 
 def test_fit_of_nothing_is_nothing():
     network = tlr.TRMatrix.make_tensor_network((3, 4), (2, 2, 2))
-    found, error, _ = levenberg_marquardt(network, [np.ones(one) for one in network.factor_shapes], np.zeros((3, 4)), 10, 0)
-    assert error == 0.0
+    found, error, steps = levenberg_marquardt(
+        network, [np.ones(one) for one in network.factor_shapes], np.zeros((3, 4)), 10, 0
+    )
+    assert error == 0.0 and steps == 0
     assert all((one == 0).all() for one in found)
 
 
@@ -152,6 +155,52 @@ def test_more_starts_never_do_worse():
     ]
     # Up to what the refinement of a lossy compression may turn round.
     assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize("method", ["auto", "als"])
+def test_refinement_goes_by_the_method_asked_for(monkeypatch, method):
+    refused = {"auto": "sweeps", "als": "levenberg_marquardt"}[method]
+    monkeypatch.setattr(fit, refused, lambda *_: pytest.fail(f"{method} takes {refused}"))
+    dense = np.random.default_rng(3).normal(size=(120, 132))
+    found = tlr.factorize(dense, "tr", ((5, 6, 4), (4, 3, 11)), 2, method=method, n_iter_max=4)
+    assert 0.5 < found.relative_error(dense) < 1.0
+
+
+def test_fits_are_solved_in_double_precision():
+    single = dataclasses.replace(problem("tr", (4, 3), (2, 2, 2)), tensor=np.ones((1, 4, 3), dtype=np.float32))
+    own = dataclasses.replace(single, init=single.random_start())
+    assert all(one.dtype == np.float64 for one in (on_host(own, NUMPY).tensor, *on_host(own, NUMPY).init))
+
+
+def test_what_opens_missing_directions_is_a_tenth_of_what_is_there():
+    one = problem("tr", (4, 3), (2, 2, 2))
+    core = np.random.default_rng(0).normal(size=(2, 300, 5))
+    for size in (5, 6, 20):
+        widened = _widened(one, core, 2, size)
+        assert widened.shape == (2, 300, size) and (widened[..., :5] == core).all()
+        share = np.linalg.norm(widened[..., 5:]) / np.linalg.norm(core)
+        assert share == pytest.approx(0.1 * np.sqrt((size - 5) / size), rel=0.1)
+
+
+def test_alternating_least_squares_stop_where_nothing_is_gained():
+    # No mode is compressed, so that there is nothing to refine.
+    dense = np.random.default_rng(3).normal(size=(30, 30))
+    errors = {}
+    for tol in (1e-9, 0.01, 0.9):
+        heard = errors[tol] = []
+        tlr.factorize(
+            dense,
+            "tr",
+            ((2, 3, 5), (5, 2, 3)),
+            4,
+            method="als",
+            tol=tol,
+            n_iter_max=30,
+            callback=lambda _, error, heard=heard: heard.append(error),
+        )
+    assert len(errors[0.9]) == 1 < len(errors[0.01]) < len(errors[1e-9]) == 30
+    gains = -np.diff(errors[0.01])
+    assert (gains[:-1] > 0.01).all() and gains[-1] <= 0.01
 
 
 @pytest.mark.parametrize(("name", "rank"), [("bt", 2), ("bt", (2, 2)), ("tr", 2)])
@@ -248,7 +297,7 @@ def test_levelled_bases_carry_the_same_energy_and_lead_back(case, seed):
 
 @pytest.mark.parametrize("method", ["auto", "als"])
 @pytest.mark.parametrize("name", ["bt", "tr"])
-@pytest.mark.parametrize("backend", [one for one in BACKENDS if one.name == "pytorch"], ids=str)
+@pytest.mark.parametrize("backend", [one for one in BACKENDS if one.name in ("numpy", "pytorch")], ids=str)
 def test_callback_gets_the_full_factors_and_their_error(method, name, backend):
     dense = np.random.default_rng(3).normal(size=(30, 30))
     rank = {"bt": (2, (2, 1, 2)), "tr": 2}[name]
@@ -317,10 +366,18 @@ def test_verbose_writes_one_line_an_iteration_to_standard_error(capsys, method):
     assert capsys.readouterr().err == ""
 
 
+def test_who_has_said_stop_is_asked_no_more():
+    progress = Progress(lambda factors, error: error < 0.5)
+    assert [progress.tell([], error) for error in (0.9, 0.4, 0.9)] == [False, True, True]
+    assert progress.stopped and progress.told and not Progress().watched
+
+
 @pytest.mark.parametrize("method", ["auto", "als"])
 @pytest.mark.parametrize("name", ["bt", "tr"])
-def test_an_exact_start_of_the_users_own_stays_exact(method, name):
+@pytest.mark.parametrize("scale", [1.0, 1e9])
+def test_an_exact_start_of_the_users_own_stays_exact(method, name, scale):
     f = {"bt": planted_blocks(1, 3), "tr": planted_ring(3)}[name]
+    f = type(f)([scale ** (1 / len(f.factors)) * one for one in f.factors])
     dense, heard = f.to_matrix(), []
     own = [factor.copy() for factor in f.factors]
     found = tlr.factorize(

@@ -1,5 +1,6 @@
 """The laws that every format keeps on every backend."""
 
+import itertools
 import math
 
 import jax
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
+from tensorly_rnn.formats._random import unit_factors, unit_std
 from tensorly_rnn.testing import LAWS, TENSOR_LAWS, TensorSubject, check_law, get_backend
 from tests.backends import BACKENDS, CHOSEN
 from tests.cases import CASES
@@ -185,11 +187,40 @@ def test_a_share_is_an_upper_bound_and_the_next_rank_breaks_it(case, share):
 
 
 @every_format
+def test_a_budget_is_met_by_the_largest_even_rank_from_the_first_on(case):
+    kind, shape = tlr.get_format(case.name), ((3, 5, 2), (7, 2, 4))
+    counts = [tlr.n_param(case.name, shape, kind.uniform_rank(shape, rank)) for rank in range(1, 6)]
+    assert counts == sorted(set(counts))
+    assert kind.rank_at_most(shape, counts[0] - 1) is None
+    for rank, (count, more) in enumerate(itertools.pairwise(counts), start=1):
+        for budget in (count, more - 1):
+            assert kind.rank_at_most(shape, budget) == kind.uniform_rank(shape, rank)
+
+
+@every_format
+def test_unit_factors_give_entries_of_variance_one(case):
+    # Of independent factors the variance is the product of theirs, once for every product that an entry sums.
+    for shape, rank in case.pool.items():
+        network = tlr.get_format(case.name).make_network(shape, rank)
+        terms = case.reference([np.ones(one) for one in network.factor_shapes])
+        assert_allclose(unit_std(network) ** (2 * len(network.factors)) * terms, 1.0)
+    drawn = unit_factors(network, np.random.default_rng(0))
+    assert_allclose([one.std() / unit_std(network) for one in drawn if one.size > 8], 1.0, atol=0.5)
+
+
+def test_numbers_of_factors_that_form_no_network_are_refused():
+    for kind, count in ((tlr.BTMatrix, 1), (tlr.HTMatrix, 2), (tlr.BTTensor, 1), (tlr.HTTensor, 4)):
+        with pytest.raises(ValueError, match=f"{kind.__name__}: factors must form a network; {count} factors do not"):
+            kind([np.ones((1, 1, 1))] * count)
+
+
+@every_format
 def test_wrong_ranks_are_refused(case):
     kind, shape = tlr.get_format(case.name), ((4, 3, 2), (5, 3, 4))
     for rank, error, message in case.wrong_ranks:
-        with pytest.raises(error, match=message):
+        with pytest.raises(error, match=message) as caught:
             kind.validate_rank(shape, rank)
+        assert str(caught.value).startswith(f"{kind.__name__}.validate_rank: rank")
         with pytest.raises(error, match=message):
             kind.random(shape, rank)
         with pytest.raises(error, match=message):
@@ -199,6 +230,9 @@ def test_wrong_ranks_are_refused(case):
                 tlr.factorize(np.ones((24, 60)), case.name, shape, rank)
     with pytest.raises(TypeError, match="leaf_rank must be an option of the format"):
         kind.validate_rank(shape, 2, leaf_rank=3)
+    if "root_rank" in kind.options:
+        with pytest.raises(ValueError, match=rf"^{kind.__name__}.validate_rank: root_rank must be a positive integer"):
+            kind.validate_rank(shape, 2, root_rank=0)
 
 
 @every_format

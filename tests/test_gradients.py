@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose
 import tensorly_rnn as tlr
 from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of
+from tensorly_rnn.contraction import run_steps
 from tensorly_rnn.formats import _matrix
-from tensorly_rnn.network import row_blocks
+from tensorly_rnn.network import apply_plan, row_blocks, tensor_plan
 from tests import paper_gradients, reference
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
@@ -227,3 +228,33 @@ def test_all_gradients_take_twice_the_forward_products(name, shape, rank, option
     assert counting.taken() == backward
     f.gradients(x, dy)
     assert counting.taken() == forward + backward
+
+
+@every_format
+@given(data=st.data(), batch=st.integers(1, 4))
+def test_pushing_forward_is_the_transpose_of_pulling_back(case, data, batch):
+    f = data.draw(factorized(case))
+    x, dy = rows(f, (batch,))
+    backend, rng = backend_of("test", "x", x), np.random.default_rng(1)
+    for plan, operands, d_output in (
+        (apply_plan(f.network, batch), [x, *f.factors], dy),
+        (tensor_plan(f.network), f.factors, rng.normal(size=f.network.shape)),
+    ):
+        results = run_steps(plan, backend, operands)
+        tangents = [rng.normal(size=one.shape) for one in operands]
+        moved = gradients.push_forward(backend, plan, results, tangents)
+        pulled = gradients.pull_back(backend, plan, results, d_output.reshape(moved.shape))
+        forward = np.sum(moved * d_output.reshape(moved.shape))
+        assert forward == pytest.approx(sum(np.sum(one * two) for one, two in zip(pulled, tangents)), abs=1e-9)
+
+
+@pytest.mark.parametrize(("name", "shape", "rank", "options"), PAPERS, ids=str)
+def test_where_all_is_kept_nothing_is_computed_again(name, shape, rank, options):
+    f = tlr.get_format(name).random(shape, rank, random_state=0, **options)
+    x, dy = rows(f, (3,))
+    counting = Counting(backend_of("test", "x", x))
+    blocks = row_blocks(f.network, 3)
+    _, shared, kept = operations.apply_blocks(counting, f.network, blocks, f.factors, x, blocks.kept)
+    forward = counting.taken()
+    gradients.pull_back_blocks(counting, f.network, blocks, f.factors, x, shared, kept, dy, True)
+    assert len(blocks.plans) == 1 and counting.taken() == 2 * forward

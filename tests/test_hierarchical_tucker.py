@@ -78,6 +78,17 @@ def test_the_error_asked_for_is_kept(tree, method, backend):
 
 
 @every_method
+@pytest.mark.parametrize("eps", [0.1, 0.3, 0.6])
+def test_the_roots_one_cut_takes_the_error_once(method, eps):
+    tensor = np.random.default_rng(0).normal(size=(30, 30)) @ np.diag(0.9 ** np.arange(30))
+    found = hierarchical_tucker(tensor, eps=eps, method=method)
+    values = np.linalg.svd(tensor, compute_uv=False)
+    tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1] / np.linalg.norm(values)
+    assert found.rank == (1, *[int(np.count_nonzero(tails > eps))] * 2)
+    assert found.relative_error(tensor) == pytest.approx(tails[found.rank[1]])
+
+
+@every_method
 @given(eps=st.floats(1e-9, 0.9), seed=st.integers(0, 100))
 @settings(max_examples=15)
 def test_stacks_keep_the_error_too(method, eps, seed):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tensorly_rnn as tlr
@@ -67,6 +67,7 @@ def test_the_bounds_of_blocks_have_the_core_on_either_side():
 
 
 @given(seed=st.integers(0, 100), error=st.floats(1e-3, 0.9))
+@example(seed=0, error=0.3)
 def test_unfolding_ranks_are_those_of_the_singular_values(seed, error):
     tensor = np.random.default_rng(seed).normal(size=(3, 4, 5))
     allowed = error * np.linalg.norm(tensor)
@@ -93,6 +94,35 @@ def test_possible_ranks_are_all_of_them_in_order():
     assert expected and set(found) == set(expected)
     assert [count(r) for r in found] == sorted(count(r) for r in expected)
     assert possible_sizes(network, ranks, {"r0": 1, "r1": 9, "r2": 9}, 10**6)[0] == {"r0": 1, "r1": 5, "r2": 4}
+
+
+def test_possible_ranks_reach_as_far_as_the_parameters(monkeypatch):
+    monkeypatch.setattr(rank_search, "TRIES", 10**6)
+    network = tlr.TRMatrix.make_tensor_network((6, 5, 4), (1, 6, 4, 1))
+    found = {tuple(one[f"r{k}"] for k in range(3)) for one in possible_sizes(network, {}, None, 90)}
+    expected = {
+        r for r in itertools.product(range(1, 30), repeat=3) if 6 * r[0] * r[1] + 5 * r[1] * r[2] + 4 * r[2] * r[0] <= 90
+    }
+    assert found == expected and max(expected)[0] == 8
+
+
+def test_where_there_are_too_many_ranks_large_ones_are_thinned_out(monkeypatch):
+    network = tlr.TRMatrix.make_tensor_network((60, 50, 40), (1, 6, 4, 1))
+    every = possible_sizes(network, {(0,): 30}, None, 10_000)
+    assert every and all(one["r0"] * one["r1"] >= 30 for one in every)
+    # At most 3 each near together, which is not enough.
+    monkeypatch.setattr(rank_search, "MOST_RANKS", 30)
+    few = possible_sizes(network, {(0,): 30}, None, 10_000)
+    assert few and all(one["r0"] * one["r1"] >= 30 for one in few)
+    near = possible_sizes(network, {(0,): 5}, None, 10_000)
+    assert near and all(max(one.values()) <= 3 for one in near)
+
+
+def test_ranks_tried_are_told(capsys):
+    ring = tlr.TRMatrix.random(SHAPE, (2, 2, 3, 2), random_state=0)
+    found = tlr.factorize(ring.to_matrix(), "tr", SHAPE, eps=1e-6, n_iter_max=30, verbose=True)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rank ")]
+    assert f"rank {found.rank}" in told and found.n_param <= ring.n_param
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -25,7 +25,7 @@ def check_alike(function: str, arrays: dict[str, Any]) -> Any:
 
 def checked_part(function: str, part: Any, count: int) -> int:
     """Return the number of one of the parts of a weight's columns."""
-    if isinstance(part, bool) or not isinstance(part, numbers.Integral) or not 0 <= part < count:
+    if isinstance(part, bool) or not isinstance(part, numbers.Integral) or not 0 <= int(part) < count:
         raise ValueError(f"{function}: part must be one of the weight's; expected 0 to {count - 1}, got {part!r}.")
     return int(part)
 
