@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-#: More modes than this are a mistake: the product of as many twos is beyond any memory, and plans of more take minutes.
-MOST_MODES = 256
+#: More modes than this are a mistake, or a sequence that does not end: the product of as many twos is beyond any memory.
+MOST_MODES = 4096
 #: More entries than this are beyond what any machine's memory addresses.
 MOST_ENTRIES = 2**48
 

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, Union
 from tensorly_rnn._checks import MOST_MODES, positive_int
 from tensorly_rnn._planned import planned
 
+#: Deeper trees than this are a mistake; walks down them go by recursion.
+MOST_LEVELS = 256
+
 #: A mode's number, or a pair of trees.
 Tree = Union[int, tuple["Tree", "Tree"]]  # noqa: UP007 - a recursive type needs the quoted form
 
@@ -64,7 +67,7 @@ def linear_tree(order: int) -> Tree:
     >>> linear_tree(4)
     (0, (1, (2, 3)))
     """
-    order = positive_int("linear_tree", "order", order, most=MOST_MODES)
+    order = positive_int("linear_tree", "order", order, most=MOST_LEVELS)
     tree: Tree = order - 1
     for mode in reversed(range(order - 1)):
         tree = (mode, tree)
@@ -111,8 +114,8 @@ def validate_tree(function: str, tree: Any) -> Tree:
 
 
 def _validated(function: str, tree: Any, depth: int = 1) -> Tree:
-    if depth > MOST_MODES:
-        raise ValueError(f"{function}: tree must not be so deep; expected at most {MOST_MODES} levels, got more.")
+    if depth > MOST_LEVELS:
+        raise ValueError(f"{function}: tree must not be so deep; expected at most {MOST_LEVELS} levels, got more.")
     if isinstance(tree, numbers.Integral) and not isinstance(tree, bool):
         return int(tree)
     if not isinstance(tree, (tuple, list)):
