@@ -40,6 +40,11 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
         If `array` belongs to no backend.
     """
     name = backend_name(array)
+    if isinstance(array, (np.ma.MaskedArray, np.matrix)) or (name == "pytorch" and (array.is_sparse or array.is_sparse_csr)):
+        raise TypeError(
+            f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got "
+            f"{type(array).__name__}. Fill in what is masked or make it dense first."
+        )
     if name is None:
         raise TypeError(
             f"{function}: {argument} must be an array of a TensorLy backend; expected one of "

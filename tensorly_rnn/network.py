@@ -1,6 +1,7 @@
 """A tensor network as data: which index each axis of each factor carries, and how large every index is."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,10 +99,10 @@ class Network:
         """The same factors with rows and columns exchanged."""
         return Network(self.factors, self.inputs, self.outputs, self.sizes)
 
-    def resized(self, sizes: dict[str, int]) -> "Network":
+    def resized(self, sizes: Mapping[str, int]) -> "Network":
         """The same network with some indices of another size."""
-        if not isinstance(sizes, dict) or not sizes.keys() <= self.size.keys():
-            raise TypeError(f"Network.resized: sizes must be a dict of the network's indices; got {sizes!r}.")
+        if not isinstance(sizes, Mapping) or not sizes.keys() <= self.size.keys():
+            raise TypeError(f"Network.resized: sizes must be a mapping of the network's indices; got {sizes!r}.")
         return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
 
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tensorly_rnn._backend import context
-from tensorly_rnn._checks import plain, positive_int, positive_ints
+from tensorly_rnn._checks import MOST_MODES, plain, positive_int, positive_ints
 from tensorly_rnn._planned import planned
 
 Modes = tuple[int, ...]
@@ -49,7 +49,7 @@ def factorize_size(size: int, order: int) -> Modes:
     (13, 5, 4)
     """
     size = positive_int("factorize_size", "size", size)
-    order = positive_int("factorize_size", "order", order)
+    order = positive_int("factorize_size", "order", order, most=MOST_MODES)
     candidates = []
     for product in range(size, size + max(1, size // 8) + 1):
         modes = _balanced_modes(product, order)

@@ -176,7 +176,7 @@ blocks = given([TuckerTensor((normal(2, 2), [normal(3, 2), normal(4, 2)])) for _
 way("BTTensor.from_blocks", tlr.BTTensor.from_blocks, blocks=blocks)
 way("BTTensor.from_tucker", tlr.BTTensor.from_tucker, tucker=lambda: blocks()[0])
 way("BTTensor.from_cp", tlr.BTTensor.from_cp, cp=given(CPTensor((None, [normal(3, 2), normal(4, 2)]))))
-ll1 = {"first": given(normal(2, 3, 2)), "second": given(normal(2, 4, 2)), "third": given(normal(5, 2))}
+ll1 = {"first": given(normal(3, 4)), "second": given(normal(4, 4)), "third": given(normal(5, 2))}
 way("BTTensor.from_ll1", tlr.BTTensor.from_ll1, **ll1)
 for name, bt_rank in (("to_blocks", (2, 2)), ("to_cp", (2, 1)), ("to_ll1", (2, (2, 2, 1))), ("to_tucker", 2)):
     method(f"BTTensor.{name}", lambda bt_rank=bt_rank: tlr.BTTensor.random(SHAPE, bt_rank, random_state=0))
@@ -255,7 +255,7 @@ way("calibrate", decomposition.calibrate, f=lambda: tlr.TTMatrix.random(MODES, 2
 named_indices = {"factors": given((("j1", "r"), ("r", "i1"))), "outputs": given(("j1",)), "inputs": given(("i1",))}
 way("Network", tlr.Network, **named_indices, sizes=given((("i1", 5), ("j1", 3), ("r", 2))))
 method("Network.cost", lambda: make_network(), batch=given(3), contraction_order=given("planned"))
-method("Network.resized", lambda: make_network(), sizes=given({"r": 3}))
+method("Network.resized", lambda: make_network(), sizes=given({"r1": 3}))
 
 
 def make_network() -> tlr.Network:

@@ -188,7 +188,9 @@ def test_what_cannot_be_tested_is_refused(cp):
             assert_format_laws(wrong)
     with pytest.raises(TypeError, match="assert_tensor_laws: cls must be a class of factorized tensors"):
         assert_tensor_laws(cp)
-    with pytest.raises(ValueError, match="get_backend: name must be known; expected one of .*'paddle'.*, got 'mxnet'"):
+    with pytest.raises(
+        ValueError, match="assert_format_laws: backends must be known; expected one of .*'paddle'.*, got 'mxnet'"
+    ):
         assert_format_laws(cp, backends=("mxnet",))
     with pytest.raises(
         ValueError, match="assert_format_laws: max_examples must be a positive integer; expected at least 1, got 0"

@@ -204,15 +204,12 @@ def _number(function: str, argument: str, value: Any, rule: str, least: float, i
 
 def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float]:
     """Return the backend of a matrix and its largest magnitude."""
-    odd = isinstance(matrix, (np.ma.MaskedArray, np.matrix)) or any(
-        getattr(matrix, name, False) is True for name in ("is_meta", "is_sparse")
-    )
-    if odd:
-        raise TypeError(
-            f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got "
-            f"{type(matrix).__name__}. Fill in what is masked or make it dense first."
-        )
     backend = backend_of(function, argument, matrix)
+    if getattr(matrix, "is_meta", False) is True:
+        raise TypeError(
+            f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got a tensor on the meta "
+            "device. Give one that has numbers."
+        )
     shape = tuple(matrix.shape)
     if len(shape) != 2:
         raise ValueError(f"{function}: {argument} must have two axes; expected (rows, columns), got shape {shape}.")

@@ -110,6 +110,8 @@ def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str,
 def checked_path(function: str, path: Any) -> Path:
     """Return what names a file as a path."""
     instance_of(function, "path", path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
+    if not Path(path).name:
+        raise ValueError(f"{function}: path must name a file; got {str(path)!r}.")
     return Path(path)
 
 

@@ -229,7 +229,8 @@ def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -
     order = _order_of(cls, len(shapes), cls.__name__)
     sizes = _sizes(cls.__name__, cls.indices(order), shapes)
     network = _open_network(cls, order, sizes)
-    cls.explicit_rank((network.out_modes[-order:], network.in_modes), cls.rank_from_sizes(sizes, order))
+    with spoken_by(cls.__name__):
+        cls.explicit_rank((network.out_modes[-order:], network.in_modes), cls.rank_from_sizes(sizes, order))
     return network
 
 
@@ -239,7 +240,8 @@ def _tensor_network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], 
     sizes = _sizes(name, cls.tensor_indices(order), shapes)
     network = _open_tensor_network(cls, order, sizes)
     modes = network.out_modes[-order:]
-    cls.explicit_rank((modes, (1,) * order), cls.rank_from_sizes(sizes, order))
+    with spoken_by(name):
+        cls.explicit_rank((modes, (1,) * order), cls.rank_from_sizes(sizes, order))
     return network
 
 

@@ -101,7 +101,7 @@ class BTTensor(FactorizedTensor):
     @classmethod
     def from_tucker(cls, tucker: Any) -> Self:
         """Return a Tucker tensor, or pair (core, factors), as a single block."""
-        with spoken_by("BTTensor.from_tucker", blocks="tucker", factors="tucker"):
+        with spoken_by("BTTensor.from_tucker", blocks="tucker"):
             return cls.from_blocks([tucker])
 
     def to_cp(self) -> CPTensor:
@@ -184,17 +184,24 @@ class BTTensor(FactorizedTensor):
         """
         arrays = {"first": first, "second": second, "third": third}
         backend = same_backend("BTTensor.from_ll1", arrays)
+        for name, array in arrays.items():
+            if array.dtype != first.dtype:
+                raise TypeError(
+                    f"BTTensor.from_ll1: {name} must have the dtype of first; expected {first.dtype}, got {array.dtype}. "
+                    "Convert one of them."
+                )
         if any(len(one.shape) != 2 for one in arrays.values()):
             shapes = tuple(tuple(one.shape) for one in arrays.values())
             raise ValueError(f"BTTensor.from_ll1: first, second and third must be matrices; got shapes {shapes}.")
         n_blocks, columns = third.shape[1], first.shape[1]
-        if second.shape[1] != columns or n_blocks == 0 or columns % n_blocks:
+        if second.shape[1] != columns or not columns or n_blocks == 0 or columns % n_blocks:
             raise ValueError(
                 "BTTensor.from_ll1: first and second must have L columns for each of third's; expected equal multiples of "
                 f"{n_blocks}, got {columns} and {second.shape[1]}."
             )
         rank = columns // n_blocks
-        blocks = [backend.transpose(backend.reshape(one, (one.shape[0], n_blocks, -1)), (1, 0, 2)) for one in arrays.values()]
+        sizes = [(one.shape[0], n_blocks, one.shape[1] // n_blocks) for one in arrays.values()]
+        blocks = [backend.transpose(backend.reshape(one, size), (1, 0, 2)) for one, size in zip(arrays.values(), sizes)]
         identity = backend.eye(rank, **context(backend, first))
         return cls([backend.stack([backend.reshape(identity, (rank, rank, 1))] * n_blocks, axis=0), *blocks])
 

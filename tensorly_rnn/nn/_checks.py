@@ -34,7 +34,7 @@ def check_alike(caller: str, argument: str, tensor: Tensor, weight: Tensor) -> N
             f"{caller}: {argument} must be on the device of the weights; expected {weight.device}, got {tensor.device}. "
             "Move one of them."
         )
-    if tensor.dtype != weight.dtype and not autocasts(tensor):
+    if tensor.dtype != weight.dtype and not (autocasts(tensor) and tensor.dtype.is_floating_point):
         raise TypeError(
             f"{caller}: {argument} dtype {tensor.dtype} does not match weight dtype {weight.dtype}. "
             f"Convert {argument}: {argument}.to({weight.dtype}), or convert model: model.to({tensor.dtype})."

@@ -260,6 +260,10 @@ class Recurrent(Keeping):
         return state if len(state) > 1 else state[0]
 
 
+#: What every dtype of parameters holds; a gate is open long before.
+LARGEST_BIAS = 65504.0
+
+
 def set_forget_bias(module: Recurrent, forget_bias: float | None) -> None:
     """Let the biases of an LSTM's forget gates, the second of four, add up to `forget_bias`; leave them if that is None."""
     if forget_bias is None:
@@ -276,8 +280,11 @@ def checked_forget_bias(name: str, forget_bias: Any, bias: bool) -> float | None
     """Return the number, and refuse one that has no biases to go to."""
     if forget_bias is None:
         return None
-    if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)) or not math.isfinite(forget_bias):
-        raise ValueError(f"{name}: forget_bias must be a number; expected a finite number or None, got {forget_bias!r}.")
+    if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)) or not abs(forget_bias) < LARGEST_BIAS:
+        raise ValueError(
+            f"{name}: forget_bias must be a number; expected a finite number or None, got {forget_bias!r}. "
+            f"The largest is {LARGEST_BIAS:g}."
+        )
     if not bias:
         raise ValueError(f"{name}: forget_bias must go to a bias; expected None with bias=False, got {forget_bias!r}.")
     return float(forget_bias)

@@ -97,6 +97,8 @@ class FactorizedLinear(nn.Module):
                 f"FactorizedLinear: input must have {self.in_features} features; expected (..., {self.in_features}), "
                 f"got {tuple(input.shape)}."
             )
+        if input.layout is not torch.strided:
+            raise TypeError(f"FactorizedLinear: input must be dense; got {input.layout}. Call input.to_dense().")
         return weight(input, 0, self.bias)
 
     def clear_cache(self) -> None:

@@ -3,13 +3,16 @@
 import torch
 from torch import nn
 
-from tensorly_rnn._checks import positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, positive_int, spoken_by
 from tensorly_rnn.network import Network
 from tensorly_rnn.nn._sharded import whole
 from tensorly_rnn.nn.product import apply
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.weight import GatedWeight
 from tensorly_rnn.tuning import Tuning, tuned
+
+#: Nobody waits for more measurements.
+MOST_TIMES = 10_000
 
 
 def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> dict[str, Tuning]:
@@ -51,6 +54,7 @@ def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> d
     if not isinstance(module, nn.Module):
         raise TypeError(f"tune: module must be a torch.nn.Module; got {type(module).__name__}.")
     rows = positive_int("tune", "rows", rows)
+    count, repeats = (positive_int("tune", name, n, most=MOST_TIMES) for name, n in (("count", count), ("repeats", repeats)))
     weights = {name: one for name, one in module.named_modules() if isinstance(one, FactorizedWeight)}
     if not weights:
         raise ValueError("tune: module must have weights in factors; expected a FactorizedWeight in it, got none.")
@@ -67,6 +71,7 @@ def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> d
 def _tuned(weight: FactorizedWeight, network: Network, rows: int, count: int, repeats: int) -> Tuning:
     factors = [whole(factor).detach().requires_grad_() for factor in weight.factors]
     gated = GatedWeight(weight.layout, weight.network, factors)
+    check_memory("tune", "rows", rows * weight.widths[0])
     x = factors[0].new_ones(rows, weight.widths[0])
 
     def run() -> None:

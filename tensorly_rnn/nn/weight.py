@@ -13,7 +13,7 @@ from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import checked_std, unit_std
 from tensorly_rnn.network import Network, NetworkData
-from tensorly_rnn.nn._checks import check_place
+from tensorly_rnn.nn._checks import check_alike, check_place
 from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
 from tensorly_rnn.nn.product import apply
@@ -172,6 +172,9 @@ class FactorizedWeight(Keeping):
         if x.shape[-1:] != (self.widths[part],):
             width, got = self.widths[part], tuple(x.shape)
             raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
+        if x.layout is not torch.strided:
+            raise TypeError(f"FactorizedWeight: x must be dense; got {x.layout}. Call x.to_dense().")
+        check_alike("FactorizedWeight", "x", x, self.first_factor)
         matrix = self._matrix_for(math.prod(x.shape[:-1]), part, x.requires_grad)
         if matrix is not None:
             return nn.functional.linear(x, matrix, bias)
@@ -231,7 +234,7 @@ class FactorizedWeight(Keeping):
         detached = [part.detach() for part in parts]
         if not options.keys() & {"rank", "eps", "n_param", "compression_ratio"}:
             options["rank"] = self._rank
-        with spoken_by("FactorizedWeight"):
+        with spoken_by("FactorizedWeight", matrix="parts"):
             found = GatedWeight.from_matrices(detached, self.layout, self.format.name, **options)
         self.load(found)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tensorly_rnn._backend import context
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import instance_of, positive_int
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.recurrent._checks import (
@@ -206,6 +206,8 @@ class Recurrent:
         if not isinstance(parameters, Mapping):
             got = type(parameters).__name__
             raise TypeError(f"{function}: parameters must be lists of arrays by name; expected a mapping, got {got}.")
+        for name, arrays in parameters.items():
+            instance_of(function, f"parameters[{name!r}]", arrays, (list, tuple), "a list of arrays")
         wanted = {name: len(arrays) for name, arrays in self.parameters.items()}
         got = {name: len(arrays) for name, arrays in parameters.items()}
         if got != wanted:

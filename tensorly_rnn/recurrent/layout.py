@@ -174,6 +174,8 @@ def make_layout(
         If the modes are too small or of unequal length, or an argument is of the wrong form.
     """
     caller = names[0]
+    if not (isinstance(format, type) and issubclass(format, FactorizedMatrix)):
+        raise TypeError(f"{caller}: format must be a class of a matrix format; expected a FactorizedMatrix, got {format!r}.")
     rows, widths = positive_int(caller, "rows", rows), positive_ints(caller, "widths", widths)
     if len(widths) > 2:
         raise ValueError(f"{caller}: widths must have one or two entries; expected 1 or 2, got {len(widths)}.")

@@ -16,7 +16,7 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
     wider_float,
 )
-from tensorly_rnn._checks import check_memory, positive_ints, spoken_by
+from tensorly_rnn._checks import check_memory, instance_of, positive_ints, spoken_by
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
@@ -138,7 +138,7 @@ class GatedWeight:
 
     def matrix(self, part: int = 0) -> Any:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
-        return self.matrix_vjp(part)[0]
+        return self.matrix_vjp(checked_part("GatedWeight.matrix", part, len(self.layout.spans)))[0]
 
     def matrices(self) -> list[Any]:
         """Return the dense columns of every part, shapes (n_gates * rows, width), rebuilt at once."""
@@ -272,6 +272,15 @@ class GatedWeight:
         TypeError, ValueError
             If an argument is of the wrong form.
         """
+        instance_of("from_matrices", "layout", layout, Layout, "a Layout; make_layout makes one")
+        instance_of("from_matrices", "parts", parts, (list, tuple), "a list of matrices")
+        for number, part in enumerate(parts):
+            backend_of("from_matrices", f"parts[{number}]", part)
+        if inputs is not None:
+            instance_of("from_matrices", "inputs", inputs, (list, tuple), "a list of matrices, one a part")
+            got = [tuple(getattr(one, "shape", ())) for one in inputs]
+            if [shape[1:] for shape in got] != [(width,) for width in layout.widths]:
+                raise ValueError(f"from_matrices: inputs must have the parts' columns; expected {layout.widths}, got {got}.")
         shapes = [(layout.shape[0], width) for width in layout.widths]
         if [tuple(part.shape) for part in parts] != shapes:
             raise ValueError(
@@ -286,7 +295,8 @@ class GatedWeight:
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
             # Of the true entries, not of the padded ones.
             options["compression_ratio"] = float(ratio) * (math.prod(padded.shape) / math.prod(layout.shape))
-        found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
+        with spoken_by("from_matrices", format="factorization"):
+            found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         if inputs is not None:
             found = calibrate(found, padded, layout.padded_columns(backend, inputs))
         return cls(layout, found.network, found.factors)
@@ -331,6 +341,8 @@ def arrays_of(function: str, name: str, weight: Any) -> dict[str, Any]:
     if not isinstance(weight, (GatedWeight, FactorizedMatrix)):
         return {name: weight}
     named = {f"{name}.factors[{k}]": factor for k, factor in enumerate(weight.factors)}
+    for argument, factor in named.items():
+        backend_of(function, argument, factor)
     shapes = weight.network.factor_shapes
     if isinstance(weight, GatedWeight) and [tuple(factor.shape) for factor in weight.factors] != list(shapes):
         got = [tuple(factor.shape) for factor in weight.factors]

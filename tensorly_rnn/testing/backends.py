@@ -52,7 +52,6 @@ class Backend:
         return self.name
 
 
-@cache
 def get_backend(name: str) -> Backend:
     """Return a backend by name; its framework is imported now.
 
@@ -73,7 +72,11 @@ def get_backend(name: str) -> Backend:
     >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
     False
     """
-    one_of("get_backend", "name", name, tuple(_MODULES))
+    return _loaded(one_of("get_backend", "name", name, tuple(_MODULES)))
+
+
+@cache
+def _loaded(name: str) -> Backend:
     try:
         framework = importlib.import_module(_MODULES[name])
         # Loading TensorLy's JAX backend would turn double precision on for the whole process.

@@ -1,12 +1,13 @@
 """The laws that every format keeps on every backend, and the call that runs them all on one's own."""
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import instance_of, one_of, positive_int, spoken_by
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, available_formats, get_format
 from tensorly_rnn.testing import _conduct, _tensors, _values
 from tensorly_rnn.testing.backends import get_backend
@@ -48,6 +49,10 @@ TENSOR_LAWS: dict[str, Callable[[TensorSubject, st.DrawFn], None]] = {
 EXAMPLES_WHERE_SLOW = 2
 
 
+#: Nobody waits for more.
+MOST_EXAMPLES = 1_000_000
+
+
 def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25) -> None:
     """Check one law on drawn examples.
 
@@ -71,9 +76,10 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
     >>> from tensorly_rnn import TTMatrix
     >>> check_law("apply", Subject(TTMatrix, get_backend("numpy")))
     """
+    instance_of("check_law", "subject", subject, (Subject, TensorSubject), "a Subject or a TensorSubject")
     laws: dict[str, Callable[[Any, st.DrawFn], None]] = {**(TENSOR_LAWS if isinstance(subject, TensorSubject) else LAWS)}
     check_example = laws[one_of("check_law", "law", law, tuple(laws))]
-    max_examples = positive_int("check_law", "max_examples", max_examples)
+    max_examples = positive_int("check_law", "max_examples", max_examples, most=MOST_EXAMPLES)
 
     # Without a database: Hypothesis would mix up the examples of all laws, which are one function to it.
     @settings(
@@ -149,9 +155,19 @@ def assert_format_laws(
             f"assert_format_laws: cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
             f"{name!r}. Decorate it with tensorly_rnn.formats.register."
         )
-    max_examples = positive_int("assert_format_laws", "max_examples", max_examples)
+    max_examples = positive_int("assert_format_laws", "max_examples", max_examples, most=MOST_EXAMPLES)
+    backends = _names("assert_format_laws", backends)
+    if recovery is not None and (isinstance(recovery, bool) or not isinstance(recovery, numbers.Real) or not recovery > 0):
+        raise TypeError(f"assert_format_laws: recovery must be a positive relative error or None; got {recovery!r}.")
+    for argument, value in (("reference", reference), ("count", count), ("ranks", ranks)):
+        if value is not None and not callable(value):
+            raise TypeError(
+                f"assert_format_laws: {argument} must be callable; expected a function, got {type(value).__name__}."
+            )
     for backend in backends:
-        subject = Subject(cls, get_backend(backend), reference, count, ranks, recovery)
+        with spoken_by("assert_format_laws", name="backends"):
+            on = get_backend(backend)
+        subject = Subject(cls, on, reference, count, ranks, recovery)
         for law in LAWS:
             if law != "recovery" or recovery is not None:
                 check_law(law, subject, max_examples)
@@ -182,7 +198,17 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedTensor)):
         raise TypeError(f"assert_tensor_laws: cls must be a class of factorized tensors; expected BTTensor, say, got {cls!r}.")
-    max_examples = positive_int("assert_tensor_laws", "max_examples", max_examples)
+    max_examples = positive_int("assert_tensor_laws", "max_examples", max_examples, most=MOST_EXAMPLES)
+    backends = _names("assert_tensor_laws", backends)
     for backend in backends:
+        with spoken_by("assert_tensor_laws", name="backends"):
+            on = get_backend(backend)
         for law in TENSOR_LAWS:
-            check_law(law, TensorSubject(cls, get_backend(backend)), max_examples)
+            check_law(law, TensorSubject(cls, on), max_examples)
+
+
+def _names(function: str, backends: Any) -> tuple[str, ...]:
+    """Return names of backends as a tuple."""
+    if isinstance(backends, str) or not isinstance(backends, Sequence):
+        raise TypeError(f"{function}: backends must be a sequence of names; expected ('numpy',), say, got {backends!r}.")
+    return tuple(backends)
