@@ -193,8 +193,11 @@ class BTTensor(FactorizedTensor):
         if any(len(one.shape) != 2 for one in arrays.values()):
             shapes = tuple(tuple(one.shape) for one in arrays.values())
             raise ValueError(f"BTTensor.from_ll1: first, second and third must be matrices; got shapes {shapes}.")
+        for name, array in arrays.items():
+            if 0 in array.shape:
+                raise ValueError(f"BTTensor.from_ll1: {name} must not be empty; got shape {tuple(array.shape)}.")
         n_blocks, columns = third.shape[1], first.shape[1]
-        if second.shape[1] != columns or not columns or n_blocks == 0 or columns % n_blocks:
+        if second.shape[1] != columns or columns % n_blocks:
             raise ValueError(
                 "BTTensor.from_ll1: first and second must have L columns for each of third's; expected equal multiples of "
                 f"{n_blocks}, got {columns} and {second.shape[1]}."
