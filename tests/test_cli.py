@@ -426,7 +426,12 @@ def test_control_c_ends_quietly(folder):
     rng = np.random.default_rng(0)
     save_file({f"w{k}": rng.normal(size=(256, 256)) for k in range(200)}, "model.safetensors")
     arguments = ["compress", "model.safetensors", "o.safetensors", "--format", "bt", "--rank", "2,5"]
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A job in the background ignores the signal, and so would what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     # The new file is open as soon as the work begins.
     while len(os.listdir()) < 2 and time.monotonic() < deadline:
