@@ -20,6 +20,9 @@ The settings of HT- and TR-LSTM are not printed in the paper. Those here are our
 input-hidden weights are quoted, not reproduced. The paper's 22 million in all for CNN + HT-LSTM leave no room for the dense
 hidden-hidden matrix, of 16.8 million, that its HT-LSTM keeps elsewhere.
 
+At full size (twelve minutes on two cores) the systems differ less than the seeds, with their own splits and front ends, do.
+The numbers are in ``docs/experiments.md``.
+
 ::
 
     python examples/cnn_features.py                      # UCF11, 3 seeds
