@@ -96,7 +96,7 @@ def _then(cure: str) -> str:
 
 @contextmanager
 def spoken_by(function: str, **names: str) -> Iterator[None]:
-    """Let errors from within name the function that the user called, and by its own names what it calls otherwise."""
+    """Let errors from within name the function that the user called, and by its own name the argument that they begin with."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -104,5 +104,5 @@ def spoken_by(function: str, **names: str) -> Iterator[None]:
             raise  # A framework's own, made of other arguments than a message.
         _, colon, rest = str(error).partition(": ")
         for inner, own in names.items():
-            rest = re.sub(rf"\b{inner}\b", own, rest)
+            rest = re.sub(rf"^{inner}\b", own, rest)
         raise type(error)(f"{function}: {rest}" if colon else str(error)) from None

@@ -60,6 +60,7 @@ ALSO_CALLED = {
     "rows": ("out_modes",),
     "n_gates": ("out_modes",),
     "tucker": ("factors",),
+    "parts": ("matrix",),
     "hidden_modes": ("out_modes",),
     "input_modes": ("in_modes",),
     "in_features": ("in_modes",),

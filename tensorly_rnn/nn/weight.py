@@ -234,7 +234,7 @@ class FactorizedWeight(Keeping):
         detached = [part.detach() for part in parts]
         if not options.keys() & {"rank", "eps", "n_param", "compression_ratio"}:
             options["rank"] = self._rank
-        with spoken_by("FactorizedWeight", matrix="parts"):
+        with spoken_by("FactorizedWeight"):
             found = GatedWeight.from_matrices(detached, self.layout, self.format.name, **options)
         self.load(found)
 
