@@ -57,6 +57,16 @@ def positive_ints(
     return tuple(positive_int(function, f"{argument}[{k}]", value, cure, most) for k, value in enumerate(listed))
 
 
+def checked_eps(function: str, eps: object) -> float:
+    """Return the relative error allowed as a float between 0 and 1, neither of them."""
+    message = f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}"
+    if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
+        raise TypeError(f"{message} of type {type(eps).__name__}.")
+    if not 0 < float(eps) < 1:
+        raise ValueError(f"{message}.")
+    return float(eps)
+
+
 def one_of(function: str, argument: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of the `choices`."""
     if not isinstance(value, str):

@@ -1,5 +1,6 @@
 """A way to call every public name: valid arguments, made anew each time, so that one or two of them can be made hostile."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from types import ModuleType
@@ -7,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from tensorly.cp_tensor import CPTensor
 from tensorly.tucker_tensor import TuckerTensor
 
 import tensorly_rnn as tlr
-from tensorly_rnn import decomposition, files, formats
+from tensorly_rnn import decomposition, files, formats, plot
+from tensorly_rnn.nn import factorize_module
 
 #: The function and its valid arguments.
 Way = Callable[[], tuple[Callable[..., Any], dict[str, Any]]]
@@ -44,8 +48,6 @@ INNER = (
     *(f"GatedWeight.{name}" for name in ("part_network", "rebuilding_is_cheaper", "with_factors")),
     "FactorizedWeight.reconstructs",
     *(f"Subject.{name}" for name in ("array", "dense", "dense_with", "equal", "matrices", "numpy_factors", "pairs", "shapes")),
-    # Drawn by `tensorly_rnn.plot`, which has tests of its own.
-    "FormatComparison.plot",
     *(f"TensorSubject.{name}" for name in ("dense", "equal", "tensors")),
 )
 
@@ -260,6 +262,36 @@ method("Network.resized", lambda: make_network(), sizes=given({"r1": 3}))
 
 def make_network() -> tlr.Network:
     return tlr.TTMatrix.random(MODES, 2, random_state=0).network.resized({})
+
+
+# Pictures, on axes that no window shows; what is drawn on others is closed.
+
+
+def drawn(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def draw(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        finally:
+            pyplot.close("all")
+
+    return draw
+
+
+def converted() -> Any:
+    model = torch.nn.Sequential(torch.nn.Linear(15, 6), torch.nn.Linear(2, 2))
+    return factorize_module(model, factorization="tt", rank=1)[1]
+
+
+ax = {"ax": lambda: Figure().subplots()}
+train = {"factorized": lambda: tlr.TTMatrix.random(MODES, 2, random_state=0)}
+points = [(10, 0.5), (20, 0.25)]
+way("network", drawn(plot.network), **train, **ax)
+way("singular_values", drawn(plot.singular_values), **train, **ax, eps=given(0.5))
+curves = {"curves": given({"tt": points, "svd": points}), "marked": given(points)}
+way("error_against_parameters", drawn(plot.error_against_parameters), **curves, **ax)
+way("compression_report", drawn(plot.compression_report), report=converted, **ax)
+way("FormatComparison.plot", drawn(tlr.best_format(normal(6, 15), n_param=70, formats=["tt"]).plot), **ax)
 
 
 # Files. There is nothing to read, and no folder to write to: an OSError is the right answer.

@@ -424,6 +424,9 @@ def test_a_smaller_error_takes_more_and_an_exact_low_rank_no_more_than_itself(ca
 
 def test_errors_that_cannot_be_asked_for_are_refused():
     dense = np.random.default_rng(0).normal(size=(30, 30))
-    for eps in (0, 1, -0.1, "small", True, float("nan")):
-        with pytest.raises(ValueError, match="eps must be a relative error; expected a number between 0 and 1, got"):
+    for eps in (0, 1, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"eps must be a relative error; expected a number between 0 and 1, got {eps}"):
+            tlr.factorize(dense, "tt", SHAPE, eps=eps)
+    for eps in ("small", True):
+        with pytest.raises(TypeError, match=f"eps must be a relative error; .* got {eps!r} of type {type(eps).__name__}"):
             tlr.factorize(dense, "tt", SHAPE, eps=eps)

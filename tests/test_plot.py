@@ -355,7 +355,7 @@ def test_what_an_error_allows_to_lose_is_hollow():
     f = tlr.factorize(np.diag([4.0, 2.0, 1.0, 0.5]), "tt", ((2, 2), (2, 2)), "full")
     values = next(iter(f.singular_values().values()))
     rest = np.sqrt([np.sum(values[k:] ** 2) / np.sum(values**2) for k in range(len(values))])
-    (whole,) = plot.singular_values(f, ax=Figure().subplots(), eps=0.0).lines[:1]
+    (whole,) = plot.singular_values(f, ax=Figure().subplots(), eps=1e-6).lines[:1]
     assert whole.get_markevery() == np.flatnonzero(rest > 0).tolist()
     ax = plot.singular_values(f, ax=Figure().subplots(), eps=(rest[0] + rest[1]) / 2)
     solid, hollow = ax.lines
@@ -370,13 +370,13 @@ def test_curves_that_there_are_not_are_refused():
         tlr.BTMatrix.random(((2, 3, 5), (5, 2, 3)), (2, 2), random_state=0),
         tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0),
     ):
-        with pytest.raises(ValueError, match="f must have no loops, which no bond cuts in two"):
+        with pytest.raises(ValueError, match="singular_values: factorized must have no loops, which no bond cuts in two"):
             plot.singular_values(loops)
     with pytest.raises(TypeError, match=r"in factors without loops; expected a method singular_values, got ndarray\."):
         plot.singular_values(np.eye(3))
     line = tlr.TTMatrix.random(((2, 3), (5, 2)), 2, random_state=0)
-    for eps in (-0.1, 1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"eps must be a relative error; expected at least 0 and less than 1, got {eps}"):
+    for eps in (-0.1, 0.0, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"eps must be a relative error; expected a number between 0 and 1, got {eps}"):
             plot.singular_values(line, eps=eps)
     assert pyplot.get_fignums() == []
 
@@ -446,6 +446,48 @@ def test_plots_return_the_axes_and_change_nothing_else(draw, data, monkeypatch):
     finally:
         pyplot.close(new.figure)
     assert dict(matplotlib.rcParams) == settings
+
+
+@every_plot
+def test_what_is_no_axes_is_refused(draw, data):
+    for ax in (Figure(), pyplot, "here"):
+        message = f"{draw.__name__}: ax must be matplotlib axes or None; expected what plt.subplots() returns second; got "
+        with pytest.raises(TypeError, match=re.escape(message)):
+            draw(data, ax=ax)
+
+
+@pytest.mark.parametrize(
+    ("curves", "error", "message"),
+    [
+        (
+            [(10, 0.5)],
+            TypeError,
+            "curves must be a mapping; expected sequences of (parameters, error) by name; got ((10, 0.5),)",
+        ),
+        ({0: [(10, 0.5)]}, TypeError, "curves must be named by strings; expected formats; got 0 of type int."),
+        (
+            {"tt": 3},
+            TypeError,
+            "curves['tt'] must be a sequence of points (parameters, error); expected pairs of numbers, got 3",
+        ),
+        ({"tt": [(10, 0.5), (10,)]}, TypeError, "expected pairs of numbers, got (10,) (at curves['tt'][1])."),
+        ({"tt": [10, 0.5]}, TypeError, "expected pairs of numbers, got 10 (at curves['tt'][0])."),
+        ({"tt": [("10", 0.5)]}, TypeError, "expected pairs of numbers, got ('10', 0.5) (at curves['tt'][0])."),
+        *(
+            ({"tt": [point]}, ValueError, f"expected finite ones, parameters above 0, errors not below, got {point}.")
+            for point in ((0, 0.5), (-1, 0.5), (10, -0.5), (10, float("nan")), (float("inf"), 0.5))
+        ),
+    ],
+)
+def test_what_is_no_curve_is_refused(curves, error, message):
+    with pytest.raises(error, match="^error_against_parameters: .*" + re.escape(message)):
+        plot.error_against_parameters(curves)
+    assert pyplot.get_fignums() == []
+
+
+def test_what_cannot_be_marked_is_refused():
+    with pytest.raises(TypeError, match="^error_against_parameters: marked must be a sequence of points"):
+        plot.error_against_parameters({}, marked=0.5)
 
 
 @every_plot

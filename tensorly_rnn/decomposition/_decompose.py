@@ -19,7 +19,7 @@ from tensorly_rnn._backend import (
     largest_magnitude,
     same_backend,
 )
-from tensorly_rnn._checks import check_memory, one_of, plain, positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, checked_eps, one_of, plain, positive_int, spoken_by
 from tensorly_rnn.contraction import see, view
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
@@ -234,14 +234,13 @@ def _check_eps(function: str, eps: Any, format: str) -> float:
     """Return the relative error allowed, 0 for none."""
     if eps is None:
         return 0.0
-    if isinstance(eps, bool) or not isinstance(eps, numbers.Real) or not 0 < float(eps) < 1:
-        raise ValueError(f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
+    allowed = checked_eps(function, eps)
     if format not in WITH_ERROR:
         raise ValueError(
             f"{function}: eps must be asked of a format whose algorithm keeps an error; "
             f"expected one of {tuple(sorted(WITH_ERROR))}, got {format!r}. Give a rank instead."
         )
-    return float(eps)
+    return allowed
 
 
 def _start(

@@ -66,7 +66,8 @@ class FormatComparison:
         widest = 10 * max(point[0] for name, curve in self.curves.items() if name != SVD for point in curve)
         first = self.curves[SVD][0][0]
         shown = {name: [point for point in curve if point[0] <= max(widest, 4 * first)] for name, curve in self.curves.items()}
-        return plot.error_against_parameters(shown, ax=ax, marked=marked)
+        with spoken_by("FormatComparison.plot"):
+            return plot.error_against_parameters(shown, ax=ax, marked=marked)
 
     def __str__(self) -> str:
         lines = [f"{self.asked:<8}{'parameters':>12}{'ratio':>10}{'error':>12}{'seconds':>9}  rank"]

@@ -15,7 +15,7 @@ from tensorly_rnn._backend import (
     same_backend,
     same_backend_and_device,
 )
-from tensorly_rnn._checks import spoken_by
+from tensorly_rnn._checks import checked_eps, spoken_by
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
 
@@ -155,10 +155,7 @@ class Arithmetic:
         function = f"{type(self).__name__}.round"
         if rank is None and eps is None:
             raise ValueError(f"{function}: rank or eps must be given; got neither.")
-        if eps is not None and (isinstance(eps, bool) or not isinstance(eps, numbers.Real)):
-            raise TypeError(f"{function}: eps must be a number; expected a float between 0 and 1, got {eps!r}.")
-        if eps is not None and not 0 < eps < 1:
-            raise ValueError(f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}.")
+        allowed = 0.0 if eps is None else checked_eps(function, eps)
         with spoken_by(function):
             bounds = None if rank is None else self._bounds(rank)
         backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
@@ -169,7 +166,7 @@ class Arithmetic:
         share = math.exp(sum(map(math.log, sizes)) / len(sizes))
         factors = [factor / size for factor, size in zip(factors, sizes)]
         norm = float(arithmetic.norm(backend, tuple(self._parts(factors))))
-        error = 0.0 if eps is None else float(eps) * norm
+        error = allowed * norm
         if norm == 0.0:
             bounds = dict.fromkeys(self.network.size, 1)
         if tree_network.is_tree(self.network):

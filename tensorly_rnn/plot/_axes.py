@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tensorly_rnn._checks import instance_of
+
 #: Okabe and Ito's colours, which stay apart for colour-blind readers.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000")
@@ -10,15 +12,18 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 OWN = ("tt", "tr", "bt", "ht")
 
 
-def axes_of(ax: Any, size: tuple[float, float] | None = None) -> Any:
+def axes_of(function: str, ax: Any, size: tuple[float, float] | None = None) -> Any:
     """Return the axes given, or new ones on a figure of that size in inches."""
-    if ax is not None:
-        return ax
     try:
-        from matplotlib import pyplot
+        if ax is None:
+            from matplotlib import pyplot
+
+            return pyplot.subplots(figsize=size, layout="constrained")[1]
+        from matplotlib.axes import Axes
     except ImportError as reason:
         raise ImportError('tensorly_rnn.plot needs matplotlib: install it with pip install "tensorly-rnn[plot]".') from reason
-    return pyplot.subplots(figsize=size, layout="constrained")[1]
+    instance_of(function, "ax", ax, Axes, "matplotlib axes or None; expected what plt.subplots() returns second")
+    return ax
 
 
 def styles_of(names: Any) -> dict[str, dict[str, str]]:

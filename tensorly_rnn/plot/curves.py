@@ -1,13 +1,19 @@
 """Curves: error against parameters, singular values of cuts."""
 
+import math
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tensorly_rnn._checks import checked_eps, instance_of, spoken_by
 from tensorly_rnn.plot._axes import axes_of, count_along, dress, style, styles_of
 
 Curve = Sequence[tuple[float, float]]
+
+#: Less than this is no error: nothing is left at full rank, for which a logarithm has no place.
+NOTHING = 1e-15
 
 
 def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked: Iterable[tuple[float, float]] = ()) -> Any:
@@ -31,6 +37,10 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If `curves` is no mapping of names to pairs of numbers, or `ax` are no axes.
+    ValueError
+        If a number of parameters is not positive, an error negative, or either not finite.
 
     Examples
     --------
@@ -39,27 +49,30 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('parameters', ['tt', 'svd'])
     """
-    ax = axes_of(ax)
+    function = "error_against_parameters"
+    instance_of(function, "curves", curves, Mapping, "a mapping; expected sequences of (parameters, error) by name")
+    for name in curves:
+        instance_of(function, "curves", name, str, "named by strings; expected formats")
+    points_of = {name: _points(function, f"curves[{name!r}]", curve) for name, curve in curves.items()}
+    marks = _points(function, "marked", marked)
+    ax = axes_of(function, ax)
     styles = styles_of([name for name in curves if name != "svd"])
-    for name, curve in curves.items():
-        # Nothing is left at full rank: a logarithm has no place for it.
-        points = np.array([point for point in curve if point[1] > 1e-15]).reshape(-1, 2)
+    for name, points in points_of.items():
+        points = _shown(points)
         if not len(points):
             continue
         look = {"linestyle": "--", "color": "0.5"} if name == "svd" else {**styles[name], "markersize": 5}
         ax.plot(points[:, 0], points[:, 1], label=name, linewidth=1.6, **look)
-    for parameters, error in marked:
-        if error <= 1e-15:
-            continue
+    for parameters, error in _shown(marks):
         ax.plot([parameters], [error], marker="o", markerfacecolor="none", color="black", markersize=10, zorder=3)
     ax.set(xlabel="parameters", ylabel="relative error")
     if ax.lines:
         ax.set(xscale="log", yscale="log")
         ax.legend(fontsize="small", frameon=False)
-    compared = np.array([point for name, curve in curves.items() if name != "svd" for point in curve if point[1] > 1e-15])
+    compared = _shown(np.concatenate([marks[:0], *(points for name, points in points_of.items() if name != "svd")]))
     if len(compared):
         # The baseline goes on to full rank, far beyond what is compared.
-        start = min((point[0] for point in curves.get("svd", ())), default=0)
+        start = min((parameters for parameters, _ in points_of.get("svd", ())), default=0)
         ax.set(xlim=(None, 1.3 * max(compared[:, 0].max(), start)), ylim=(compared[:, 1].min() / 2, None))
         count_along(ax.xaxis, *ax.get_xlim())
     dress(ax, "both")
@@ -86,9 +99,9 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
     ImportError
         If matplotlib is not installed.
     TypeError
-        If there are no such values.
+        If there are no such values, or `ax` are no axes.
     ValueError
-        If the format has loops and therefore no such values, or `eps` is no error.
+        If the format has loops and therefore no such values, or `eps` is not between 0 and 1.
 
     Examples
     --------
@@ -103,13 +116,11 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
             "singular_values: factorized must be a matrix or tensor in factors without loops; expected a method "
             f"singular_values, got {type(factorized).__name__}. Factorize it as 'tt' or 'ht' first."
         )
-    if eps is not None and not 0 <= eps < 1:
-        raise ValueError(f"singular_values: eps must be a relative error; expected at least 0 and less than 1, got {eps!r}.")
-    found = {
-        modes: np.asarray(factorized.backend.to_numpy(values), dtype=float)
-        for modes, values in factorized.singular_values().items()
-    }
-    ax = axes_of(ax)
+    allowed = None if eps is None else checked_eps("singular_values", eps)
+    with spoken_by("singular_values", f="factorized"):
+        cuts = factorized.singular_values()
+    found = {modes: np.asarray(factorized.backend.to_numpy(values), dtype=float) for modes, values in cuts.items()}
+    ax = axes_of("singular_values", ax)
     relative = {modes: values / (values.max(initial=0.0) or 1.0) for modes, values in found.items()}
     floor = min((value for values in relative.values() for value in values if value > 0), default=1.0) / 2
     for number, (modes, values) in enumerate(relative.items()):
@@ -117,7 +128,7 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
         others = [mode for mode in range(factorized.order) if mode not in modes]
         label = f"modes {' | '.join(_listed(side) for side in (modes, others) if side)}"
         ranks = np.arange(1, len(values) + 1)
-        lost = np.zeros(len(values), dtype=bool) if eps is None else _tails(values) <= eps
+        lost = np.zeros(len(values), dtype=bool) if allowed is None else _tails(values) <= allowed
         ax.plot(ranks, values, label=label, linewidth=1.4, markersize=4.5, markevery=np.flatnonzero(~lost).tolist(), **look)
         if lost.any():
             ax.plot(ranks[lost], values[lost], linestyle="", markersize=4.5, markerfacecolor="white", **look)
@@ -129,6 +140,26 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
         ax.legend(fontsize="small", frameon=False, ncols=1 + len(found) // 9)
     dress(ax, "both")
     return ax
+
+
+def _points(function: str, argument: str, points: Any) -> Any:
+    """Return pairs of numbers as an array of shape (points, 2)."""
+    expected = f"{function}: {argument} must be a sequence of points (parameters, error)"
+    listed = list(points) if isinstance(points, Iterable) and not isinstance(points, (str, Mapping)) else None
+    if listed is None:
+        raise TypeError(f"{expected}; expected pairs of numbers, got {points!r} of type {type(points).__name__}.")
+    for k, point in enumerate(listed):
+        pair = tuple(point) if isinstance(point, (Sequence, np.ndarray)) and not isinstance(point, str) else (point,)
+        if len(pair) != 2 or not all(isinstance(one, numbers.Real) for one in pair):
+            raise TypeError(f"{expected}; expected pairs of numbers, got {point!r} (at {argument}[{k}]).")
+        if not all(map(math.isfinite, pair)) or pair[0] <= 0 or pair[1] < 0:
+            raise ValueError(f"{expected}; expected finite ones, parameters above 0, errors not below, got {point!r}.")
+    return np.array(listed, dtype=float).reshape(-1, 2)
+
+
+def _shown(points: Any) -> Any:
+    """Return those points that have a place on a logarithmic axis."""
+    return points[points[:, 1] > NOTHING]
 
 
 def _tails(values: Any) -> Any:
