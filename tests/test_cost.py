@@ -122,6 +122,10 @@ class Counting:
         return result
 
 
+def test_one_row_is_counted_unless_more_are_asked_for():
+    assert tlr.cost("bt", (OUT, IN), (2, 3)) == tlr.cost("bt", (OUT, IN), (2, 3), 1) != tlr.cost("bt", (OUT, IN), (2, 3), 2)
+
+
 @pytest.mark.parametrize("contraction_order", CONTRACTION_ORDERS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 @given(data=st.data(), batch=st.integers(1, 5))
