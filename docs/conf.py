@@ -64,7 +64,7 @@ sphinx_gallery_conf = {
     "examples_dirs": str(programs.EXAMPLES),
     "gallery_dirs": "gallery",
     "filename_pattern": programs.pattern(programs.to_run(os.environ)),
-    "ignore_pattern": programs.pattern(programs.not_programs()),
+    "ignore_pattern": programs.ignored(),
     "reset_argv": "programs.quick_arguments",
     "image_scrapers": ("programs.written_pictures",),
     # What they draw they close, and what they set ends with them.

@@ -66,22 +66,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from claims import check_claims
-from options import mistakes_in_one_line, parse
-from published import LAYERS
-from recognition import PERMUTED, Recipe, Recognition
-from report import make_console, write_csv
 from rich.console import Console
-from systems import System
-from training import ParameterCount
-from trial_options import chosen_systems
-from trials import Outcome, Trial, run_trials
-from video import Clips
-from video_frames import INPUTS, Frames
-from video_options import QUICK_RUN, make_parser, training_settings
-from video_pictures import draw_clips, draw_curves, draw_sensitivity, draw_sizes
-from video_plan import Plan, obtain_frames, prepare
-from video_report import describe_clips, noise_lines, report_claims, video_curve_rows, video_rows, video_table
+
+from learning.systems import System
+from learning.training import ParameterCount
+from learning.trial_options import chosen_systems
+from learning.trials import Outcome, Trial, run_trials
+from papers.published import LAYERS
+from running.options import mistakes_in_one_line, parse
+from running.report import make_console, write_csv
+from video.claims import check_claims
+from video.clips import Clips
+from video.frames import INPUTS, Frames
+from video.options import QUICK_RUN, make_parser, training_settings
+from video.pictures import draw_clips, draw_curves, draw_sensitivity, draw_sizes
+from video.plan import Plan, obtain_frames, prepare
+from video.recognition import PERMUTED, Recipe, Recognition
+from video.report import describe_clips, noise_lines, report_claims, video_curve_rows, video_rows, video_table
 
 
 def systems_at(tt: str, ht: str, fdht: str) -> tuple[System, ...]:

@@ -67,25 +67,26 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from caption_pictures import draw_captions
-from caption_task import HIDDEN, INPUTS, Captioning, make_captions
-from checkpoint import Checkpoints, digest, open_checkpoints, versions
-from coco import TEST, TRAIN, CaptionedImage, load_captions
-from image_features import WordDetection, compute_features, read_images, train_small_network, trained_small_network
-from options import end_with_one_line, mistakes_in_one_line, parse, positive
-from own_network import make_own_network
-from parallel import run_jobs
-from report import make_console, make_progress, write_csv
 from rich.console import Console
-from scenes import write_scenes
-from systems import System, make_recurrent
 from torch import nn
-from training import ParameterCount
-from trial_curves import draw_curves
-from trial_options import chosen_systems, fingerprint_of, make_parser, training_settings
-from trial_report import curve_rows, result_rows, results_table, score_of
-from trials import Outcome, Settings, Trial, run_trials
-from vocabulary import SPECIAL, Vocabulary, words_of
+
+from captions.coco import TEST, TRAIN, CaptionedImage, load_captions
+from captions.image_features import WordDetection, compute_features, read_images, train_small_network, trained_small_network
+from captions.pictures import draw_captions
+from captions.scenes import write_scenes
+from captions.task import HIDDEN, INPUTS, Captioning, make_captions
+from captions.vocabulary import SPECIAL, Vocabulary, words_of
+from learning.own_network import make_own_network
+from learning.systems import System, make_recurrent
+from learning.training import ParameterCount
+from learning.trial_curves import draw_curves
+from learning.trial_options import chosen_systems, fingerprint_of, make_parser, training_settings
+from learning.trial_report import curve_rows, result_rows, results_table, score_of
+from learning.trials import Outcome, Settings, Trial, run_trials
+from running.checkpoint import Checkpoints, digest, open_checkpoints, versions
+from running.options import end_with_one_line, mistakes_in_one_line, parse, positive
+from running.parallel import run_jobs
+from running.report import make_console, make_progress, write_csv
 
 IN_MODES, OUT_MODES = (4, 4, 4, 8), (4, 4, 4, 4)
 SYSTEMS = (

@@ -45,27 +45,27 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from claims import check_claims
-from comparison import Split
-from front_end import FEATURES, Features, check_front_end, obtain_features
-from options import mistakes_in_one_line, parse, positive
-from parallel import run_jobs
-from published import LAYERS
-from recognition import Recipe, Recognition
-from report import make_console, make_progress, write_csv
 from rich.console import Console
-from systems import System
-from training import ParameterCount
-from trial_options import chosen_systems
-from trials import Outcome, Trial, run_trials
-from video import Clips
-from video_frames import Frames
-from video_options import QUICK_RUN, make_parser, training_settings
-from video_pictures import draw_clips, draw_curves, draw_sizes
-from video_plan import Plan, obtain_frames, prepare
-from video_report import describe_clips, report_claims, video_curve_rows, video_rows, video_table
 
+from learning.comparison import Split
+from learning.systems import System
+from learning.training import ParameterCount
+from learning.trial_options import chosen_systems
+from learning.trials import Outcome, Trial, run_trials
+from papers.published import LAYERS
+from running.options import mistakes_in_one_line, parse, positive
+from running.parallel import run_jobs
+from running.report import make_console, make_progress, write_csv
 from tensorly_rnn import separate_modes
+from video.claims import check_claims
+from video.clips import Clips
+from video.frames import Frames
+from video.front_end import FEATURES, Features, check_front_end, obtain_features
+from video.options import QUICK_RUN, make_parser, training_settings
+from video.pictures import draw_clips, draw_curves, draw_sizes
+from video.plan import Plan, obtain_frames, prepare
+from video.recognition import Recipe, Recognition
+from video.report import describe_clips, report_claims, video_curve_rows, video_rows, video_table
 
 HIDDEN = 2048
 INPUT_MODES = (8, 8, 8, 4)

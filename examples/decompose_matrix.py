@@ -35,12 +35,12 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from atomic import replacing
-from hyperspectral import load_scene
-from options import positive
 from tqdm import tqdm
 
 import tensorly_rnn as tlr
+from hyperspectral import load_scene
+from running.atomic import replacing
+from running.options import positive
 from tensorly_rnn import plot
 
 SIDE, QUICK_SIDE, QUICK_BANDS = 144, 36, 40

@@ -65,23 +65,23 @@ from typing import Any, cast
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from atomic import replacing
-from checkpoint import Checkpoints, digest, open_checkpoints
-from digit_images import PIXELS, SIDE, Digits, load_images
-from draw import Draw, encoder_inputs
-from options import mistakes_in_one_line, parse, positive
-from published import LAYERS
-from report import make_console, write_csv
 from rich.console import Console
-from style import STYLE
-from systems import System
 from torch import nn
-from training import ParameterCount, Training
-from trial_curves import draw_curves
-from trial_options import chosen_systems, fingerprint_of, make_parser, training_settings
-from trial_report import by_system, curve_rows, result_rows, results_table, score_of
-from trials import Outcome, Settings, Trial, run_trials
 
+from digits.draw import Draw, encoder_inputs
+from digits.images import PIXELS, SIDE, Digits, load_images
+from learning.systems import System
+from learning.training import ParameterCount, Training
+from learning.trial_curves import draw_curves
+from learning.trial_options import chosen_systems, fingerprint_of, make_parser, training_settings
+from learning.trial_report import by_system, curve_rows, result_rows, results_table, score_of
+from learning.trials import Outcome, Settings, Trial, run_trials
+from papers.published import LAYERS
+from running.atomic import replacing
+from running.checkpoint import Checkpoints, digest, open_checkpoints
+from running.options import mistakes_in_one_line, parse, positive
+from running.report import make_console, write_csv
+from running.style import STYLE
 from tensorly_rnn import separate_modes
 from tensorly_rnn.nn import FactorizedLSTMCell
 

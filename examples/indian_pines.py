@@ -66,11 +66,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import processes
 import torch
-from checkpoint import Checkpoints, digest, open_checkpoints
-from comparison import SCRATCH, Comparison, Run, Settings, Split, Task
-from comparison_report import curve_rows, describe_split, result_rows, results_table
+from rich.console import Console
+
 from hyperspectral import (
     INPUTS_PER_STEP,
     OVERLAP_RADIUS,
@@ -81,13 +79,16 @@ from hyperspectral import (
     load_scene,
     random_split,
 )
-from options import mistakes_in_one_line, parse, parse_device, positive, rank_override, some_of, with_ranks
-from parallel import run_jobs
-from pictures import Map, draw_accuracy_against_parameters, draw_class_maps, draw_training_curves
-from report import make_console, make_progress, unique, write_csv
-from rich.console import Console
-from systems import System, make_recurrent
-from training import Samples
+from learning.comparison import SCRATCH, Comparison, Run, Settings, Split, Task
+from learning.comparison_report import curve_rows, describe_split, result_rows, results_table
+from learning.pictures import Map, draw_accuracy_against_parameters, draw_class_maps, draw_training_curves
+from learning.systems import System, make_recurrent, rank_override, with_ranks
+from learning.training import Samples
+from running import processes
+from running.checkpoint import Checkpoints, digest, open_checkpoints
+from running.options import mistakes_in_one_line, parse, parse_device, positive, some_of
+from running.parallel import run_jobs
+from running.report import make_console, make_progress, unique, write_csv
 
 # One mode for 4 x 5 bands, one for the rows, one for the columns of a window. The tensor ring keeps its hidden modes
 # apart from its input modes. Under "full" a fifth slice of the first mode holds the hidden state.

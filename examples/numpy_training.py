@@ -34,12 +34,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import style
-from atomic import replacing
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
-from options import positive
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
@@ -47,6 +44,9 @@ from rich.table import Table
 from scipy.optimize import minimize
 from sklearn.datasets import load_digits
 
+from running import style
+from running.atomic import replacing
+from running.options import positive
 from tensorly_rnn import recurrent
 
 SIDE, STEPS, HIDDEN, CLASSES = 16, 5, 16, 10

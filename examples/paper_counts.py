@@ -43,12 +43,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import count_pictures
-from published import BT, CNN_PARAMETERS, HT, HT_IN, HT_OUT, LAYERS, PRINTED, WHOLE, WITH_CNN, Printed, matrix
-from report import MISSING, make_console, make_table, write_csv
 from rich.table import Table
-from training import ParameterCount, count_parameters
 
+from learning.training import ParameterCount, count_parameters
+from papers import count_pictures
+from papers.published import BT, CNN_PARAMETERS, HT, HT_IN, HT_OUT, LAYERS, PRINTED, WHOLE, WITH_CNN, Printed, matrix
+from running.report import MISSING, make_console, make_table, write_csv
 from tensorly_rnn import factorize_size
 
 FORMATS = ("tt", "tr", "bt", "ht")

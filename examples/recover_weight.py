@@ -52,17 +52,18 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from atomic import replacing
-from checkpoint import Checkpoints, digest, open_checkpoints
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
-from options import mistakes_in_one_line, parse, positive
-from recovery import DENSE, FORMATS, RANKS, Recovery, cases, direct_error, load_picture
-from report import make_console, make_progress, make_table, mean_and_deviation, percent, write_csv
 from rich.console import Console
 from rich.table import Table
-from style import STYLE
-from trials import Outcome, Settings, Trial, run_trials
+
+from learning.trials import Outcome, Settings, Trial, run_trials
+from papers.recovery import DENSE, FORMATS, RANKS, Recovery, cases, direct_error, load_picture
+from running.atomic import replacing
+from running.checkpoint import Checkpoints, digest, open_checkpoints
+from running.options import mistakes_in_one_line, parse, positive
+from running.report import make_console, make_progress, make_table, mean_and_deviation, percent, write_csv
+from running.style import STYLE
 
 SETTINGS = {
     "b": "dense",

@@ -143,8 +143,8 @@ def test_real_files_of_youtube_celebrities_with_the_dense_lstm(tmp_path):
 
 def test_every_system_has_its_published_count(examples):
     from action_recognition import SYSTEMS
-    from systems import make_recurrent
-    from training import count_parameters
+    from learning.systems import make_recurrent
+    from learning.training import count_parameters
 
     counts = {
         task: {system.name: count_parameters(make_recurrent(system, 57600, 256, torch.device("meta"))) for system in systems}
@@ -157,7 +157,7 @@ def test_every_system_has_its_published_count(examples):
 
 
 def test_layouts(examples, tmp_path):
-    from video import find_clips
+    from video.clips import find_clips
 
     names = {
         "ucf11": ["UCF11_updated_mpg/basketball/v_shooting_01/v_shooting_01_01.mpg", "UCF11_updated_mpg/golf_swing/v_golf_25/v_golf_25_05.mpg",
@@ -187,8 +187,8 @@ def test_layouts(examples, tmp_path):
 
 
 def test_the_stand_in_has_what_was_published(examples):
-    from video import YOUTUBE_NAME
-    from video_stand_in import CLIPS, films
+    from video.clips import YOUTUBE_NAME
+    from video.stand_in import CLIPS, films
 
     made = list(films("ucf11", CLIPS["ucf11"]))
     assert len({film.name for film in made}) == 1600 and len({film.motion for film in made}) == 11
@@ -202,7 +202,7 @@ def test_the_stand_in_has_what_was_published(examples):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_group_is_trained_and_tested_on(examples, seed):
-    from video import Clip, Clips, split_clips
+    from video.clips import Clip, Clips, split_clips
 
     kinds = [(label, f"{group:02}") for label in "abc" for group in range(1, 11) for _ in range(4)] + [("d", "01")] * 3
     clips = tuple(Clip(Path(), str(number), *kind) for number, kind in enumerate(kinds))
@@ -215,7 +215,7 @@ def test_no_group_is_trained_and_tested_on(examples, seed):
 
 
 def test_frames_are_drawn_in_order_and_scaled(examples, tmp_path):
-    from video_frames import sample_frames
+    from video.frames import sample_frames
 
     write_video(tmp_path / "clip.mpg", greys(range(0, 240, 8)))
     drawn = [sample_frames(tmp_path / "clip.mpg", 6, np.random.default_rng(seed)) for seed in range(40)]
@@ -235,7 +235,7 @@ def test_frames_are_drawn_in_order_and_scaled(examples, tmp_path):
 
 
 def test_columns_come_first_and_permuted_pixels_are_the_same_pixels(examples):
-    from recognition import Pixels
+    from video.recognition import Pixels
 
     frames = torch.arange(2 * 3 * 4 * 5 * 3, dtype=torch.uint8).reshape(2, 3, 4, 5, 3)
     mean = torch.tensor([1.0, 2.0, 3.0])
@@ -246,7 +246,7 @@ def test_columns_come_first_and_permuted_pixels_are_the_same_pixels(examples):
 
 
 def test_verdicts(examples):
-    from claims import Claim
+    from video.claims import Claim
 
     cases = {"reproduced": [(2, 1), (4, 3)], "not reproduced": [(1, 2), (3, 4)], "undecided": [(1, 2), (4, 3)]}
     for verdict, pairs in cases.items():

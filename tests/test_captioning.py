@@ -109,8 +109,8 @@ def test_a_killed_run_goes_on(small, tmp_path):
 
 
 def test_an_interrupted_training_of_the_features_goes_on(tmp_path):
-    from checkpoint import Checkpoints
-    from image_features import WordDetection, train_small_network, trained_small_network
+    from captions.image_features import WordDetection, train_small_network, trained_small_network
+    from running.checkpoint import Checkpoints
 
     rng = np.random.default_rng(0)
     images, words = rng.integers(0, 255, (40, 16, 16, 3), np.uint8), rng.integers(0, 2, (40, 3)).astype(bool)
@@ -133,7 +133,7 @@ def test_an_interrupted_training_of_the_features_goes_on(tmp_path):
 
 
 def test_cocos_layout_is_read(coco):
-    from coco import load_captions
+    from captions.coco import load_captions
 
     images = load_captions(coco, "train")
     assert [one.path.name for one in images] == [f"{number:012}.jpg" for number in (2, 3, 4, 5, 6)]
@@ -149,7 +149,7 @@ def test_cocos_layout_is_read(coco):
 
 def test_a_front_end_of_ones_own_gives_the_features(coco, tmp_path, monkeypatch):
     import captioning
-    from trials import Trial, run_trial
+    from learning.trials import Trial, run_trial
 
     (tmp_path / "counted.py").write_text(
         "import torch\nseen = []\nclass Mean(torch.nn.Module):\n    def forward(self, images):\n"
@@ -177,8 +177,8 @@ def test_a_front_end_of_ones_own_gives_the_features(coco, tmp_path, monkeypatch)
 
 
 def test_the_widest_beam_finds_the_likeliest_caption():
-    from captioner import Captioner, beam_search
-    from vocabulary import END, PADDING, START
+    from captions.captioner import Captioner, beam_search
+    from captions.vocabulary import END, PADDING, START
 
     torch.manual_seed(3)
     words, longest = 6, 4
@@ -214,7 +214,7 @@ def test_the_widest_beam_finds_the_likeliest_caption():
 
 
 def test_words_become_numbers_and_come_back():
-    from vocabulary import Vocabulary
+    from captions.vocabulary import Vocabulary
 
     vocabulary = Vocabulary(["A cat, a dog.", "The cat's cat!", "a bird"], least=2)
     assert vocabulary.words[4:] == ["a", "cat"]
@@ -225,7 +225,7 @@ def test_words_become_numbers_and_come_back():
 
 
 def test_scores_take_any_number_of_references():
-    from caption_scores import score_captions
+    from captions.scores import score_captions
 
     right = score_captions(["a red dog runs here", "the cat"], [["A red dog runs here."], ["One", "The cat!"]])
     assert [right[f"bleu{order}"] for order in (1, 2, 3, 4)] == pytest.approx([100] * 4) and right["exact"] == 100
@@ -236,8 +236,8 @@ def test_scores_take_any_number_of_references():
 
 
 def test_scenes_are_always_the_same_and_replaced_whole(tmp_path):
-    from coco import load_captions
-    from scenes import write_scenes
+    from captions.coco import load_captions
+    from captions.scenes import write_scenes
 
     def contents(folder):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -256,7 +256,7 @@ def test_scenes_are_always_the_same_and_replaced_whole(tmp_path):
 
 
 def test_a_scene_shows_what_its_captions_say():
-    from scenes import COLORS, Scene, render
+    from captions.scenes import COLORS, Scene, render
 
     scene = Scene(("red", "square"), ("blue", "star"), (0, 1), "dark")
     assert scene.captions()[0] == "A red square to the left of a blue star."
@@ -292,7 +292,7 @@ def test_a_wrong_flag_gives_one_clear_line(arguments, message, tmp_path, capsys)
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": []}', '{"images": [], "annotations": []}'])
 def test_captions_of_another_form_are_named(coco, content):
-    from coco import load_captions
+    from captions.coco import load_captions
 
     (coco / "annotations" / "captions_train2017.json").write_text(content)
     with pytest.raises(ValueError, match="captions.*train2017.* (JSON file|format|no image)"):
@@ -300,7 +300,7 @@ def test_captions_of_another_form_are_named(coco, content):
 
 
 def test_a_damaged_image_is_named(coco):
-    from image_features import read_images
+    from captions.image_features import read_images
 
     path = coco / "images" / "val2017" / "000000000002.jpg"
     path.write_bytes(path.read_bytes()[:200])

@@ -77,8 +77,8 @@ def test_pictures_and_curves_are_there(small):
 
 def test_every_system_has_its_published_count(examples):
     from cnn_features import FEATURES, HIDDEN, SYSTEMS
-    from systems import make_recurrent
-    from training import count_parameters
+    from learning.systems import make_recurrent
+    from learning.training import count_parameters
 
     found = {
         task: {
@@ -104,8 +104,8 @@ class FewClips:
 
 @pytest.fixture
 def few(examples):
-    from comparison import Split
-    from video import Clip, Clips
+    from learning.comparison import Split
+    from video.clips import Clip, Clips
 
     frames = FewClips()
     clips = Clips(tuple(Clip(Path(), str(n), "", str(n)) for n in range(24)), tuple("abc"), frames.targets)
@@ -113,8 +113,8 @@ def few(examples):
 
 
 def test_the_small_front_end_learns_and_goes_on_where_it_was(few, tmp_path):
-    from checkpoint import Checkpoints
-    from front_end import obtain_features
+    from running.checkpoint import Checkpoints
+    from video.front_end import obtain_features
 
     class Killed(Exception):
         pass
@@ -145,7 +145,7 @@ def test_the_small_front_end_learns_and_goes_on_where_it_was(few, tmp_path):
 
 
 def test_images_are_upright(examples):
-    from front_end import images_of
+    from video.front_end import images_of
 
     frames = torch.zeros(2, 6, 160, 120, 3, dtype=torch.uint8)
     frames[1, 2, 150, 7, 1] = 255  # column 150, row 7, green

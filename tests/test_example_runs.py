@@ -100,7 +100,7 @@ def examples(monkeypatch):
 
 @pytest.fixture
 def checkpoint(examples):
-    import checkpoint
+    from running import checkpoint
 
     return checkpoint
 
@@ -209,7 +209,7 @@ def test_no_code_in_a_file_is_run(checkpoint, tmp_path, monkeypatch):
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(examples, tmp_path):
-    from atomic import replacing
+    from running.atomic import replacing
 
     path = tmp_path / "table.csv"
     path.write_text("old")
@@ -228,7 +228,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(examples, tmp_path):
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_shares_make_up_the_mean_of_the_batch(examples, monkeypatch, count, size):
-    import processes
+    from running import processes
 
     monkeypatch.setattr(processes, "count", lambda: count)
     losses = torch.linspace(-1, 3, 11, dtype=torch.float64) ** 3
@@ -248,7 +248,7 @@ def test_shares_make_up_the_mean_of_the_batch(examples, monkeypatch, count, size
      ("cuda", "every process needs a GPU of its own; 3 processes, 2 found")],
 )  # fmt: skip
 def test_several_processes_need_a_device_each(examples, monkeypatch, device, message):
-    import processes
+    from running import processes
 
     processes.check_device(torch.device(device))
     monkeypatch.setattr(processes, "count", lambda: 3)

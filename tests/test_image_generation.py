@@ -79,7 +79,7 @@ def test_pictures_are_not_blank(quick):
 
 def test_every_system_has_about_as_many_parameters(mnist):
     import image_generation
-    from training import count_parameters
+    from learning.training import count_parameters
 
     counts = {
         system.name: count_parameters(image_generation.Drawing(None, 1, 4, "cpu").make_model(system).encoder).input_hidden
@@ -102,7 +102,7 @@ def test_a_killed_run_goes_on(quick, tmp_path):
 
 def test_mnist_is_trained_on(mnist, tmp_path):
     import image_generation
-    from trials import Trial, run_trial
+    from learning.trials import Trial, run_trial
 
     arguments = ["--data", str(mnist[0]), "--glimpses", "2", "--epochs", "2", "--output", str(tmp_path)]
     plan = image_generation.make_plan(arguments)
@@ -120,7 +120,7 @@ def test_mnist_is_trained_on(mnist, tmp_path):
 
 
 def test_mnists_files_are_read(mnist):
-    from digit_images import load_images
+    from digits.images import load_images
 
     folder, images = mnist
     digits = load_images(folder)
@@ -130,7 +130,7 @@ def test_mnists_files_are_read(mnist):
 
 
 def test_the_stand_in_keeps_mnists_margin():
-    from digit_images import load_images
+    from digits.images import load_images
 
     digits = load_images(None)
     assert digits.train.shape == (1438, 784) and digits.test.shape == (359, 784)
@@ -175,7 +175,7 @@ def test_a_wrong_flag_gives_one_clear_line(arguments, message, tmp_path, capsys)
     ],
 )
 def test_a_damaged_file_is_named(content, message, tmp_path):
-    from digit_images import load_images
+    from digits.images import load_images
 
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -205,8 +205,9 @@ def test_other_options_are_refused_until_told_to_discard(mnist, tmp_path, capsys
 
 
 def test_the_bound_is_that_of_draw():
-    from draw import Draw
     from torch.distributions import Bernoulli, Normal, kl_divergence
+
+    from digits.draw import Draw
 
     torch.manual_seed(0)
     pixels, hidden, latent, glimpses, batch = 6, 5, 3, 4, 7
@@ -231,7 +232,7 @@ def test_the_bound_is_that_of_draw():
 
 
 def test_pixels_on_their_own_cost_their_entropy():
-    from digit_images import Digits
+    from digits.images import Digits
     from image_generation import independent_pixels
 
     images = np.zeros((400, 784), np.uint8)

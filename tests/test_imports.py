@@ -38,6 +38,10 @@ DIRECTION = (
 )
 
 
+EXAMPLES = PACKAGE.parent / "examples"
+#: Folders of the examples that have a subject; `learning` knows none of them, and `running` not even `learning`.
+SUBJECTS = {"captions", "digits", "papers", "video"}
+
 #: The only file that writes for users to read.
 CONSOLE = Path("cli/console.py")
 
@@ -111,6 +115,21 @@ def test_the_command_line_does_without_torch():
     # What it needs from nn would import torch with it.
     for path in (PACKAGE / "cli").glob("*.py"):
         assert not any(name.startswith("tensorly_rnn.nn") for name in imports(path)), path
+
+
+def test_rooms_of_the_examples_import_downwards_only():
+    folders = {path.parent.name for path in EXAMPLES.glob("*/__init__.py")}
+    assert folders == {*SUBJECTS, "learning", "running"}
+    programs = {path.stem for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text()}
+    for path in sorted(EXAMPLES.rglob("*.py")):
+        above = {"running": folders, "learning": SUBJECTS}.get(
+            path.parent.name, SUBJECTS if path.parent != EXAMPLES else set()
+        )
+        for name in imports(path):
+            one = name.split(".")[0]
+            assert one not in programs and one not in set(above) - {path.parent.name}, (
+                f"{path.relative_to(EXAMPLES)} imports {name}"
+            )
 
 
 def test_formats_do_not_import_one_another():

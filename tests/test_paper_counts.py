@@ -141,7 +141,7 @@ def test_the_page_has_every_item_and_contradiction():
 
 def test_what_is_printed_is_read_as_the_papers_write_it(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    from published import HT, Printed
+    from papers.published import HT, Printed
 
     for text, value, near, far in (
         ("58.98M", 58_980_000, 58_985_000, 59_000_000),

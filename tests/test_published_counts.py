@@ -1,4 +1,4 @@
-"""Every count that the papers publish, from real layers with the settings that give it: those of examples/published.py."""
+"""Every count that the papers publish, from real layers with the settings that give it: those of examples/papers/published.py."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLSTM
 
 sys.path.append(str(Path(__file__).parent.parent / "examples"))
-from published import HT_IN, HT_OUT, LAYERS
+from papers.published import HT_IN, HT_OUT, LAYERS
 
 # Parameters of all factors, published ratio of dense to them (input-hidden or whole).
 COUNTS = {

@@ -46,7 +46,7 @@ def quick(tmp_path_factory):
 @pytest.fixture
 def recovery(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import recovery
+    from papers import recovery
 
     return recovery
 
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery):
     assert not (killed / "results.csv").exists()
     other = run(*small, "--noise", 0.1, "--output", killed)
     assert other.returncode == 2 and "differs in noise" in other.stderr
-    from checkpoint import read as read_checkpoint
+    from running.checkpoint import read as read_checkpoint
 
     before = read_checkpoint(killed / "checkpoints" / "bt-c-0-outcome.pt")["state"]["history"]
     resumed = run(*small, "--output", killed)

@@ -33,9 +33,9 @@ def all_programs() -> list[str]:
     return sorted(path.stem for path in EXAMPLES.glob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8"))
 
 
-def not_programs() -> list[str]:
-    """Return the names of the files that programs import."""
-    return sorted({path.stem for path in EXAMPLES.glob("*.py")} - set(all_programs()))
+def ignored() -> str:
+    """Return a regular expression of all files but the programs, by name or path."""
+    return rf"(?:^|[\\/])(?!(?:{'|'.join(map(re.escape, all_programs()))})\.py$)[^\\/]+$"
 
 
 def to_run(environment: Mapping[str, str]) -> list[str]:

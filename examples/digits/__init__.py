@@ -1,0 +1,1 @@
+"""Pictures of digits, and the network that draws them."""

@@ -1,0 +1,1 @@
+"""Systems side by side on any task: what they are, how they are trained, what came of it."""

@@ -1,0 +1,1 @@
+"""Clips in their published folders or made up, and the recognition of what happens in them."""
