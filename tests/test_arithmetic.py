@@ -299,7 +299,7 @@ def test_wrong_terms_are_refused(case):
             call(f, kind.random(SMALL, 2, like=torch.zeros(1, dtype=torch.float64)))
         with pytest.raises(TypeError, match=f"{start} must have the dtype of f; expected float64, got float32. Convert"):
             call(f, kind.random(SMALL, 2, like=np.zeros(1, dtype="float32")))
-    for other in (1.0, None, "f", np.ones((6, 15)), f.to_matrix()):
+    for other in (1, 1.0, None, "f", np.ones((6, 15)), f.to_matrix()):
         with pytest.raises(TypeError, match=f"{name}.inner: other must be a factorized matrix; got .* Factorize it first"):
             f.inner(other)
         for operation in (lambda f, g: f + g, lambda f, g: g + f, lambda f, g: f - g, lambda f, g: g - f):

@@ -270,6 +270,12 @@ def test_bad_arguments_are_refused(case):
         tlr.factorize(good, name, ((2, 3), (3, 5)), 2, random_state="seed")
 
 
+@pytest.mark.skipif(np.dtype(np.longdouble) == np.dtype(float), reason="no longer doubles here")
+def test_numbers_that_no_linear_algebra_knows_are_refused():
+    with pytest.raises(TypeError, match="matrix must be real floating point; .* got float(96|128)"):
+        tlr.factorize(np.ones((6, 15), dtype=np.longdouble), "tt", ((2, 3), (3, 5)), 2)
+
+
 def test_unknown_format_is_refused():
     with pytest.raises(
         ValueError, match=r"factorize: format must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"
@@ -310,6 +316,9 @@ def test_warnings_are_the_users_to_silence():
 def test_a_share_is_of_the_entries_that_there_are(case):
     # 6 x 15 in modes of 8 x 20.
     dense = np.random.default_rng(0).normal(size=(6, 15))
+    for share in (0.0, -0.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"factorize: rank as a share of the .* must be positive and finite; got {share}"):
+            tlr.factorize(dense, case.name, ((2, 4), (4, 5)), share)
     for share in (0.4, 0.7):
         f = tlr.factorize(dense, case.name, ((2, 4), (4, 5)), share, n_iter_max=2)
         kind = type(f)

@@ -285,6 +285,7 @@ def test_operands_that_do_not_fit_are_refused(case):
         f.gradients(x, dy[1:])
     with pytest.raises(ValueError, match=r"matrix must have the shape of f; expected \(6, 15\), got \(15, 6\)"):
         f.relative_error(np.ones((15, 6)))
+    assert f.relative_error(np.zeros((6, 15))) == math.inf and (0 * f).relative_error(np.zeros((6, 15))) == 0.0
     with pytest.raises(ValueError, match="must be a vector or a matrix"):
         f @ np.ones((2, 15, 1))
 
