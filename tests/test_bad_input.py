@@ -209,6 +209,13 @@ def test_the_checks_are_traced_by_jax_and_torch(case):
         np.testing.assert_allclose(found.sum(0), other, atol=1e-11)
 
 
+def test_every_index_has_a_size():
+    with pytest.raises(
+        ValueError, match=r"Network: factors\[0\] must have indices with sizes; expected some of \('j1',\), got \['r'\]"
+    ):
+        tlr.Network((("j1", "r"),), ("j1",), (), (("j1", 2),))
+
+
 def test_the_index_of_the_rows_of_x_is_taken():
     # A rank index of that name would be merged with the rows silently where the sizes agree.
     with pytest.raises(ValueError, match=r"Network: sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):

@@ -175,6 +175,8 @@ def test_the_table_names_what_cannot_be_met():
     assert any("expected a budget of at least 33 parameters" in line for line in lines)
     assert any(line.startswith("svd") and "at least 60 parameters" in line for line in lines)
     assert "ht" not in {one.format for one in comparison.results if one.found is not None}
+    assert all(curve == sorted(curve) and len(curve) > 1 and curve[0][0] > 0 for curve in comparison.curves.values())
+    assert all(0 <= one.seconds < 600 for one in comparison.results)
 
 
 def test_modes_are_chosen_where_none_are_given():

@@ -168,6 +168,10 @@ def test_one_block_is_tucker():
         tlr.BTTensor.from_blocks([tucker, tlr.BTTensor.random((3, 4, 5), (1, 2), random_state=0).to_tucker()])
     with pytest.raises(TypeError, match="blocks must be a sequence of Tucker tensors"):
         tlr.BTTensor.from_blocks(tucker)
+    with pytest.raises(
+        TypeError, match=r"blocks must be Tucker tensors; expected TuckerTensor .*, got \['TuckerTensor', 'int'\]"
+    ):
+        tlr.BTTensor.from_blocks([tucker, 3])
 
 
 def test_core_ranks_of_one_are_cp():

@@ -69,7 +69,13 @@ ROOMS = (
             "tensorly_rnn/arithmetic.py",
             "tensorly_rnn/tree_network.py",
         ),
-        ("tests/test_contraction.py", "tests/test_arithmetic.py", "tests/test_cost.py", "tests/test_rounding.py"),
+        (
+            "tests/test_contraction.py",
+            "tests/test_arithmetic.py",
+            "tests/test_cost.py",
+            "tests/test_rounding.py",
+            "tests/test_bad_input.py::test_every_index_has_a_size",
+        ),
         (
             "jax",
             "across_formats[tt",
