@@ -25,13 +25,13 @@ _BACKEND_NAMES = {
 _MOST_AXES = {"paddle": 9}
 
 
-def backend_of(function: str, argument: str, array: Any) -> Any:
+def backend_of(argument: str, array: Any) -> Any:
     """Return the TensorLy backend object that `array` belongs to.
 
     Parameters
     ----------
-    function, argument : str
-        What to name in the error.
+    argument : str
+        Name of the argument in errors.
     array : array of NumPy, PyTorch, JAX, TensorFlow, Paddle or CuPy
 
     Raises
@@ -42,12 +42,12 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
     name = backend_name(array)
     if isinstance(array, (np.ma.MaskedArray, np.matrix)) or (name == "pytorch" and (array.is_sparse or array.is_sparse_csr)):
         raise TypeError(
-            f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got "
+            f"{argument} must be a plain dense array; expected numbers in every entry, got "
             f"{type(array).__name__}. Fill in what is masked or make it dense first."
         )
     if name is None:
         raise TypeError(
-            f"{function}: {argument} must be an array of a TensorLy backend; expected one of "
+            f"{argument} must be an array of a TensorLy backend; expected one of "
             f"{tuple(dict.fromkeys(_BACKEND_NAMES.values()))}, got {type(array).__name__}. "
             "Convert it first, for example with numpy.asarray."
         )
@@ -55,26 +55,26 @@ def backend_of(function: str, argument: str, array: Any) -> Any:
     return _LOADED[name]
 
 
-def same_backend(function: str, arrays: dict[str, Any]) -> Any:
+def same_backend(arrays: dict[str, Any]) -> Any:
     """Return the backend that all named arrays, whose sizes are known, share."""
     names = {argument: backend_name(array) for argument, array in arrays.items()}
     first_argument, first = next(iter(arrays.items()))
-    backend = backend_of(function, first_argument, first)
+    backend = backend_of(first_argument, first)
     for argument, name in names.items():
         if name != names[first_argument]:
             raise TypeError(
-                f"{function}: {argument} must be of the same backend as {first_argument}; expected "
+                f"{argument} must be of the same backend as {first_argument}; expected "
                 f"{names[first_argument]}, got {name or type(arrays[argument]).__name__}. Convert one of them."
             )
         if any(size is None for size in arrays[argument].shape):
             raise ValueError(
-                f"{function}: {argument} must have sizes that are known, for what is computed is planned for them; expected "
+                f"{argument} must have sizes that are known, for what is computed is planned for them; expected "
                 f"numbers, got {tuple(arrays[argument].shape)}. Trace for one size, with no None in tf.function's signature."
             )
     return backend
 
 
-def same_device(function: str, arrays: dict[str, Any]) -> None:
+def same_device(arrays: dict[str, Any]) -> None:
     """Raise a ValueError if the named arrays lie on different devices, as far as they say where they lie."""
     first = expected = None
     for argument, array in arrays.items():
@@ -83,14 +83,14 @@ def same_device(function: str, arrays: dict[str, Any]) -> None:
             first, expected = argument, place
         elif place is not None and place != expected:
             raise ValueError(
-                f"{function}: {argument} must be on the device of {first}; expected {expected}, got {place}. Move one of them."
+                f"{argument} must be on the device of {first}; expected {expected}, got {place}. Move one of them."
             )
 
 
-def same_backend_and_device(function: str, arrays: dict[str, Any]) -> Any:
+def same_backend_and_device(arrays: dict[str, Any]) -> Any:
     """Return the backend that all named arrays share, on one device as far as they say where they lie."""
-    backend = same_backend(function, arrays)
-    same_device(function, arrays)
+    backend = same_backend(arrays)
+    same_device(arrays)
     return backend
 
 
@@ -180,10 +180,10 @@ def is_real_float(array: Any) -> bool:
     return "float" in str(array.dtype) or getattr(array.dtype, "kind", "") == "f"
 
 
-def check_real(function: str, argument: str, array: Any) -> None:
+def check_real(argument: str, array: Any) -> None:
     """Refuse what does not hold real numbers: floating-point numbers, integers or booleans."""
     if not is_real_float(array) and not any(kind in str(array.dtype) for kind in ("int", "bool")):
-        raise TypeError(f"{function}: {argument} must hold real numbers; got {array.dtype}. Convert it.")
+        raise TypeError(f"{argument} must hold real numbers; got {array.dtype}. Convert it.")
 
 
 @planned

@@ -1,9 +1,7 @@
 """Checks that several rooms share: each returns the value in its plain form or says what was wrong with it."""
 
 import numbers
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,46 +18,44 @@ class BudgetError(ValueError):
     """A budget of parameters that leaves no room for rank 1."""
 
 
-def positive_int(function: str, argument: str, value: object, cure: str = "", most: int | None = None) -> int:
+def positive_int(argument: str, value: object, cure: str = "", most: int | None = None) -> int:
     """Return `value` as a plain positive int; NumPy integers are accepted, booleans and floats are not."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{function}: {argument} must be a positive integer; expected int, got {value!r} "
-            f"of type {type(value).__name__}.{_then(cure)}"
+            f"{argument} must be a positive integer; expected int, got {value!r} of type {type(value).__name__}.{_then(cure)}"
         )
     if value < 1:
-        raise ValueError(f"{function}: {argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}")
+        raise ValueError(f"{argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}")
     if most is not None and int(value) > most:
-        raise ValueError(f"{function}: {argument} must not be so large; expected at most {most}, got {value}.{_then(cure)}")
+        raise ValueError(f"{argument} must not be so large; expected at most {most}, got {value}.{_then(cure)}")
     return int(value)
 
 
 def positive_ints(
-    function: str, argument: str, values: object, length: int | None = None, cure: str = "", most: int | None = None
+    argument: str, values: object, length: int | None = None, cure: str = "", most: int | None = None
 ) -> tuple[int, ...]:
     """Return `values` as a tuple of plain positive ints of the given length; the caller's sequence is not changed."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         expected = "positive integers" if length is None else f"{length} positive integers"
         raise TypeError(
-            f"{function}: {argument} must be a sequence of positive integers; expected {expected}, "
+            f"{argument} must be a sequence of positive integers; expected {expected}, "
             f"got {values!r} of type {type(values).__name__}.{_then(cure)}"
         )
     listed = list(islice(values, MOST_MODES + 1)) if length is None else list(values)
     if len(listed) > MOST_MODES and length is None:
-        raise ValueError(f"{function}: {argument} must not have so many entries; expected at most {MOST_MODES}, got more.")
+        raise ValueError(f"{argument} must not have so many entries; expected at most {MOST_MODES}, got more.")
     if length is not None and len(listed) != length:
         raise ValueError(
-            f"{function}: {argument} must have {length} entries; expected {length}, got {len(listed)}: "
-            f"{plain(listed)}.{_then(cure)}"
+            f"{argument} must have {length} entries; expected {length}, got {len(listed)}: {plain(listed)}.{_then(cure)}"
         )
     if not listed:
-        raise ValueError(f"{function}: {argument} must not be empty; expected one entry a mode, got none.{_then(cure)}")
-    return tuple(positive_int(function, f"{argument}[{k}]", value, cure, most) for k, value in enumerate(listed))
+        raise ValueError(f"{argument} must not be empty; expected one entry a mode, got none.{_then(cure)}")
+    return tuple(positive_int(f"{argument}[{k}]", value, cure, most) for k, value in enumerate(listed))
 
 
-def checked_eps(function: str, eps: object) -> float:
+def checked_eps(eps: object) -> float:
     """Return the relative error allowed as a float between 0 and 1, neither of them."""
-    message = f"{function}: eps must be a relative error; expected a number between 0 and 1, got {eps!r}"
+    message = f"eps must be a relative error; expected a number between 0 and 1, got {eps!r}"
     if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
         raise TypeError(f"{message} of type {type(eps).__name__}.")
     if not 0 < float(eps) < 1:
@@ -67,30 +63,27 @@ def checked_eps(function: str, eps: object) -> float:
     return float(eps)
 
 
-def one_of(function: str, argument: str, value: object, choices: Sequence[str]) -> str:
+def one_of(argument: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of the `choices`."""
     if not isinstance(value, str):
         raise TypeError(
-            f"{function}: {argument} must be a name; expected one of {tuple(choices)}, got {value!r} "
-            f"of type {type(value).__name__}."
+            f"{argument} must be a name; expected one of {tuple(choices)}, got {value!r} of type {type(value).__name__}."
         )
     if value not in choices:
-        raise ValueError(f"{function}: {argument} must be known; expected one of {tuple(choices)}, got {value!r}.")
+        raise ValueError(f"{argument} must be known; expected one of {tuple(choices)}, got {value!r}.")
     return value
 
 
-def instance_of(function: str, argument: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+def instance_of(argument: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
     """Refuse what is not of a kind, which `expected` describes with its article."""
     if not isinstance(value, kind):
-        raise TypeError(f"{function}: {argument} must be {expected}; got {plain(value)!r} of type {type(value).__name__}.")
+        raise TypeError(f"{argument} must be {expected}; got {plain(value)!r} of type {type(value).__name__}.")
 
 
-def check_memory(function: str, argument: str, entries: int) -> None:
+def check_memory(argument: str, entries: int) -> None:
     """Refuse to make what no memory holds; what only this machine's cannot is for its allocator to tell."""
     if entries > MOST_ENTRIES:
-        raise ValueError(
-            f"{function}: {argument} must leave arrays that memory can hold; expected at most 2^48 entries, got {entries}."
-        )
+        raise ValueError(f"{argument} must leave arrays that memory can hold; expected at most 2^48 entries, got {entries}.")
 
 
 def plain(values: Any) -> Any:
@@ -102,17 +95,3 @@ def plain(values: Any) -> Any:
 
 def _then(cure: str) -> str:
     return f" {cure}" if cure else ""
-
-
-@contextmanager
-def spoken_by(function: str, **names: str) -> Iterator[None]:
-    """Let errors from within name the function that the user called, and by its own name the argument that they begin with."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if type(error) not in (TypeError, ValueError, BudgetError):
-            raise  # A framework's own, made of other arguments than a message.
-        _, colon, rest = str(error).partition(": ")
-        for inner, own in names.items():
-            rest = re.sub(rf"^{inner}\b", own, rest)
-        raise type(error)(f"{function}: {rest}" if colon else str(error)) from None

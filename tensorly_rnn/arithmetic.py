@@ -80,7 +80,7 @@ def direct_sum(
     stacked = next((index for index in bonds if all(index in indices for indices in network.factors)), None)
     summed = set(bonds) if stacked is None else {stacked}
     if len(network.factors) > 1 and not all(summed.intersection(indices) for indices in network.factors):
-        raise ValueError(f"direct_sum: network must link all its factors; expected a bond in each, got {network.factors}.")
+        raise ValueError(f"network must link all its factors; expected a bond in each, got {network.factors}.")
     results = []
     for indices, one, two in zip(network.factors, factors, other_factors):
         for axis, index in enumerate(indices):

@@ -251,12 +251,12 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
     for position, indices in enumerate((*operands, output)):
         if len(set(indices)) != len(indices):
             where = "output" if position == len(operands) else f"operands[{position}]"
-            raise ValueError(f"plan: {where} must name each index once; got {indices}.")
+            raise ValueError(f"{where} must name each index once; got {indices}.")
     count = Counter(index for indices in (*operands, output) for index in indices)
     for index, times in count.items():
         if times == 1:
             raise ValueError(
-                f"plan: index {index!r} of size {size[index]} must stand in two places or more; expected another operand "
+                f"index {index!r} of size {size[index]} must stand in two places or more; expected another operand "
                 "or the output, got one operand only. Sum the operand over it first, or name it in the output."
             )
 
@@ -267,7 +267,7 @@ def _check_pairs(pairs: Pairs, n_operands: int) -> None:
     early = all(number < n_operands + k for k, pair in enumerate(pairs) for number in pair[:2])
     if taken != list(range(2 * n_operands - 2)) or not early:
         raise ValueError(
-            f"plan: pairs must take every operand and every result but the last once; expected {n_operands - 1} pairs of the "
+            f"pairs must take every operand and every result but the last once; expected {n_operands - 1} pairs of the "
             f"numbers 0 to {2 * n_operands - 3}, got {pairs}."
         )
 

@@ -72,7 +72,7 @@ class Network:
         size = _checked_sizes(self.factors, self.outputs, self.inputs, self.sizes)
         if BATCH in size:
             raise ValueError(
-                f"Network: sizes must leave {BATCH!r} to the rows of x; expected other names, got {tuple(size)}. Rename it."
+                f"sizes must leave {BATCH!r} to the rows of x; expected other names, got {tuple(size)}. Rename it."
             )
         shapes = tuple(tuple(size[index] for index in indices) for indices in self.factors)
         out_modes, in_modes = (tuple(size[index] for index in side) for side in (self.outputs, self.inputs))
@@ -102,7 +102,7 @@ class Network:
     def resized(self, sizes: Mapping[str, int]) -> "Network":
         """The same network with some indices of another size."""
         if not isinstance(sizes, Mapping) or not sizes.keys() <= self.size.keys():
-            raise TypeError(f"Network.resized: sizes must be a mapping of the network's indices; got {sizes!r}.")
+            raise TypeError(f"sizes must be a mapping of the network's indices; got {sizes!r}.")
         return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
 
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
@@ -118,8 +118,8 @@ class Network:
         The backward pass runs two products of the same arithmetic for each of the forward plan, one for the gradient of each
         operand: what it writes has the sizes of what the forward pass read.
         """
-        one_of("cost", "contraction_order", contraction_order, CONTRACTION_ORDERS)
-        applied = apply_plan(self, positive_int("cost", "batch", batch), contraction_order)
+        one_of("contraction_order", contraction_order, CONTRACTION_ORDERS)
+        applied = apply_plan(self, positive_int("batch", batch), contraction_order)
         return Cost(
             batch=batch,
             forward=Pass(applied.flops, applied.moved, applied.peak),
@@ -130,19 +130,17 @@ class Network:
 def _checked_sizes(factors: Any, outputs: Any, inputs: Any, sizes: Any) -> dict[str, int]:
     """Sizes by name, if they and the names are of the right form and every index has one."""
     if not isinstance(sizes, tuple) or not all(isinstance(one, tuple) and len(one) == 2 for one in sizes):
-        raise TypeError(f"Network: sizes must be a tuple of pairs (name, size); got {sizes!r}.")
-    size = {name: positive_int("Network", f"sizes of {name!r}", n) for name, n in sizes}
+        raise TypeError(f"sizes must be a tuple of pairs (name, size); got {sizes!r}.")
+    size = {name: positive_int(f"sizes of {name!r}", n) for name, n in sizes}
     sides = {"outputs": outputs, "inputs": inputs}
     if not isinstance(factors, tuple) or not factors:
-        raise TypeError(f"Network: factors must be a tuple of tuples of names, one a factor; got {factors!r}.")
+        raise TypeError(f"factors must be a tuple of tuples of names, one a factor; got {factors!r}.")
     for argument, indices in (*sides.items(), *((f"factors[{k}]", one) for k, one in enumerate(factors))):
         if not isinstance(indices, tuple) or not all(isinstance(index, str) for index in indices):
-            raise TypeError(f"Network: {argument} must be a tuple of names of indices; got {indices!r}.")
+            raise TypeError(f"{argument} must be a tuple of names of indices; got {indices!r}.")
         missing = [index for index in indices if index not in size]
         if missing:
-            raise ValueError(
-                f"Network: {argument} must have indices with sizes; expected some of {tuple(size)}, got {missing}."
-            )
+            raise ValueError(f"{argument} must have indices with sizes; expected some of {tuple(size)}, got {missing}.")
     return size
 
 
@@ -199,7 +197,7 @@ def tensor_plan(network: Network) -> Plan:
 @planned
 def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
     factors, outputs, inputs, sizes = data
-    one_of("apply_plan", "contraction_order", contraction_order, CONTRACTION_ORDERS)
+    one_of("contraction_order", contraction_order, CONTRACTION_ORDERS)
     pairs = None
     if contraction_order == "factors_first":
         pairs = _one_after_another((*range(1, len(factors) + 1), 0))

@@ -156,7 +156,7 @@ def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network
     """
     if network.open_sizes != other.open_sizes:
         raise ValueError(
-            f"inner: other must have the open indices of network; expected {network.open_sizes}, got {other.open_sizes}."
+            f"other must have the open indices of network; expected {network.open_sizes}, got {other.open_sizes}."
         )
     return execute(inner_plan(network, other), backend, [*factors, *other_factors])
 

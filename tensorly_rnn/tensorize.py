@@ -48,8 +48,8 @@ def factorize_size(size: int, order: int) -> Modes:
     >>> factorize_size(257, 3)
     (13, 5, 4)
     """
-    size = positive_int("factorize_size", "size", size)
-    order = positive_int("factorize_size", "order", order, most=MOST_MODES)
+    size = positive_int("size", size)
+    order = positive_int("order", order, most=MOST_MODES)
     candidates = []
     for product in range(size, size + max(1, size // 8) + 1):
         modes = _balanced_modes(product, order)
@@ -94,18 +94,16 @@ def separate_modes(out_modes: Modes, in_modes: Modes) -> TensorizedShape:
     >>> separate_modes((4, 2), (3, 5, 7))
     ((1, 1, 1, 4, 2), (3, 5, 7, 1, 1))
     """
-    out_modes = positive_ints("separate_modes", "out_modes", out_modes)
-    in_modes = positive_ints("separate_modes", "in_modes", in_modes)
+    out_modes = positive_ints("out_modes", out_modes)
+    in_modes = positive_ints("in_modes", in_modes)
     return (1,) * len(in_modes) + out_modes, in_modes + (1,) * len(out_modes)
 
 
-def validate_tensorized_shape(function: str, tensorized_shape: object) -> TensorizedShape:
+def validate_tensorized_shape(tensorized_shape: object) -> TensorizedShape:
     """Return ``(out_modes, in_modes)`` as two tuples of plain ints of equal length.
 
     Parameters
     ----------
-    function : str
-        What to name in the error.
     tensorized_shape : (sequence of int, sequence of int)
 
     Raises
@@ -116,44 +114,42 @@ def validate_tensorized_shape(function: str, tensorized_shape: object) -> Tensor
     cure = "Give (out_modes, in_modes), for example ((4, 4), (8, 8)) for a 16 x 64 matrix."
     if isinstance(tensorized_shape, (str, bytes)) or not isinstance(tensorized_shape, (list, tuple)):
         raise TypeError(
-            f"{function}: tensorized_shape must be a pair of mode sequences; expected (out_modes, in_modes), "
+            f"tensorized_shape must be a pair of mode sequences; expected (out_modes, in_modes), "
             f"got {tensorized_shape!r} of type {type(tensorized_shape).__name__}. {cure}"
         )
     if len(tensorized_shape) != 2:
         raise ValueError(
-            f"{function}: tensorized_shape must be a pair of mode sequences; expected 2 entries, "
+            f"tensorized_shape must be a pair of mode sequences; expected 2 entries, "
             f"got {len(tensorized_shape)}: {plain(tensorized_shape)}. {cure}"
         )
-    out_modes = positive_ints(function, "tensorized_shape[0]", tensorized_shape[0], cure=cure)
-    in_modes = positive_ints(function, "tensorized_shape[1]", tensorized_shape[1], cure=cure)
+    out_modes = positive_ints("tensorized_shape[0]", tensorized_shape[0], cure=cure)
+    in_modes = positive_ints("tensorized_shape[1]", tensorized_shape[1], cure=cure)
     if len(out_modes) != len(in_modes):
         raise ValueError(
-            f"{function}: tensorized_shape must pair every out mode with an in mode; expected equal lengths, got "
+            f"tensorized_shape must pair every out mode with an in mode; expected equal lengths, got "
             f"{len(out_modes)} out modes {out_modes} and {len(in_modes)} in modes {in_modes}. Pad the shorter with 1, "
             "or use separate_modes(out_modes, in_modes) to give every input and output a mode of its own."
         )
     return out_modes, in_modes
 
 
-def validate_shape(function: str, shape: object, padded: tuple[int, int], per_stack: int = 1) -> tuple[int, int]:
+def validate_shape(shape: object, padded: tuple[int, int], per_stack: int = 1) -> tuple[int, int]:
     """Return the true ``(rows, columns)`` of a matrix whose modes multiply to `padded`; neither may exceed it.
 
     With ``per_stack > 1`` the rows are a stack of that many equal blocks, each padded on its own.
     """
     if shape is None:
         return padded
-    rows, columns = positive_ints(function, "shape", shape, length=2)
+    rows, columns = positive_ints("shape", shape, length=2)
     for argument, true, product in (("rows", rows, padded[0]), ("columns", columns, padded[1])):
         if true > product:
             side = "out" if argument == "rows" else "in"
             raise ValueError(
-                f"{function}: tensorized_shape must hold the whole matrix; expected {side} modes with a product of at "
+                f"tensorized_shape must hold the whole matrix; expected {side} modes with a product of at "
                 f"least {true} {argument}, got {product}. Enlarge a mode; what is too much is padded with zeros."
             )
     if rows % per_stack:
-        raise ValueError(
-            f"{function}: shape must have rows that divide into the stack; expected a multiple of {per_stack}, got {rows}."
-        )
+        raise ValueError(f"shape must have rows that divide into the stack; expected a multiple of {per_stack}, got {rows}.")
     return rows, columns
 
 

@@ -102,7 +102,7 @@ def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> li
        section 4.
     """
     results = list(factors)
-    for edge in reversed(_tree("orthogonalized", network)):
+    for edge in reversed(_tree(network)):
         _move(backend, network, results, edge, _qr(backend))
     return results
 
@@ -133,7 +133,7 @@ def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> d
         return q, r
 
     _sweep(backend, network, orthogonalized(backend, network, factors), look)
-    return {edge.index: found[edge.index] for edge in _tree("singular_values", network)}
+    return {edge.index: found[edge.index] for edge in _tree(network)}
 
 
 def rounded(
@@ -197,16 +197,16 @@ def far_sides(network: Network) -> dict[str, tuple[str, ...]]:
     opened = (*network.outputs, *network.inputs)
     beyond = {number: set(indices).intersection(opened) for number, indices in enumerate(network.factors)}
     sides: dict[str, tuple[str, ...]] = {}
-    for edge in reversed(_tree("far_sides", network)):
+    for edge in reversed(_tree(network)):
         beyond[edge.parent] |= beyond[edge.child]
         sides[edge.index] = tuple(index for index in opened if index in beyond[edge.child])
     return sides
 
 
-def _tree(function: str, network: Network) -> tuple[Edge, ...]:
+def _tree(network: Network) -> tuple[Edge, ...]:
     found = edges(network)
     if found is None:
-        raise ValueError(f"{function}: network must be a tree; expected no loops, got {network.factors} with {network.size}.")
+        raise ValueError(f"network must be a tree; expected no loops, got {network.factors} with {network.size}.")
     return found
 
 
@@ -229,7 +229,7 @@ def _from_root(links: list[tuple[str, int, int]]) -> tuple[Edge, ...]:
 def _sweep(backend: Any, network: Network, factors: list[Any], split: Split) -> list[Any]:
     """Walk once around a tree orthogonal towards factor 0: down every bond by QR, back up by `split` of the factor below."""
     open_path: list[Edge] = []
-    for edge in (*_tree("rounded", network), None):
+    for edge in (*_tree(network), None):
         while open_path and (edge is None or open_path[-1].child != edge.parent):
             _move(backend, network, factors, open_path.pop(), split)
         if edge is not None:

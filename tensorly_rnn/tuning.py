@@ -70,7 +70,7 @@ def tuned(network: Network, batch: int, run: Callable[[], Any], *, count: int = 
     What a compiler has traced keeps the plan it was traced with. The numbers that come out may change in the last digits,
     as sums are taken in another order.
     """
-    batch, count, repeats = (positive_int("tuned", *one) for one in (("batch", batch), ("count", count), ("repeats", repeats)))
+    batch, count, repeats = (positive_int(*one) for one in (("batch", batch), ("count", count), ("repeats", repeats)))
     operands, output = ((BATCH, *network.inputs), *network.factors), (BATCH, *network.outputs)
     question = (operands, output, tuple(sorted(((BATCH, batch), *network.sizes))))
     prefer(*question, None)

@@ -300,7 +300,7 @@ def test_wrong_terms_are_refused(case):
         with pytest.raises(TypeError, match=f"{start} must have the dtype of f; expected float64, got float32. Convert"):
             call(f, kind.random(SMALL, 2, like=np.zeros(1, dtype="float32")))
     for other in (1, 1.0, None, "f", np.ones((6, 15)), f.to_matrix()):
-        with pytest.raises(TypeError, match=f"{name}.inner: other must be a factorized matrix; got .* Factorize it first"):
+        with pytest.raises(TypeError, match="^other must be a factorized matrix; got .* Factorize it first"):
             f.inner(other)
         for operation in (lambda f, g: f + g, lambda f, g: g + f, lambda f, g: f - g, lambda f, g: g - f):
             with pytest.raises(
@@ -335,9 +335,9 @@ def test_wrong_scalars_are_refused(case):
             ):
                 operation(f, scalar)
     for scalar in (math.inf, -math.inf, math.nan):
-        with pytest.raises(ValueError, match="__mul__: the scalar must be finite; got"):
+        with pytest.raises(ValueError, match="^the scalar must be finite; got"):
             scalar * f
-    with pytest.raises(ZeroDivisionError, match="__truediv__: the scalar must not be 0"):
+    with pytest.raises(ZeroDivisionError, match="^the scalar must not be 0"):
         f / 0
     with pytest.raises(
         TypeError, match=r"the scalar must be of the same backend as factors\[0\]; expected numpy, got pytorch"
@@ -378,12 +378,12 @@ def test_a_format_of_ones_own():
 def test_networks_that_do_not_agree_are_refused():
     apart = Network((("j1",), ("i1",)), ("j1",), ("i1",), (("i1", 3), ("j1", 2)))
     factors = [np.ones(2), np.ones(3)]
-    with pytest.raises(ValueError, match="direct_sum: network must link all its factors"):
+    with pytest.raises(ValueError, match="^network must link all its factors"):
         arithmetic.direct_sum(None, apart, factors, apart, factors)
     other = apart.resized({"i1": 4})
-    with pytest.raises(ValueError, match="direct_sum: other must have the indices of network"):
+    with pytest.raises(ValueError, match="^other must have the indices of network"):
         arithmetic.direct_sum(None, apart, factors, other, factors)
-    with pytest.raises(ValueError, match="inner: other must have the open indices of network; expected .* got"):
+    with pytest.raises(ValueError, match="^other must have the open indices of network; expected .* got"):
         operations.inner(None, apart, factors, other, factors)
 
 

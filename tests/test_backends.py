@@ -89,7 +89,7 @@ def test_two_threads_that_load_jax_at_once_leave_its_precision(monkeypatch):
 
 @pytest.mark.parametrize("array", [[[1.0]], 1.0, np.float64(1.0), None, "matrix"], ids=repr)
 def test_what_is_no_array_is_named(array):
-    with pytest.raises(TypeError, match="factorize: matrix must be an array of a TensorLy backend; expected one of"):
+    with pytest.raises(TypeError, match="^matrix must be an array of a TensorLy backend; expected one of"):
         tlr.factorize(array, "tt", ((1,), (1,)), 1)
 
 

@@ -57,7 +57,7 @@ def test_another_width_or_leading_shape(case):
         with pytest.raises(ValueError, match=rf"{case.name.upper()}Matrix.{method}: {message}"):
             call()
     for method, call in (("gradients", lambda dy: f.gradients(np.ones((2, 15)), dy)), ("vjp", f.vjp(np.ones((2, 15)))[1])):
-        with pytest.raises(ValueError, match=rf"{method}: dy must have the leading shape of x; expected \(2,\), got \(1, 2\)"):
+        with pytest.raises(ValueError, match=r"^dy must have the leading shape of x; expected \(2,\), got \(1, 2\)"):
             call(np.ones((1, 2, 6)))
     with pytest.raises(ValueError, match="expected "):
         f.lstsq_grad(np.ones((6, 15)), mask=np.ones((1, 6, 15)))
@@ -69,11 +69,11 @@ def test_another_backend(case):
     arrays = [torch.ones(2, 15, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64), torch.ones(6, 15)]
     for argument, method, call in calls(f, *arrays):
         with pytest.raises(
-            TypeError, match=rf"{method}: {argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
+            TypeError, match=rf"^{argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
         ):
             call()
     for _, method, call in calls(f, [1.0], [1.0], [[1.0]]):
-        with pytest.raises(TypeError, match=rf"{method}: .* expected numpy, got list"):
+        with pytest.raises(TypeError, match=r"expected numpy, got list"):
             call()
 
 
@@ -82,7 +82,7 @@ def test_another_dtype(case):
     f = made(case)
     for argument, method, call in calls(f, *(np.ones(shape, "float32") for shape in ((2, 15), (2, 6), (6, 15)))):
         rule = "be of booleans, integers or the factors' dtype" if argument == "mask" else "have the factors' dtype"
-        with pytest.raises(TypeError, match=rf"{method}: {argument} must {rule}; expected float64, got float32"):
+        with pytest.raises(TypeError, match=rf"^{argument} must {rule}; expected float64, got float32"):
             call()
     for dtype in (complex, object, "m8[s]", "U1"):
         with pytest.raises(TypeError, match="mask must be of booleans, .* got (complex128|object|timedelta64|<U1)"):
@@ -95,15 +95,15 @@ def test_another_device(case):
     arrays = [torch.ones(shape, dtype=torch.float64, device="meta") for shape in ((2, 15), (2, 6), (6, 15))]
     for argument, method, call in calls(f, *arrays):
         with pytest.raises(
-            ValueError, match=rf"{method}: {argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
+            ValueError, match=rf"^{argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
         ):
             call()
     with pytest.raises(ValueError, match=r"factors\[1\] must be on the device of factors\[0\]; expected cpu, got meta"):
         type(f)([f.factors[0], f.factors[1].to("meta"), *f.factors[2:]])
-    with pytest.raises(ValueError, match=r"relative_error: matrix must be on the device of .*; expected cpu, got meta"):
+    with pytest.raises(ValueError, match=r"^matrix must be on the device of .*; expected cpu, got meta"):
         f.relative_error(arrays[2])
     elsewhere = type(f)([factor.to("meta") for factor in f.factors])
-    with pytest.raises(ValueError, match=r"inner: factors\[0\] of other must be on the device of .*; expected cpu, got meta"):
+    with pytest.raises(ValueError, match=r"^factors\[0\] of other must be on the device of .*; expected cpu, got meta"):
         f.inner(elsewhere)
     # All on one device, whichever, is fine.
     of_factors, of_x = elsewhere.gradients(arrays[0], arrays[1])
@@ -120,17 +120,13 @@ def test_lstsq_grad_names_the_function_called(name):
         "tr": [np.ones((2, 3, 2)), np.ones((2, 4, 2))],
     }[name]
     assert function(factors, np.ones((3, 4))).factors[0].shape == factors[0].shape
-    with pytest.raises(
-        ValueError, match=rf"^{name}_lstsq_grad: target must have the shape of f; expected \(3, 4\), got \(4, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"^target must have the shape of f; expected \(3, 4\), got \(4, 3\)"):
         function(factors, np.ones((4, 3)))
-    with pytest.raises(
-        TypeError, match=rf"^{name}_lstsq_grad: target must be of the same backend .* expected numpy, got pytorch"
-    ):
+    with pytest.raises(TypeError, match=r"^target must be of the same backend .* expected numpy, got pytorch"):
         function(factors, torch.ones(3, 4))
-    with pytest.raises(ValueError, match=rf"^{name}_lstsq_grad: factors must agree on the size of index"):
+    with pytest.raises(ValueError, match=r"^factors must agree on the size of index"):
         function([*factors[:-1], factors[-1].repeat(2, axis=0)], np.ones((3, 4)))
-    with pytest.raises(TypeError, match=rf"^{name}_lstsq_grad: factors must be a sequence of arrays"):
+    with pytest.raises(TypeError, match=r"^factors must be a sequence of arrays"):
         function(3.0, np.ones((3, 4)))
 
 
@@ -138,7 +134,7 @@ def test_tensorlys_trains_and_rings_are_theirs():
     train, ring = TTTensor([np.ones((1, 3, 2)), np.ones((2, 4, 1))]), TRTensor([np.ones((2, 3, 2)), np.ones((2, 4, 2))])
     assert isinstance(tlr.tt_lstsq_grad(train, np.ones((3, 4))), TTTensor)
     assert isinstance(tlr.tr_lstsq_grad(ring, np.ones((3, 4))), TRTensor)
-    with pytest.raises(ValueError, match="tt_lstsq_grad: rank must begin and end with 1"):
+    with pytest.raises(ValueError, match="^rank must begin and end with 1"):
         tlr.tt_lstsq_grad(ring, np.ones((3, 4)))
 
 
@@ -156,9 +152,9 @@ def test_where_arrays_lie_in_their_frameworks_words():
     assert device_of(Somewhere(device="")) is None
     assert device_of(Somewhere()) is None
     assert device_of(Somewhere(place="Place(gpu:1)")) == "Place(gpu:1)"
-    same_device("test", {"a": Somewhere(), "b": Somewhere(device="gpu:0"), "c": Somewhere(device="")})
-    with pytest.raises(ValueError, match="test: c must be on the device of b; expected gpu:0, got gpu:1. Move one of them."):
-        same_device("test", {"a": Somewhere(), "b": Somewhere(device="gpu:0"), "c": Somewhere(device="gpu:1")})
+    same_device({"a": Somewhere(), "b": Somewhere(device="gpu:0"), "c": Somewhere(device="")})
+    with pytest.raises(ValueError, match="^c must be on the device of b; expected gpu:0, got gpu:1. Move one of them."):
+        same_device({"a": Somewhere(), "b": Somewhere(device="gpu:0"), "c": Somewhere(device="gpu:1")})
 
 
 def test_jax_arrays_that_were_put_on_two_devices():
@@ -211,14 +207,14 @@ def test_the_checks_are_traced_by_jax_and_torch(case):
 
 def test_every_index_has_a_size():
     with pytest.raises(
-        ValueError, match=r"Network: factors\[0\] must have indices with sizes; expected some of \('j1',\), got \['r'\]"
+        ValueError, match=r"^factors\[0\] must have indices with sizes; expected some of \('j1',\), got \['r'\]"
     ):
         tlr.Network((("j1", "r"),), ("j1",), (), (("j1", 2),))
 
 
 def test_the_index_of_the_rows_of_x_is_taken():
     # A rank index of that name would be merged with the rows silently where the sizes agree.
-    with pytest.raises(ValueError, match=r"Network: sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):
+    with pytest.raises(ValueError, match=r"^sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):
         tlr.Network((("b", "j1"), ("b", "i1")), ("j1",), ("i1",), (("b", 2), ("i1", 4), ("j1", 5)))
 
 
@@ -229,7 +225,7 @@ def test_errors_name_the_function_called_or_stay_a_frameworks_own():
         (lambda: tlr.TTMatrix.random(SHAPE, "some"), "TTMatrix.random"),
         (lambda: FactorizedLinear(15, 6, factorization="tt", rank="some"), "FactorizedLinear"),
     ):
-        with pytest.raises(ValueError, match=f"^{name}: rank must be known; expected 'full', 'same' or numbers, got 'some'"):
+        with pytest.raises(ValueError, match="^rank must be known; expected 'full', 'same' or numbers, got 'some'"):
             call()
     layer = recurrent.GRU(jax.numpy.ones((9, 5)), jax.numpy.ones((9, 3)))
     with pytest.raises(jax.errors.ConcretizationTypeError, match="Abstract tracer value"):
@@ -246,9 +242,7 @@ class Unsized(np.ndarray):
 def test_sizes_that_are_not_known(case):
     unsized = np.ones((2, 15)).view(Unsized)
     for method in ("apply", "vjp"):
-        with pytest.raises(
-            ValueError, match=rf"{method}: x must have sizes that are known, .* got \(None, 15\). Trace for one"
-        ):
+        with pytest.raises(ValueError, match=r"^x must have sizes that are known, .* got \(None, 15\). Trace for one"):
             getattr(made(case), method)(unsized)
-    with pytest.raises(ValueError, match="GRU.forward: x must have sizes that are known"):
+    with pytest.raises(ValueError, match="^x must have sizes that are known"):
         recurrent.GRU.random(15, 3, random_state=0).forward(unsized)

@@ -210,7 +210,7 @@ def test_unit_factors_give_entries_of_variance_one(case):
 
 def test_numbers_of_factors_that_form_no_network_are_refused():
     for kind, count in ((tlr.BTMatrix, 1), (tlr.HTMatrix, 2), (tlr.BTTensor, 1), (tlr.HTTensor, 4)):
-        with pytest.raises(ValueError, match=f"{kind.__name__}: factors must form a network; {count} factors do not"):
+        with pytest.raises(ValueError, match=f"^factors must form a network; {count} factors do not"):
             kind([np.ones((1, 1, 1))] * count)
 
 
@@ -231,7 +231,7 @@ def test_wrong_ranks_are_refused(case):
     with pytest.raises(TypeError, match="leaf_rank must be an option of the format"):
         kind.validate_rank(shape, 2, leaf_rank=3)
     if "root_rank" in kind.options:
-        with pytest.raises(ValueError, match=rf"^{kind.__name__}.validate_rank: root_rank must be a positive integer"):
+        with pytest.raises(ValueError, match=r"^root_rank must be a positive integer"):
             kind.validate_rank(shape, 2, root_rank=0)
 
 
@@ -267,21 +267,19 @@ def test_factors_that_do_not_fit_are_refused(case):
 def test_operands_that_do_not_fit_are_refused(case):
     f = tlr.get_format(case.name).random(((2, 3), (3, 5)), 2, random_state=0)
     x, dy = np.ones((2, 15)), np.ones((2, 6))
-    with pytest.raises(
-        ValueError, match=r"apply: x must have 15 entries along its last axis; expected \(..., 15\), got \(2, 14\)"
-    ):
+    with pytest.raises(ValueError, match=r"^x must have 15 entries along its last axis; expected \(..., 15\), got \(2, 14\)"):
         f.apply(x[:, 1:])
-    with pytest.raises(ValueError, match="apply: x must have 15 entries"):
+    with pytest.raises(ValueError, match="^x must have 15 entries"):
         f.apply(np.array(1.0))
-    with pytest.raises(TypeError, match="apply: x must have the factors' dtype; expected float64, got float32"):
+    with pytest.raises(TypeError, match="^x must have the factors' dtype; expected float64, got float32"):
         f.apply(x.astype("float32"))
-    with pytest.raises(TypeError, match=r"apply: x must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
+    with pytest.raises(TypeError, match=r"^x must be of the same backend as factors\[0\]; expected numpy, got pytorch"):
         f.apply(torch.ones(2, 15, dtype=torch.float64))
     with pytest.raises(TypeError, match="expected numpy, got list"):
         f.apply(x.tolist())
-    with pytest.raises(ValueError, match="gradients: dy must have 6 entries"):
+    with pytest.raises(ValueError, match="^dy must have 6 entries"):
         f.gradients(x, dy[:, 1:])
-    with pytest.raises(ValueError, match=r"gradients: dy must have the leading shape of x; expected \(2,\), got \(1,\)"):
+    with pytest.raises(ValueError, match=r"^dy must have the leading shape of x; expected \(2,\), got \(1,\)"):
         f.gradients(x, dy[1:])
     with pytest.raises(ValueError, match=r"matrix must have the shape of f; expected \(6, 15\), got \(15, 6\)"):
         f.relative_error(np.ones((15, 6)))

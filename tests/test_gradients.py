@@ -154,7 +154,7 @@ def test_arrays_of_any_memory_order(case, data):
 def test_block_by_block_too(case, data, batch, most, x_wanted):
     f = data.draw(factorized(case))
     x, dy = rows(f, (batch,))
-    backend = backend_of("test", "x", x)
+    backend = backend_of("x", x)
     x = np.pad(x, ((0, 0), (0, f.network.shape[1] - x.shape[1])))
     dy = np.pad(dy, ((0, 0), (0, f.network.shape[0] - dy.shape[1])))
     blocks = row_blocks(f.network, batch, most)
@@ -212,7 +212,7 @@ SMALL = tuple(
 def test_all_gradients_take_twice_the_forward_products(name, shape, rank, options, batch, monkeypatch):
     f = tlr.get_format(name).random(shape, rank, random_state=0, **options)
     x, dy = rows(f, (batch,))
-    counting = Counting(backend_of("test", "x", x))
+    counting = Counting(backend_of("x", x))
     _, pull_back = gradients.vjp(counting, f.network, f.factors, x)
     forward = counting.taken()
     pull_back(dy)
@@ -235,7 +235,7 @@ def test_all_gradients_take_twice_the_forward_products(name, shape, rank, option
 def test_pushing_forward_is_the_transpose_of_pulling_back(case, data, batch):
     f = data.draw(factorized(case))
     x, dy = rows(f, (batch,))
-    backend, rng = backend_of("test", "x", x), np.random.default_rng(1)
+    backend, rng = backend_of("x", x), np.random.default_rng(1)
     for plan, operands, d_output in (
         (apply_plan(f.network, batch), [x, *f.factors], dy),
         (tensor_plan(f.network), f.factors, rng.normal(size=f.network.shape)),
@@ -252,7 +252,7 @@ def test_pushing_forward_is_the_transpose_of_pulling_back(case, data, batch):
 def test_where_all_is_kept_nothing_is_computed_again(name, shape, rank, options):
     f = tlr.get_format(name).random(shape, rank, random_state=0, **options)
     x, dy = rows(f, (3,))
-    counting = Counting(backend_of("test", "x", x))
+    counting = Counting(backend_of("x", x))
     blocks = row_blocks(f.network, 3)
     _, shared, kept = operations.apply_blocks(counting, f.network, blocks, f.factors, x, blocks.kept)
     forward = counting.taken()

@@ -38,7 +38,7 @@ def matrix_of(values, shape, seed=0):
 
 
 def of(array):
-    return backend_of("test", "array", array)
+    return backend_of("array", array)
 
 
 def epsilon(dtype):
@@ -301,9 +301,7 @@ def test_when_all_drivers_fail_it_says_what_was_wrong(backend, dtype, monkeypatc
     monkeypatch.setattr(scipy.linalg, "svd", fails)
     for shape in ((6, 40), (40, 6)):
         given_one = backend.array(np.full(shape, -1234.0, dtype=dtype))
-        with pytest.raises(
-            ValueError, match=r"truncated_svd: matrix must .* for shape \(6, 40\) .* finite .* up to 1.23e\+03.*Scale"
-        ):
+        with pytest.raises(ValueError, match=r"^matrix must .* for shape \(6, 40\) .* finite .* up to 1.23e\+03.*Scale"):
             truncated_svd(of(given_one), given_one, 2)
 
 

@@ -48,7 +48,7 @@ def test_factorize_size_on_known_sizes(size, order, expected):
 
 
 def test_factorize_size_refuses_what_is_no_size():
-    with pytest.raises(ValueError, match="factorize_size: size must be a positive integer; expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="^size must be a positive integer; expected at least 1, got 0"):
         tlr.factorize_size(0, 2)
     with pytest.raises(TypeError, match="order must be a positive integer; expected int, got 2.0 of type float"):
         tlr.factorize_size(8, 2.0)

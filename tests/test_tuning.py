@@ -128,15 +128,15 @@ def test_layers_are_measured_by_name_and_left_alone():
 
 def test_what_cannot_be_measured_is_refused():
     layer = FactorizedLinear(42, 30, factorization="tt", rank=2)
-    with pytest.raises(TypeError, match=r"tune: module must be a torch.nn.Module; got list"):
+    with pytest.raises(TypeError, match=r"^module must be a torch.nn.Module; got list"):
         tune([layer], rows=3)
-    with pytest.raises(ValueError, match="tune: module must have weights in factors; expected a FactorizedWeight in it"):
+    with pytest.raises(ValueError, match="^module must have weights in factors; expected a FactorizedWeight in it"):
         tune(nn.Linear(3, 2), rows=3)
-    with pytest.raises(ValueError, match="tune: rows must be a positive integer; expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="^rows must be a positive integer; expected at least 1, got 0"):
         tune(layer, rows=0)
-    with pytest.raises(ValueError, match="tune: count must be a positive integer; expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="^count must be a positive integer; expected at least 1, got 0"):
         tune(layer, rows=3, count=0)
-    with pytest.raises(ValueError, match="tune: repeats must be a positive integer; expected at least 1, got -1"):
+    with pytest.raises(ValueError, match="^repeats must be a positive integer; expected at least 1, got -1"):
         tune(layer, rows=3, repeats=-1)
-    with pytest.raises(ValueError, match="TTMatrix.plan: batch must be a positive integer; expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="^batch must be a positive integer; expected at least 1, got 0"):
         tlr.TTMatrix.random(SHAPE, 2, random_state=0).plan(0)

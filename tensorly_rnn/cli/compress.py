@@ -118,11 +118,11 @@ def compressed(name: str, stored: Stored, format: str, order: int | None, option
         except BudgetError as reason:
             return Result(stored, note=words(reason).partition("; ")[2])
         except (TypeError, ValueError) as reason:
-            raise CommandError(f"{name}: {words(reason)}") from None
+            raise CommandError(f"{words(reason)}") from None
     if found.n_param >= stored.n_param:
         return Result(stored, note=f"its factors are no smaller: {found.n_param:,} parameters")
     # bfloat16 is no dtype of NumPy's: the matrix came in single precision, and its factors lose the lower half here.
-    rounded = [to_array(one) for one in factor_tensors("compress", name, found, stored.dtype).values()]
+    rounded = [to_array(one) for one in factor_tensors(name, found, stored.dtype).values()]
     saved = get_format(format)(rounded, shape=found.shape)
     error = saved.relative_error(matrix)
     notes = ["rank clipped"] if any("clipped" in str(one.message) for one in said) else []
@@ -139,9 +139,9 @@ def replaced(tensors: Mapping[str, Stored], results: Mapping[str, Result]) -> di
         raise CommandError(f"none of {len(results)} matrices became smaller, and nothing was written; {name}: {one.note}")
     content = {name: one for name, one in tensors.items() if name not in smaller}
     for name, matrix in smaller.items():
-        factors = factor_tensors("compress", name, matrix, tensors[name].dtype)
+        factors = factor_tensors(name, matrix, tensors[name].dtype)
         for taken in factors.keys() & content.keys():
-            raise CommandError(f"{name}: the name of a factor is taken: {taken}.")
+            raise CommandError(f"the name of a factor is taken: {taken}.")
         content |= factors
     return content
 

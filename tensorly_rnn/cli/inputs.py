@@ -18,12 +18,12 @@ def open_file(path: Path) -> tuple[dict[str, Stored], dict[str, str], dict[str, 
     if path.is_file() and path.suffix.lower() in PICKLES:
         raise _refused(path)
     try:
-        tensors, metadata = read("open_file", path)
-        return tensors, metadata, descriptions("open_file", path, metadata)
+        tensors, metadata = read(path)
+        return tensors, metadata, descriptions(path, metadata)
     except ValueError as error:
         with path.open("rb") as file:
             # Asked only now: the length of a header may look alike.
-            if file.read(4).startswith(BEGINNINGS):
+            if file.read().startswith(BEGINNINGS):
                 raise _refused(path) from None
         raise CommandError(words(error), TROUBLE) from None
 

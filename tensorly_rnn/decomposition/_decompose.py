@@ -19,7 +19,7 @@ from tensorly_rnn._backend import (
     largest_magnitude,
     same_backend,
 )
-from tensorly_rnn._checks import check_memory, checked_eps, one_of, plain, positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, checked_eps, one_of, plain, positive_int
 from tensorly_rnn.contraction import see, view
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
@@ -52,7 +52,6 @@ class Settings:
 
 
 def decompose(
-    function: str,
     argument: str,
     matrix: Any,
     format: str,
@@ -64,27 +63,26 @@ def decompose(
     stacklevel: int = 3,
 ) -> Any:
     """Decompose a matrix for the public function of that name; `wrap` makes what it returns and what a callback gets."""
-    backend, largest = _check_matrix(function, argument, matrix)
-    modes = validate_tensorized_shape(function, tensorized_shape)
+    backend, largest = _check_matrix(argument, matrix)
+    modes = validate_tensorized_shape(tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
-    with spoken_by(function):
-        cls, options = get_format(format, function).variant(options, len(modes[0]))
-        cls.check_options(function, options)
-    budget = _budget(function, math.prod(shape), rank, settings)
-    eps = _check_eps(function, settings.eps, format)
+    cls, options = get_format(format).variant(options, len(modes[0]))
+    cls.check_options(options)
+    budget = _budget(math.prod(shape), rank, settings)
+    eps = _check_eps(settings.eps, format)
     if eps and not largest:
         # Nothing needs no rank.
         rank = cls.uniform_rank(modes, 1, **options)
-    asked = _rank(function, cls, modes, math.prod(shape), rank, budget, settings, options)
-    problem_settings = _check_settings(function, format, settings)
+    asked = _rank(cls, modes, math.prod(shape), rank, budget, settings, options)
+    problem_settings = _check_settings(format, settings)
     network = cls.make_network(modes, asked)
     stack = network.size[cls.stack_index] if cls.stack_index else 1
-    check_memory(function, "tensorized_shape", math.prod(network.shape))
-    true_shape = validate_shape(function, shape, network.shape, stack)
+    check_memory("tensorized_shape", math.prod(network.shape))
+    true_shape = validate_shape(shape, network.shape, stack)
     working = at_least_single(backend, detached(matrix))
     # Far from 1 the squares of the entries would leave the range of the numbers.
     scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
-    start = _start(function, settings.init, matrix, cls, modes, asked, budget is None, scale)
+    start = _start(settings.init, matrix, cls, modes, asked, budget is None, scale)
     tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
 
     def finished(factors: list[Any]) -> FactorizedMatrix:
@@ -105,7 +103,7 @@ def decompose(
         tensor=tensor,
         format=cls,
         rank=asked,
-        generator=as_generator(function, settings.random_state),
+        generator=as_generator(settings.random_state),
         init=start,
         progress=Progress(report if settings.callback else None, bool(settings.verbose)),
         rank_is_free=rank is None and budget is None,
@@ -126,15 +124,14 @@ def decompose(
     rank_found = problem.rank_of(found)
     if rank_found != asked and settings.eps is None and budget is None:
         warnings.warn(
-            f"{function}: rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, "
-            f"got {plain(rank_found)}.",
+            f"rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, got {plain(rank_found)}.",
             UserWarning,
             stacklevel=stacklevel,
         )
     return wrap(finished(found))
 
 
-def _budget(function: str, entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:
+def _budget(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:
     """Most parameters, and the words in which they were asked for."""
     budgets = {"rank": rank, "n_param": settings.n_param, "compression_ratio": settings.compression_ratio}
     if settings.n_param is not None or settings.compression_ratio is not None:
@@ -142,20 +139,19 @@ def _budget(function: str, entries: int, rank: Any, settings: Settings) -> tuple
     given = [name for name, value in budgets.items() if value is not None]
     if len(given) > 1:
         raise ValueError(
-            f"{function}: {given[1]} must be the only budget; expected one of rank, n_param, compression_ratio and eps "
+            f"{given[1]} must be the only budget; expected one of rank, n_param, compression_ratio and eps "
             f"(with or without a rank), got {' and '.join(given)}."
         )
     if settings.n_param is not None:
-        most = positive_int(function, "n_param", settings.n_param)
+        most = positive_int("n_param", settings.n_param)
         return most, f"n_param={most}"
     if settings.compression_ratio is not None:
-        ratio = _number(function, "compression_ratio", settings.compression_ratio, "a positive number", least=0.0)
+        ratio = _number("compression_ratio", settings.compression_ratio, "a positive number", least=0.0)
         return math.floor(min(entries / ratio, 1e18)), f"compression_ratio={ratio:g}"
     return None
 
 
 def _rank(
-    function: str,
     cls: type[FactorizedMatrix],
     modes: TensorizedShape,
     entries: int,
@@ -166,85 +162,79 @@ def _rank(
 ) -> Any:
     """Canonical rank of what was asked: a rank, a budget, or as much as an error may need."""
     if budget is not None:
-        with spoken_by(function):
-            return cls.rank_within(function, modes, *budget, **options)
+        return cls.rank_within(modes, *budget, **options)
     default = "same" if settings.eps is None else "full"
-    with spoken_by(function):
-        share, more = cls.rank_share(default if rank is None else rank)
-        share = 1.0 if isinstance(share, str) and share == "same" else share
-        if isinstance(share, (float, np.floating)) and math.isfinite(share) and share > 0:
-            # Of the entries that there are: padding is no parameter that anyone had.
-            return cls.rank_within(
-                function, modes, math.floor(share * entries), f"rank={plain(rank) or 'same'}", **more, **options
-            )
-        return cls.validate_rank(modes, default if rank is None else rank, **options)
+    share, more = cls.rank_share(default if rank is None else rank)
+    share = 1.0 if isinstance(share, str) and share == "same" else share
+    if isinstance(share, (float, np.floating)) and math.isfinite(share) and share > 0:
+        # Of the entries that there are: padding is no parameter that anyone had.
+        return cls.rank_within(modes, math.floor(share * entries), f"rank={plain(rank) or 'same'}", **more, **options)
+    return cls.validate_rank(modes, default if rank is None else rank, **options)
 
 
-def _check_settings(function: str, format: str, settings: Settings) -> dict[str, Any]:
+def _check_settings(format: str, settings: Settings) -> dict[str, Any]:
     """Return the settings that an algorithm takes as they are."""
     if settings.callback is not None and not callable(settings.callback):
         raise TypeError(
-            f"{function}: callback must be callable; expected a function of what was found and its error, "
+            f"callback must be callable; expected a function of what was found and its error, "
             f"got {settings.callback!r} of type {type(settings.callback).__name__}."
         )
     return {
-        "method": one_of(function, "method", settings.method, ("auto", *METHODS.get(format, ("als",)))),
-        "n_starts": positive_int(function, "n_starts", settings.n_starts),
-        "n_iter_max": positive_int(function, "n_iter_max", settings.n_iter_max),
-        "tol": _number(function, "tol", settings.tol, "a number of at least 0", least=0.0, itself=True),
+        "method": one_of("method", settings.method, ("auto", *METHODS.get(format, ("als",)))),
+        "n_starts": positive_int("n_starts", settings.n_starts),
+        "n_iter_max": positive_int("n_iter_max", settings.n_iter_max),
+        "tol": _number("tol", settings.tol, "a number of at least 0", least=0.0, itself=True),
     }
 
 
-def _number(function: str, argument: str, value: Any, rule: str, least: float, itself: bool = False) -> float:
+def _number(argument: str, value: Any, rule: str, least: float, itself: bool = False) -> float:
     number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
     if not (math.isfinite(number) and (number > least or (itself and number == least))):
-        raise ValueError(f"{function}: {argument} must be {rule}; got {value!r}.")
+        raise ValueError(f"{argument} must be {rule}; got {value!r}.")
     return number
 
 
-def _check_matrix(function: str, argument: str, matrix: Any) -> tuple[Any, float]:
+def _check_matrix(argument: str, matrix: Any) -> tuple[Any, float]:
     """Return the backend of a matrix and its largest magnitude."""
-    backend = backend_of(function, argument, matrix)
+    backend = backend_of(argument, matrix)
     if getattr(matrix, "is_meta", False) is True:
         raise TypeError(
-            f"{function}: {argument} must be a plain dense array; expected numbers in every entry, got a tensor on the meta "
+            f"{argument} must be a plain dense array; expected numbers in every entry, got a tensor on the meta "
             "device. Give one that has numbers."
         )
     shape = tuple(matrix.shape)
     if len(shape) != 2:
-        raise ValueError(f"{function}: {argument} must have two axes; expected (rows, columns), got shape {shape}.")
+        raise ValueError(f"{argument} must have two axes; expected (rows, columns), got shape {shape}.")
     if 0 in shape:
-        raise ValueError(f"{function}: {argument} must not be empty; expected at least one row and column, got shape {shape}.")
+        raise ValueError(f"{argument} must not be empty; expected at least one row and column, got shape {shape}.")
     if not is_real_float(matrix) or any(name in str(matrix.dtype) for name in ("float8", "float96", "float128")):
         raise TypeError(
-            f"{function}: {argument} must be real floating point; expected a float dtype, got {matrix.dtype}. "
+            f"{argument} must be real floating point; expected a float dtype, got {matrix.dtype}. "
             f"Convert it first, for example with {argument}.astype(float)."
         )
     # NaN or infinite as soon as one entry is.
     largest = largest_magnitude(backend, at_least_single(backend, detached(matrix)))
     if not math.isfinite(largest):
         raise ValueError(
-            f"{function}: {argument} must be finite; expected numbers, got NaN or infinity. "
-            "Look for where the weights diverged."
+            f"{argument} must be finite; expected numbers, got NaN or infinity. Look for where the weights diverged."
         )
     return backend, largest
 
 
-def _check_eps(function: str, eps: Any, format: str) -> float:
+def _check_eps(eps: Any, format: str) -> float:
     """Return the relative error allowed, 0 for none."""
     if eps is None:
         return 0.0
-    allowed = checked_eps(function, eps)
+    allowed = checked_eps(eps)
     if format not in WITH_ERROR:
         raise ValueError(
-            f"{function}: eps must be asked of a format whose algorithm keeps an error; "
+            f"eps must be asked of a format whose algorithm keeps an error; "
             f"expected one of {tuple(sorted(WITH_ERROR))}, got {format!r}. Give a rank instead."
         )
     return allowed
 
 
 def _start(
-    function: str,
     init: Any,
     matrix: Any,
     cls: type[FactorizedMatrix],
@@ -255,26 +245,26 @@ def _start(
 ) -> str | list[Any]:
     """The user's own start in the tensor form, of the working dtype and scale, or the name of a start."""
     if isinstance(init, str):
-        return one_of(function, "init", init, ("svd", "random"))
+        return one_of("init", init, ("svd", "random"))
     if not has_rank:
-        raise ValueError(f"{function}: init must come with its rank; expected rank=, got a budget. Give init.rank.")
+        raise ValueError("init must come with its rank; expected rank=, got a budget. Give init.rank.")
     given = getattr(init, "factors", init)
     if not isinstance(given, (list, tuple)) or not given:
         raise TypeError(
-            f"{function}: init must be 'svd', 'random' or factors; expected a factorized matrix or tensor, or a list of "
+            f"init must be 'svd', 'random' or factors; expected a factorized matrix or tensor, or a list of "
             f"arrays, got {init!r} of type {type(init).__name__}."
         )
-    backend = same_backend(function, {"matrix": matrix, **{f"init[{k}]": one for k, one in enumerate(given)}})
+    backend = same_backend({"matrix": matrix, **{f"init[{k}]": one for k, one in enumerate(given)}})
     network = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank)
     accepted = (network.factor_shapes, cls.make_network(modes, rank).factor_shapes)
     shapes = tuple(tuple(int(n) for n in one.shape) for one in given)
     if shapes not in accepted:
         raise ValueError(
-            f"{function}: init must have the format, modes and rank asked for; expected {cls.name!r} factors of shapes "
+            f"init must have the format, modes and rank asked for; expected {cls.name!r} factors of shapes "
             f"{accepted[1]} for rank {plain(rank)}, got {shapes}."
         )
     if not all(math.isfinite(largest_magnitude(backend, detached(one))) for one in given):
-        raise ValueError(f"{function}: init must be finite; expected numbers, got NaN or infinity.")
+        raise ValueError("init must be finite; expected numbers, got NaN or infinity.")
     dtype = at_least_single(backend, matrix[:1]).dtype
     share = scale ** (-1 / len(given))
     return [

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorly_rnn import plot
 from tensorly_rnn._backend import at_least_single, backend_of, detached
-from tensorly_rnn._checks import BudgetError, spoken_by
+from tensorly_rnn._checks import BudgetError
 from tensorly_rnn._svd import singular_values
 from tensorly_rnn.decomposition.factorize import factorize
 from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
@@ -66,8 +66,7 @@ class FormatComparison:
         widest = 10 * max(point[0] for name, curve in self.curves.items() if name != SVD for point in curve)
         first = self.curves[SVD][0][0]
         shown = {name: [point for point in curve if point[0] <= max(widest, 4 * first)] for name, curve in self.curves.items()}
-        with spoken_by("FormatComparison.plot"):
-            return plot.error_against_parameters(shown, ax=ax, marked=marked)
+        return plot.error_against_parameters(shown, ax=ax, marked=marked)
 
     def __str__(self) -> str:
         lines = [f"{self.asked:<8}{'parameters':>12}{'ratio':>10}{'error':>12}{'seconds':>9}  rank"]
@@ -141,20 +140,16 @@ def best_format(
         if value is not None
     }
     if len(asked) != 1:
-        raise ValueError(
-            f"best_format: n_param, compression_ratio or eps must be given, and one of them only; got {asked or 'none'}."
-        )
+        raise ValueError(f"n_param, compression_ratio or eps must be given, and one of them only; got {asked or 'none'}.")
     if formats is not None and (isinstance(formats, str) or not isinstance(formats, Sequence) or not formats):
-        raise TypeError(
-            f"best_format: formats must be a list of names; expected some of {available_formats()}, got {formats!r}."
-        )
+        raise TypeError(f"formats must be a list of names; expected some of {available_formats()}, got {formats!r}.")
     names = available_formats() if formats is None else tuple(formats)
     for name in names:
-        get_format(name, "best_format", "formats")
-    backend = backend_of("best_format", "matrix", matrix)
+        get_format(name, "formats")
+    backend = backend_of("matrix", matrix)
     shape = tuple(int(n) for n in matrix.shape)
     if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"best_format: matrix must have rows and columns; expected two axes, got shape {shape}.")
+        raise ValueError(f"matrix must have rows and columns; expected two axes, got shape {shape}.")
     order = default_order(*shape)
     modes = (
         (factorize_size(shape[0], order), factorize_size(shape[1], order)) if tensorized_shape is None else tensorized_shape
@@ -180,16 +175,15 @@ def best_format(
         seconds = time.perf_counter() - started
         return Result(name, found.rank, found.n_param, found.relative_error(matrix), seconds, found)
 
-    with spoken_by("best_format"):
-        # What was asked comes first: if there is something wrong with it, it is said once and as it was typed.
-        exact = {name: result(name, 1.0) for name in names}
+    # What was asked comes first: if there is something wrong with it, it is said once and as it was typed.
+    exact = {name: result(name, 1.0) for name in names}
     table = {name: [exact[name] if level == 1.0 else result(name, level) for level in LEVELS] for name in names}
     curves = {name: sorted((one.n_param, one.error) for one in row if one.n_param) for name, row in table.items()}
     baseline = _baseline(backend, matrix)
     curves[SVD] = baseline
     results = list(exact.values())
     if all(one.found is None for one in results):
-        raise ValueError(f"best_format: {word} must be met by a format; got {word}={value}: {results[0].note}")
+        raise ValueError(f"{word} must be met by a format; got {word}={value}: {results[0].note}")
     results.append(_svd_result(baseline, word, value, shape))
     results.sort(key=lambda one: (one.n_param == 0, one.n_param if word == "eps" else one.error))
     return FormatComparison(f"{word}={value:g}", math.prod(shape), results, curves)

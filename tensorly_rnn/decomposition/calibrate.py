@@ -71,28 +71,27 @@ def calibrate(
     ...  for one in (f, refitted)]
     [0.62, 0.2]
     """
-    function = "calibrate"
     if not isinstance(f, FactorizedMatrix):
-        raise TypeError(f"{function}: f must be a factorized matrix; got {type(f).__name__}. Start with factorize.")
+        raise TypeError(f"f must be a factorized matrix; got {type(f).__name__}. Start with factorize.")
     arrays = {"f.factors[0]": f.factors[0], "matrix": matrix, "inputs": inputs}
-    backend = same_backend_and_device(function, arrays)
+    backend = same_backend_and_device(arrays)
     if tuple(matrix.shape) != f.shape:
-        raise ValueError(f"{function}: matrix must have the shape of f; expected {f.shape}, got {tuple(matrix.shape)}.")
+        raise ValueError(f"matrix must have the shape of f; expected {f.shape}, got {tuple(matrix.shape)}.")
     if len(inputs.shape) < 1 or inputs.shape[-1] != f.shape[1] or 0 in tuple(inputs.shape):
         raise ValueError(
-            f"{function}: inputs must be rows of the matrix's columns, one or more; expected (..., {f.shape[1]}), "
+            f"inputs must be rows of the matrix's columns, one or more; expected (..., {f.shape[1]}), "
             f"got {tuple(inputs.shape)}."
         )
     for argument, array in arrays.items():
         if not is_real_float(array):
-            raise TypeError(f"{function}: {argument} must be real floating point; got {array.dtype}. Convert it.")
-    n_iter_max = positive_int(function, "n_iter_max", n_iter_max)
+            raise TypeError(f"{argument} must be real floating point; got {array.dtype}. Convert it.")
+    n_iter_max = positive_int("n_iter_max", n_iter_max)
     if isinstance(ridge, bool) or not isinstance(ridge, numbers.Real) or not 0 <= ridge < math.inf:
-        raise ValueError(f"{function}: ridge must be a finite number of at least 0; got {ridge!r}.")
+        raise ValueError(f"ridge must be a finite number of at least 0; got {ridge!r}.")
     factors, dense, rows = ([_on_host(backend, one) for one in some] for some in (f.factors, [matrix], [inputs]))
     for argument, one in (("matrix", dense[0]), ("inputs", rows[0])):
         if not np.isfinite(one).all():
-            raise ValueError(f"{function}: {argument} must be finite; expected numbers, got NaN or infinity.")
+            raise ValueError(f"{argument} must be finite; expected numbers, got NaN or infinity.")
     found = _fitted(type(f)(factors, shape=f.shape), dense[0], merged_rows(None, rows[0]), float(ridge), n_iter_max)
     return type(f)([new_array(backend, one, f.factors[0]) for one in found], shape=f.shape)
 

@@ -115,4 +115,4 @@ def factorize(
         verbose=verbose,
         callback=callback,
     )
-    return decompose("factorize", "matrix", matrix, format, tensorized_shape, rank, settings, options)
+    return decompose("matrix", matrix, format, tensorized_shape, rank, settings, options)

@@ -51,7 +51,7 @@ def block_term(tensor: Any, rank: Any = None, **settings: Any) -> BTTensor:
     >>> found.rank, bool(found.relative_error(planted) < 1e-8)
     ((2, (2, 2, 2)), True)
     """
-    return _decomposed("block_term", "bt", tensor, rank, settings, BTTensor.of_matrix)
+    return _decomposed("bt", tensor, rank, settings, BTTensor.of_matrix)
 
 
 def hierarchical_tucker(tensor: Any, rank: Any = None, tree: Tree | None = None, **settings: Any) -> HTTensor:
@@ -96,7 +96,7 @@ def hierarchical_tucker(tensor: Any, rank: Any = None, tree: Tree | None = None,
     >>> found.rank, bool(found.relative_error(tensor) <= 1e-3)
     ((1, 4, 4, 4, 4, 4, 4), True)
     """
-    return _decomposed("hierarchical_tucker", "ht", tensor, rank, settings, HTTensor.of_matrix, tree=tree)
+    return _decomposed("ht", tensor, rank, settings, HTTensor.of_matrix, tree=tree)
 
 
 def tensor_train(tensor: Any, rank: Any = None, **settings: Any) -> TTTensor:
@@ -136,7 +136,7 @@ def tensor_train(tensor: Any, rank: Any = None, **settings: Any) -> TTTensor:
     >>> tensor_train(1 / (1.0 + np.indices((6, 7, 8, 9)).sum(0)), eps=1e-3).rank
     (1, 4, 4, 4, 1)
     """
-    return _decomposed("tensor_train", "tt", tensor, rank, settings, lambda found: TTTensor(_cores(found)))
+    return _decomposed("tt", tensor, rank, settings, lambda found: TTTensor(_cores(found)))
 
 
 def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
@@ -181,30 +181,26 @@ def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
     (2, 2, 3, 2)
     """
     if len(getattr(tensor, "shape", ())) == 1:
-        raise ValueError(f"tensor_ring: tensor must have two modes or more; got shape {tuple(tensor.shape)}.")
-    return _decomposed("tensor_ring", "tr", tensor, rank, settings, lambda found: TRTensor(_cores(found)))
+        raise ValueError(f"tensor must have two modes or more; got shape {tuple(tensor.shape)}.")
+    return _decomposed("tr", tensor, rank, settings, lambda found: TRTensor(_cores(found)))
 
 
-def _decomposed(
-    function: str, format: str, tensor: Any, rank: Any, settings: dict[str, Any], wrap: Any, **options: Any
-) -> Any:
-    _check_names(function, settings, ())
-    backend = backend_of(function, "tensor", tensor)
+def _decomposed(format: str, tensor: Any, rank: Any, settings: dict[str, Any], wrap: Any, **options: Any) -> Any:
+    _check_names(settings, ())
+    backend = backend_of("tensor", tensor)
     shape = tuple(int(n) for n in tensor.shape)
     if not shape or 0 in shape:
-        raise ValueError(
-            f"{function}: tensor must have a mode and no empty one; expected sizes of at least 1, got shape {shape}."
-        )
+        raise ValueError(f"tensor must have a mode and no empty one; expected sizes of at least 1, got shape {shape}.")
     column = backend.reshape(tensor, (-1, 1))
     modes = (shape, (1,) * len(shape))
-    return decompose(function, "tensor", column, format, modes, rank, Settings(**settings), options, wrap, stacklevel=4)
+    return decompose("tensor", column, format, modes, rank, Settings(**settings), options, wrap, stacklevel=4)
 
 
-def _check_names(function: str, settings: dict[str, Any], options: tuple[str, ...]) -> None:
+def _check_names(settings: dict[str, Any], options: tuple[str, ...]) -> None:
     known = (*Settings.__dataclass_fields__, *options)
     for name, value in settings.items():
         if name not in known:
-            raise TypeError(f"{function}: {name} must be a setting; expected one of {known}, got {name}={value!r}.")
+            raise TypeError(f"{name} must be a setting; expected one of {known}, got {name}={value!r}.")
 
 
 def _cores(matrix: FactorizedMatrix) -> list[Any]:
@@ -232,7 +228,7 @@ class Decomposition:
     _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, rank: Any = None, **settings: Any) -> None:
-        _check_names(type(self).__name__, settings, self._options)
+        _check_names(settings, self._options)
         self.rank = rank
         self.settings = settings
 

@@ -38,13 +38,11 @@ class Stored:
         return math.prod(self.shape)
 
 
-def read(function: str, path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str]]:
     """Return the tensors of a file, in the order in which they lie there, and its metadata.
 
     Parameters
     ----------
-    function : str
-        What to name in the error.
     path : str or path
 
     Raises
@@ -61,19 +59,19 @@ def read(function: str, path: str | os.PathLike[str]) -> tuple[dict[str, Stored]
     safetensors checks the file. It hands NumPy no bfloat16 and no 8-bit floats, so the bytes are taken by the offsets of the
     header that it has checked.
     """
-    path = checked_path(function, path)
+    path = checked_path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"{function}: path must be a file; got the folder {str(path)!r}.")
-    library = safetensors(function)
+        raise IsADirectoryError(f"path must be a file; got the folder {str(path)!r}.")
+    library = safetensors()
     # Opened by Python first, whose errors say what the matter is.
     with path.open("rb") as file:
         try:
             with library.safe_open(path, framework="numpy"):
                 pass
         except library.SafetensorError as error:
-            raise ValueError(f"{function}: path must be a safetensors file; got {str(path)!r}: {error}.") from None
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+            raise ValueError(f"path must be a safetensors file; got {str(path)!r}: {error}.") from None
+        length = int.from_bytes(file.read(), "little")
+        header = json.loads(file.read())
         whole = (
             np.memmap(file, dtype=np.uint8, mode="r", offset=8 + length)
             if os.fstat(file.fileno()).st_size > 8 + length
@@ -107,20 +105,20 @@ def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str,
         file.write(tensors[name].data.data)
 
 
-def checked_path(function: str, path: Any) -> Path:
+def checked_path(path: Any) -> Path:
     """Return what names a file as a path."""
-    instance_of(function, "path", path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
+    instance_of("path", path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
     if not Path(path).name:
-        raise ValueError(f"{function}: path must name a file; got {str(path)!r}.")
+        raise ValueError(f"path must name a file; got {str(path)!r}.")
     return Path(path)
 
 
-def safetensors(function: str) -> Any:
+def safetensors() -> Any:
     """Return the library, or say how to install it."""
     try:
         import safetensors
     except ImportError:
-        raise ImportError(f"{function}: safetensors must be installed; run pip install 'tensorly-rnn[cli]'.") from None
+        raise ImportError("safetensors must be installed; run pip install 'tensorly-rnn[cli]'.") from None
     return safetensors
 
 

@@ -38,7 +38,7 @@ def to_array(stored: Stored) -> Any:
     return np.array(stored.data.view(DTYPES[stored.dtype]), dtype=native, subok=False).reshape(stored.shape)
 
 
-def to_stored(function: str, argument: str, array: Any, dtype: str | None = None) -> Stored:
+def to_stored(argument: str, array: Any, dtype: str | None = None) -> Stored:
     """Return the bytes of an array, in its own dtype or rounded to another.
 
     Raises
@@ -46,14 +46,14 @@ def to_stored(function: str, argument: str, array: Any, dtype: str | None = None
     TypeError
         If safetensors has no name for its dtype.
     """
-    instance_of(function, argument, array, np.ndarray, "an array of NumPy")
+    instance_of(argument, array, np.ndarray, "an array of NumPy")
     names = {np.dtype(numpy): name for name, numpy in DTYPES.items()}
     # The dtype that a file has is little-endian, whatever the machine.
     own = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
     dtype = names.get(own) if dtype is None else dtype
     if dtype is None:
         raise TypeError(
-            f"{function}: {argument} must be of a dtype that safetensors has; expected one of "
+            f"{argument} must be of a dtype that safetensors has; expected one of "
             f"{tuple(map(str, names))}, got {array.dtype}. Convert it."
         )
     rounded = _rounded_to_bfloat16(array) if dtype == BFLOAT16 else array.astype(DTYPES[dtype], copy=False)

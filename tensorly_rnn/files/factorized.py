@@ -86,24 +86,23 @@ def save_factorized(
     >>> load_factorized(path)["layer.weight"]
     TTMatrix(shape=(16, 64), tensorized_shape=((4, 4), (8, 8)), rank=(1, 2, 1), n_param=128, compression_ratio=8)
     """
-    function = "save_factorized"
     for argument, named in (("matrices", matrices), ("tensors", {} if tensors is None else tensors)):
         if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
-            raise TypeError(f"{function}: {argument} must be a dict of names; got {type(named).__name__}.")
-    path = checked_path(function, path)
-    stored = {name: to_stored(function, f"tensors[{name!r}]", array) for name, array in (tensors or {}).items()}
+            raise TypeError(f"{argument} must be a dict of names; got {type(named).__name__}.")
+    path = checked_path(path)
+    stored = {name: to_stored(f"tensors[{name!r}]", array) for name, array in (tensors or {}).items()}
     for name, matrix in matrices.items():
         if not isinstance(matrix, FactorizedMatrix):
             raise TypeError(
-                f"{function}: matrices[{name!r}] must be a factorized matrix; expected the result of factorize(), "
+                f"matrices[{name!r}] must be a factorized matrix; expected the result of factorize(), "
                 f"got {type(matrix).__name__}."
             )
-        for factor_name, factor in factor_tensors(function, name, matrix).items():
+        for factor_name, factor in factor_tensors(name, matrix).items():
             if factor_name in stored:
-                raise ValueError(f"{function}: tensors must have names of their own; got {factor_name!r} twice.")
+                raise ValueError(f"tensors must have names of their own; got {factor_name!r} twice.")
             stored[factor_name] = factor
     if METADATA in stored:
-        raise ValueError(f"{function}: tensors must leave the name {METADATA!r} to safetensors. Rename it.")
+        raise ValueError(f"tensors must leave the name {METADATA!r} to safetensors. Rename it.")
     described = {name: Description.of(matrix) for name, matrix in matrices.items()}
     with replacing(path) as file:
         write(file, stored, {KEY: to_text(described)})
@@ -139,30 +138,28 @@ def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]
     --------
     save_factorized
     """
-    function = "load_factorized"
-    tensors, metadata = read(function, path)
+    tensors, metadata = read(path)
     found = {}
-    for name, one in descriptions(function, path, metadata).items():
+    for name, one in descriptions(path, metadata).items():
         try:
-            cls = get_format(one.format, function)
+            cls = get_format(one.format)
             factors = [_factor(tensors, factor_name) for factor_name in one.factor_names(name)]
             matrix = cls(factors, shape=one.shape, **({} if one.tree is None else {"tree": one.tree}))
             if Description.of(matrix) != one:
                 raise ValueError(f"expected {one}, got {Description.of(matrix)}")
         except (TypeError, ValueError, KeyError) as reason:
             raise ValueError(
-                f"{function}: path must hold the factors that it describes; got {os.fspath(path)!r}, where {name!r} does not "
-                f"fit: {reason}"
+                f"path must hold the factors that it describes; got {os.fspath(path)!r}, where {name!r} does not fit: {reason}"
             ) from None
         found[name] = matrix
     return found
 
 
-def factor_tensors(function: str, name: str, matrix: FactorizedMatrix, dtype: str | None = None) -> dict[str, Stored]:
+def factor_tensors(name: str, matrix: FactorizedMatrix, dtype: str | None = None) -> dict[str, Stored]:
     """Return the tensors of a matrix by name, in its own dtype or rounded to another."""
     names = Description.of(matrix).factor_names(name)
     arrays = [matrix.backend.to_numpy(detached(factor)) for factor in matrix.factors]
-    return {one: to_stored(function, f"matrices[{name!r}]", array, dtype) for one, array in zip(names, arrays)}
+    return {one: to_stored(f"matrices[{name!r}]", array, dtype) for one, array in zip(names, arrays)}
 
 
 def to_text(described: Mapping[str, Description]) -> str:
@@ -170,7 +167,7 @@ def to_text(described: Mapping[str, Description]) -> str:
     return json.dumps({"version": VERSION, "matrices": {name: vars(one) for name, one in described.items()}})
 
 
-def descriptions(function: str, path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Description]:
+def descriptions(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Description]:
     """Return what the metadata of a file says of its factorized matrices, by name.
 
     Raises
@@ -188,7 +185,7 @@ def descriptions(function: str, path: str | os.PathLike[str], metadata: Mapping[
             raise ValueError(f"expected version {VERSION}, got {version!r}. Update tensorly_rnn.")
         return {name: _checked(Description(**_tuples(one))) for name, one in matrices.items()}
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as reason:
-        raise ValueError(f"{function}: {cure}: {type(reason).__name__}: {reason}") from None
+        raise ValueError(f"{cure}: {type(reason).__name__}: {reason}") from None
 
 
 def _checked(one: Description) -> Description:

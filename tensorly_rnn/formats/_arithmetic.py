@@ -15,7 +15,7 @@ from tensorly_rnn._backend import (
     same_backend,
     same_backend_and_device,
 )
-from tensorly_rnn._checks import checked_eps, spoken_by
+from tensorly_rnn._checks import checked_eps
 from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import Network
 
@@ -90,7 +90,7 @@ class Arithmetic:
         >>> float(abs(f.inner(g) - (f.to_matrix() * g.to_matrix()).sum())) < 1e-12
         True
         """
-        self._check_term("inner", "other", other)
+        self._check_term("other", other)
         backend = self.backend
         parts = zip(self._parts(self._working_factors()), other._parts(other._working_factors()))
         terms = [operations.inner(backend, *one, *two) for one, two in parts]
@@ -152,17 +152,16 @@ class Arithmetic:
         >>> (f + f).rank, (f + f).round(eps=1e-12).rank
         ((1, 4, 4, 1), (1, 2, 2, 1))
         """
-        function = f"{type(self).__name__}.round"
+        f"{type(self).__name__}.round"
         if rank is None and eps is None:
-            raise ValueError(f"{function}: rank or eps must be given; got neither.")
-        allowed = 0.0 if eps is None else checked_eps(function, eps)
-        with spoken_by(function):
-            bounds = None if rank is None else self._bounds(rank)
+            raise ValueError("rank or eps must be given; got neither.")
+        allowed = 0.0 if eps is None else checked_eps(eps)
+        bounds = None if rank is None else self._bounds(rank)
         backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
         # With every factor near 1 no square leaves the range of the numbers.
         sizes = [largest_magnitude(backend, factor) or 1.0 for factor in factors]
         if not all(map(math.isfinite, sizes)):
-            raise ValueError(f"{function}: f must have finite factors; expected numbers, got NaN or infinity.")
+            raise ValueError("f must have finite factors; expected numbers, got NaN or infinity.")
         share = math.exp(sum(map(math.log, sizes)) / len(sizes))
         factors = [factor / size for factor, size in zip(factors, sizes)]
         norm = float(arithmetic.norm(backend, tuple(self._parts(factors))))
@@ -175,7 +174,7 @@ class Arithmetic:
             rounded = type(self).refit(self._with(factors), bounds, error)  # type: ignore[misc]
         else:
             raise ValueError(
-                f"{function}: f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "
+                f"f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "
                 "Factorize f.to_matrix() anew."
             )
         return self._with([as_dtype(backend, factor * share, self.dtype) for factor in rounded])
@@ -204,7 +203,7 @@ class Arithmetic:
         network, backend = self.network, self.backend
         if not tree_network.is_tree(network):
             raise ValueError(
-                f"{type(self).__name__}.singular_values: f must have no loops, which no bond cuts in two; expected a tree, "
+                f"f must have no loops, which no bond cuts in two; expected a tree, "
                 f"got rank {self.rank}. Take those of an unfolding of f.to_tensor()."
             )
         found = tree_network.singular_values(backend, network, [detached(factor) for factor in self._working_factors()])
@@ -217,15 +216,15 @@ class Arithmetic:
 
     def __add__(self, other: Any) -> Self:
         """Return the sum, of the same format; block indices or all bonds add up (`arithmetic.direct_sum`)."""
-        return self._plus("__add__", other)
+        return self._plus(other)
 
-    def _plus(self, method: str, other: Any) -> Self:
+    def _plus(self, other: Any) -> Self:
         if not isinstance(other, Arithmetic) and backend_name(other) is None:
             return NotImplemented
-        self._check_term(method, "the other operand", other)
+        self._check_term("the other operand", other)
         if type(other) is not type(self):
             raise TypeError(
-                f"{type(self).__name__}.{method}: the other operand must be of the same format; expected {_named(self)}, "
+                f"the other operand must be of the same format; expected {_named(self)}, "
                 f"got {_named(other)}. Factorize one of them in the other's format."
             )
         return self._with(arithmetic.direct_sum(self.backend, self.network, self.factors, other.network, other.factors))
@@ -242,20 +241,20 @@ class Arithmetic:
 
     def __sub__(self, other: Any) -> Self:
         """Return ``f + (-g)``."""
-        return self._plus("__sub__", -other if isinstance(other, Arithmetic) else other)
+        return self._plus(-other if isinstance(other, Arithmetic) else other)
 
     def __mul__(self, scalar: Any) -> Self:
         """Return ``c * f`` for a finite real number, or a 0-dimensional array of the backend: the first factor carries it."""
-        checked = self._scalar("__mul__", scalar)
+        checked = self._scalar(scalar)
         return NotImplemented if checked is None else self._with_first(self.factors[0] * checked)
 
     __rmul__ = __mul__
 
     def __truediv__(self, scalar: Any) -> Self:
         """Return ``f / c`` for a finite real number other than 0, or a 0-dimensional array of the backend."""
-        checked = self._scalar("__truediv__", scalar)
+        checked = self._scalar(scalar)
         if isinstance(checked, float) and checked == 0.0:
-            raise ZeroDivisionError(f"{type(self).__name__}.__truediv__: the scalar must not be 0.")
+            raise ZeroDivisionError("the scalar must not be 0.")
         return NotImplemented if checked is None else self._with_first(self.factors[0] / checked)
 
     @classmethod
@@ -269,42 +268,35 @@ class Arithmetic:
     def _working_factors(self) -> list[Any]:
         return [at_least_single(self.backend, factor) for factor in self.factors]
 
-    def _scalar(self, method: str, value: Any) -> Any:
+    def _scalar(self, value: Any) -> Any:
         """Return a number as a float and a 0-dimensional array as it is; None for what is no number nor array."""
-        function = f"{type(self).__name__}.{method}"
         if isinstance(value, numbers.Real) and not isinstance(value, bool):
             number = float(value)
             if not math.isfinite(number):
-                raise ValueError(f"{function}: the scalar must be finite; got {value!r}.")
+                raise ValueError(f"the scalar must be finite; got {value!r}.")
             return number
         if backend_name(value) is None:
             return None
-        same_backend(function, {"factors[0]": self.factors[0], "the scalar": value})
+        same_backend({"factors[0]": self.factors[0], "the scalar": value})
         if len(value.shape) != 0:
-            raise TypeError(
-                f"{function}: the scalar must be a number or an array without dimensions; got shape {tuple(value.shape)}."
-            )
+            raise TypeError(f"the scalar must be a number or an array without dimensions; got shape {tuple(value.shape)}.")
         if value.dtype != self.dtype:
-            raise TypeError(
-                f"{function}: the scalar must have the factors' dtype; expected {self.dtype}, got {value.dtype}. Convert it."
-            )
+            raise TypeError(f"the scalar must have the factors' dtype; expected {self.dtype}, got {value.dtype}. Convert it.")
         return value
 
-    def _check_term(self, method: str, argument: str, other: Any) -> None:
-        function = f"{type(self).__name__}.{method}"
+    def _check_term(self, argument: str, other: Any) -> None:
         if not isinstance(other, Arithmetic) or other._kind != self._kind:
-            raise TypeError(f"{function}: {argument} must be a {self._kind}; got {type(other).__name__}. Factorize it first.")
+            raise TypeError(f"{argument} must be a {self._kind}; got {type(other).__name__}. Factorize it first.")
         arrays = {"factors[0]": self.factors[0], f"factors[0] of {argument}": other.factors[0]}
-        same_backend_and_device(function, arrays)
+        same_backend_and_device(arrays)
         if other.dtype != self.dtype:
             raise TypeError(
-                f"{function}: {argument} must have the dtype of f; expected {self.dtype}, got {other.dtype}. "
-                "Convert one of them."
+                f"{argument} must have the dtype of f; expected {self.dtype}, got {other.dtype}. Convert one of them."
             )
         theirs = other._space()
         for name, mine in self._space().items():
             if theirs[name] != mine:
-                raise ValueError(f"{function}: {argument} must have the {name} of f; expected {mine}, got {theirs[name]}.")
+                raise ValueError(f"{argument} must have the {name} of f; expected {mine}, got {theirs[name]}.")
 
 
 def _named(factorized: Any) -> str:

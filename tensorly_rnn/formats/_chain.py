@@ -30,10 +30,7 @@ class ChainMatrix(FactorizedMatrix):
     @classmethod
     def listed_ranks(cls, tensorized_shape: TensorizedShape, rank: Any, cure: str) -> ChainRank:
         """Return ``order + 1`` ranks, given as such or as one int for all of them."""
-        function = f"{cls.__name__}.validate_rank"
         length = len(tensorized_shape[0]) + 1
         if isinstance(rank, (tuple, list)):
-            return positive_ints(function, "rank", rank, length=length, cure=cure, most=MOST_RANK)
-        return (
-            positive_int(function, "rank", rank, "Give an int, a float, 'same', 'full' or a tuple of ranks.", MOST_RANK),
-        ) * length
+            return positive_ints("rank", rank, length=length, cure=cure, most=MOST_RANK)
+        return (positive_int("rank", rank, "Give an int, a float, 'same', 'full' or a tuple of ranks.", MOST_RANK),) * length

@@ -29,7 +29,7 @@ class Factorized(Arithmetic):
     @property
     def backend(self) -> Any:
         """TensorLy backend of the factors."""
-        return backend_of(type(self).__name__, "factors[0]", self.factors[0])
+        return backend_of("factors[0]", self.factors[0])
 
     @property
     def dtype(self) -> Any:
@@ -109,37 +109,33 @@ class Factorized(Arithmetic):
         """Return a dense array of shape `shape` with all entries of the network's matrix, in their order."""
         return dense
 
-    def _check_operand(self, method: str, argument: str, array: Any) -> Any:
+    def _check_operand(self, argument: str, array: Any) -> Any:
         """Return the backend of an array that must be like the factors in backend, dtype and device."""
-        function = f"{type(self).__name__}.{method}"
         arrays = {"factors[0]": self.factors[0], argument: array}
-        backend = same_backend(function, arrays)
+        backend = same_backend(arrays)
         if array.dtype != self.dtype:
             raise TypeError(
-                f"{function}: {argument} must have the factors' dtype; expected {self.dtype}, got {array.dtype}. "
-                "Convert one of them."
+                f"{argument} must have the factors' dtype; expected {self.dtype}, got {array.dtype}. Convert one of them."
             )
-        same_device(function, arrays)
+        same_device(arrays)
         return backend
 
     def _check_target(self, target: Any, mask: Any) -> Any:
-        function = f"{type(self).__name__}.lstsq_grad"
-        backend = self._check_operand("lstsq_grad", "target", target)
+        backend = self._check_operand("target", target)
         if tuple(target.shape) != self.shape:
-            raise ValueError(f"{function}: target must have the shape of f; expected {self.shape}, got {tuple(target.shape)}.")
+            raise ValueError(f"target must have the shape of f; expected {self.shape}, got {tuple(target.shape)}.")
         if mask is None:
             return backend
-        same_backend_and_device(function, {"factors[0]": self.factors[0], "mask": mask})
+        same_backend_and_device({"factors[0]": self.factors[0], "mask": mask})
         if mask.dtype != self.dtype and not any(kind in str(mask.dtype) for kind in ("bool", "int")):
             raise TypeError(
-                f"{function}: mask must be of booleans, integers or the factors' dtype; expected {self.dtype}, "
+                f"mask must be of booleans, integers or the factors' dtype; expected {self.dtype}, "
                 f"got {mask.dtype}. Convert it."
             )
         sizes = zip(reversed(tuple(mask.shape)), reversed(self.shape))
         if len(mask.shape) > len(self.shape) or any(own not in (1, size) for own, size in sizes):
             raise ValueError(
-                f"{function}: mask must have a shape that broadcasts to that of f; expected {self.shape}, "
-                f"got {tuple(mask.shape)}."
+                f"mask must have a shape that broadcasts to that of f; expected {self.shape}, got {tuple(mask.shape)}."
             )
         return backend
 
@@ -153,23 +149,23 @@ class Factorized(Arithmetic):
         )
 
 
-def checked_factors(name: str, factors: Sequence[Any], network_of_shapes: NetworkOfShapes) -> list[Any]:
+def checked_factors(factors: Sequence[Any], network_of_shapes: NetworkOfShapes) -> list[Any]:
     """Return the factors as a list if they are arrays of one backend, dtype and device that form a network."""
     if isinstance(factors, (str, bytes)) or not isinstance(factors, Sequence):
-        raise TypeError(f"{name}: factors must be a sequence of arrays; expected a list, got {type(factors).__name__}.")
+        raise TypeError(f"factors must be a sequence of arrays; expected a list, got {type(factors).__name__}.")
     listed = list(factors)
     if not listed:
-        raise ValueError(f"{name}: factors must not be empty; expected one array or more, got none.")
+        raise ValueError("factors must not be empty; expected one array or more, got none.")
     arrays = {f"factors[{k}]": factor for k, factor in enumerate(listed)}
-    same_backend(name, arrays)
+    same_backend(arrays)
     if not is_real_float(listed[0]):
-        raise TypeError(f"{name}: factors must hold real floating-point numbers; got {listed[0].dtype} (at factors[0]).")
+        raise TypeError(f"factors must hold real floating-point numbers; got {listed[0].dtype} (at factors[0]).")
     for number, factor in enumerate(listed):
         if factor.dtype != listed[0].dtype:
             raise TypeError(
-                f"{name}: factors must have one dtype; expected {listed[0].dtype} as in factors[0], "
+                f"factors must have one dtype; expected {listed[0].dtype} as in factors[0], "
                 f"got {factor.dtype} (at factors[{number}])."
             )
-    same_device(name, arrays)
+    same_device(arrays)
     network_of_shapes(tuple(tuple(factor.shape) for factor in listed))
     return listed

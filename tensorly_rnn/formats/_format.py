@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tensorly_rnn._checks import BudgetError, plain, spoken_by
+from tensorly_rnn._checks import BudgetError, plain
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import Indices
 from tensorly_rnn.network import Network
@@ -64,12 +64,12 @@ class Format(ABC):
         """Return the rank with all entries equal to `rank`, or to what is useful where that is less."""
 
     @classmethod
-    def check_options(cls, function: str, options: dict[str, Any]) -> None:
+    def check_options(cls, options: dict[str, Any]) -> None:
         """Raise a TypeError for an option that the format does not have."""
         for option, value in options.items():
             if option not in cls.options:
                 raise TypeError(
-                    f"{function}: {option} must be an option of the format {cls.name!r}; "
+                    f"{option} must be an option of the format {cls.name!r}; "
                     f"expected {cls.options or 'none'}, got {option}={value!r}."
                 )
 
@@ -107,16 +107,14 @@ class Format(ABC):
         TypeError, ValueError
             If the rank is of another form or length, not positive, or a budget below the format's minimum.
         """
-        tensorized_shape = validate_tensorized_shape(f"{cls.__name__}.validate_rank", tensorized_shape)
-        function = f"{cls.__name__}.validate_rank"
-        cls.check_options(function, options)
-        with spoken_by(function):
-            chosen, options = cls.variant(options, len(tensorized_shape[0]))
+        tensorized_shape = validate_tensorized_shape(tensorized_shape)
+        cls.check_options(options)
+        chosen, options = cls.variant(options, len(tensorized_shape[0]))
         if chosen is not cls:
             return chosen.validate_rank(tensorized_shape, rank, **options)
         if isinstance(rank, str):
             if rank not in ("full", "same"):
-                raise ValueError(f"{function}: rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
+                raise ValueError(f"rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
             if rank == "full":
                 return cls.full_rank(tensorized_shape, **options)
             return cls._share_rank(tensorized_shape, 1.0, "rank='same'", **options)
@@ -128,15 +126,12 @@ class Format(ABC):
     @classmethod
     def _share_rank(cls, tensorized_shape: TensorizedShape, share: float, typed: str, **options: Any) -> Rank:
         if not (math.isfinite(share) and share > 0):
-            raise ValueError(
-                f"{cls.__name__}.validate_rank: rank as a share of the dense parameters must be positive and finite; "
-                f"got {share}."
-            )
+            raise ValueError(f"rank as a share of the dense parameters must be positive and finite; got {share}.")
         dense = math.prod(cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options)).shape)
-        return cls.rank_within(f"{cls.__name__}.validate_rank", tensorized_shape, math.floor(share * dense), typed, **options)
+        return cls.rank_within(tensorized_shape, math.floor(share * dense), typed, **options)
 
     @classmethod
-    def rank_within(cls, function: str, tensorized_shape: TensorizedShape, budget: int, typed: str, **options: Any) -> Rank:
+    def rank_within(cls, tensorized_shape: TensorizedShape, budget: int, typed: str, **options: Any) -> Rank:
         """Return `rank_at_most`; `function` and `typed`, the budget as it was asked for, are for the error.
 
         Raises
@@ -149,7 +144,7 @@ class Format(ABC):
             smallest = cls.make_network(tensorized_shape, cls.uniform_rank(tensorized_shape, 1, **options))
             share = smallest.n_param / math.prod(smallest.shape)
             raise BudgetError(
-                f"{function}: {typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
+                f"{typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} "
                 f"parameters (a share of {share:.3g}), got {budget}. Ask for more, or choose other modes."
             )
         return found
@@ -229,8 +224,7 @@ def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -
     order = _order_of(cls, len(shapes), cls.__name__)
     sizes = _sizes(cls.__name__, cls.indices(order), shapes)
     network = _open_network(cls, order, sizes)
-    with spoken_by(cls.__name__):
-        cls.explicit_rank((network.out_modes[-order:], network.in_modes), cls.rank_from_sizes(sizes, order))
+    cls.explicit_rank((network.out_modes[-order:], network.in_modes), cls.rank_from_sizes(sizes, order))
     return network
 
 
@@ -240,15 +234,14 @@ def _tensor_network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], 
     sizes = _sizes(name, cls.tensor_indices(order), shapes)
     network = _open_tensor_network(cls, order, sizes)
     modes = network.out_modes[-order:]
-    with spoken_by(name):
-        cls.explicit_rank((modes, (1,) * order), cls.rank_from_sizes(sizes, order))
+    cls.explicit_rank((modes, (1,) * order), cls.rank_from_sizes(sizes, order))
     return network
 
 
 def _order_of(cls: type[Format], n_factors: int, name: str) -> int:
     order = cls.order_of(n_factors)
     if order is None:
-        raise ValueError(f"{name}: factors must form a network; {n_factors} factors do not. Give one a core or node.")
+        raise ValueError(f"factors must form a network; {n_factors} factors do not. Give one a core or node.")
     return order
 
 
@@ -259,15 +252,15 @@ def _sizes(name: str, expected: tuple[Indices, ...], shapes: tuple[tuple[int, ..
     for number, (indices, shape) in enumerate(zip(expected, shapes)):
         if len(shape) != len(indices):
             raise ValueError(
-                f"{name}: factors must have one axis an index; expected {len(indices)} axes {indices}, "
+                f"factors must have one axis an index; expected {len(indices)} axes {indices}, "
                 f"got shape {shape} (at factors[{number}])."
             )
         for index, size in zip(indices, shape):
             if size < 1:
-                raise ValueError(f"{name}: factors must not be empty; got shape {shape} (at factors[{number}]).")
+                raise ValueError(f"factors must not be empty; got shape {shape} (at factors[{number}]).")
             if sizes.setdefault(index, size) != size:
                 raise ValueError(
-                    f"{name}: factors must agree on the size of index {index}; expected {sizes[index]} as in "
+                    f"factors must agree on the size of index {index}; expected {sizes[index]} as in "
                     f"factors[{first[index]}], got {size} in shape {shape} (at factors[{number}])."
                 )
             first.setdefault(index, number)

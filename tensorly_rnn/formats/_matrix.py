@@ -15,7 +15,7 @@ from tensorly_rnn._backend import (
     most_axes,
     same_backend_and_device,
 )
-from tensorly_rnn._checks import check_memory, positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, positive_int
 from tensorly_rnn.contraction import Plan, execute
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
@@ -57,9 +57,9 @@ class FactorizedMatrix(Factorized, Format):
     """
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> None:
-        self.factors = checked_factors(type(self).__name__, factors, self.network_of_shapes)
+        self.factors = checked_factors(factors, self.network_of_shapes)
         stacked = self.network.size[self.stack_index] if self.stack_index else 1
-        self._shape = None if shape is None else validate_shape(type(self).__name__, shape, self.network.shape, stacked)
+        self._shape = None if shape is None else validate_shape(shape, self.network.shape, stacked)
 
     @property
     def network(self) -> Network:
@@ -106,7 +106,7 @@ class FactorizedMatrix(Factorized, Format):
         shape = (*((self.stack,) if self.stack > 1 else ()), *out_modes, *in_modes)
         if len(shape) > most_axes(backend):
             raise ValueError(
-                f"{type(self).__name__}.to_tensor: tensorized_shape must have no more axes than the backend's arrays; "
+                f"tensorized_shape must have no more axes than the backend's arrays; "
                 f"expected at most {most_axes(backend)} for {backend.backend_name}, got {len(shape)}. Use to_matrix()."
             )
         return execute(tensor_plan(self.network), backend, self.factors, shape)
@@ -131,7 +131,7 @@ class FactorizedMatrix(Factorized, Format):
         TypeError, ValueError
             If x is of another backend, dtype or device, or of another width.
         """
-        backend = self._check_rows("apply", "x", x, self.shape[1])
+        backend = self._check_rows("x", x, self.shape[1])
         network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
         y = operations.apply(backend, network, factors, pad_axis(backend, x, len(x.shape) - 1, network.shape[1]))
         return crop_blocks(backend, y, self.shape[0], self.stack)
@@ -170,8 +170,8 @@ class FactorizedMatrix(Factorized, Format):
            3      1,2 [10, 2] @ [2, 21]                         840  j1 i1 j2 i2
            4      0,3 [10, 35] @ [35, 6]                      4,200  b j1 j2
         """
-        function = f"{type(self).__name__}.plan"
-        batch = positive_int(function, "batch", batch)
+        f"{type(self).__name__}.plan"
+        batch = positive_int("batch", batch)
         backend = self.backend
         network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
         if not tune:
@@ -211,8 +211,8 @@ class FactorizedMatrix(Factorized, Format):
         -----
         Twice the arithmetic of `apply`, and the forward pass once more, which `vjp` saves.
         """
-        self._check_rows("gradients", "x", x, self.shape[1])
-        self._check_rows("gradients", "dy", dy, self.shape[0], like=x)
+        self._check_rows("x", x, self.shape[1])
+        self._check_rows("dy", dy, self.shape[0], like=x)
         return self.vjp(x)[1](dy)
 
     def vjp(self, x: Any) -> tuple[Any, PullBack]:
@@ -251,14 +251,14 @@ class FactorizedMatrix(Factorized, Format):
         ((7, 6), [(1, 2, 3, 2), (2, 3, 5, 1)], (7, 15))
         """
         rows, columns = self.shape
-        backend = self._check_rows("vjp", "x", x, columns)
+        backend = self._check_rows("x", x, columns)
         stack, shapes = self.stack, self.network.factor_shapes
         network, factors, _ = operations.columns(self.network, self.factors, 0, columns)
         padded_x = pad_axis(backend, x, len(x.shape) - 1, network.shape[1])
         y, pull_back_y = _gradients.vjp(backend, network, factors, padded_x)
 
         def pull_back(dy: Any) -> tuple[list[Any], Any]:
-            self._check_rows("vjp", "dy", dy, rows, like=x)
+            self._check_rows("dy", dy, rows, like=x)
             of_pieces, of_x = pull_back_y(pad_blocks(backend, dy, network.shape[0], stack))
             # Columns that were cut off meet zeros of x alone.
             of_factors = [pad_axes(backend, piece, shape) for piece, shape in zip(of_pieces, shapes)]
@@ -283,12 +283,12 @@ class FactorizedMatrix(Factorized, Format):
         TypeError, ValueError
             If the matrix is of another backend or shape.
         """
-        function = f"{type(self).__name__}.relative_error"
+        f"{type(self).__name__}.relative_error"
         arrays = {"factors[0]": self.factors[0], "matrix": matrix}
-        backend = same_backend_and_device(function, arrays)
+        backend = same_backend_and_device(arrays)
         if tuple(matrix.shape) != self.shape:
-            raise ValueError(f"{function}: matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
-        check_real(function, "matrix", matrix)
+            raise ValueError(f"matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
+        check_real("matrix", matrix)
         matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]
         # Divided by the largest entry, squares neither overflow nor vanish.
         largest = largest_magnitude(backend, matrix) or 1.0
@@ -365,17 +365,15 @@ class FactorizedMatrix(Factorized, Format):
         TypeError, ValueError
             If an argument is of the wrong form.
         """
-        function = f"{cls.__name__}.random"
-        tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
-        std = checked_std(function, std)
-        with spoken_by(function):
-            cls, options = cls.variant(options, len(tensorized_shape[0]))
-            rank = cls.validate_rank(tensorized_shape, rank, **options)
+        tensorized_shape = validate_tensorized_shape(tensorized_shape)
+        std = checked_std(std)
+        cls, options = cls.variant(options, len(tensorized_shape[0]))
+        rank = cls.validate_rank(tensorized_shape, rank, **options)
         network = cls.make_network(tensorized_shape, rank)
-        check_memory(function, ", ".join(("rank", *options, "tensorized_shape")), network.n_param)
-        drawn = unit_factors(network, as_generator(function, random_state))
-        factors = scaled_factors(backend_of(function, "factors", drawn[0]), network, drawn, std)
-        return cls(drawn_like(function, factors, like))
+        check_memory(", ".join(("rank", *options, "tensorized_shape")), network.n_param)
+        drawn = unit_factors(network, as_generator(random_state))
+        factors = scaled_factors(backend_of("factors", drawn[0]), network, drawn, std)
+        return cls(drawn_like(factors, like))
 
     _kind = "factorized matrix"
 
@@ -406,18 +404,16 @@ class FactorizedMatrix(Factorized, Format):
     def _padded(self, dense: Any) -> Any:
         return pad_matrix(self.backend, dense, self.network.shape, self.stack)
 
-    def _check_rows(self, method: str, argument: str, array: Any, width: int, like: Any = None) -> Any:
+    def _check_rows(self, argument: str, array: Any, width: int, like: Any = None) -> Any:
         """Return the backend of rows of the given width, as many as `like` has."""
-        function = f"{type(self).__name__}.{method}"
-        backend = self._check_operand(method, argument, array)
+        backend = self._check_operand(argument, array)
         if len(array.shape) < 1 or array.shape[-1] != width:
             raise ValueError(
-                f"{function}: {argument} must have {width} entries along its last axis; expected (..., {width}), "
-                f"got {tuple(array.shape)}."
+                f"{argument} must have {width} entries along its last axis; expected (..., {width}), got {tuple(array.shape)}."
             )
         if like is not None and tuple(array.shape[:-1]) != tuple(like.shape[:-1]):
             raise ValueError(
-                f"{function}: {argument} must have the leading shape of x; expected {tuple(like.shape[:-1])}, "
+                f"{argument} must have the leading shape of x; expected {tuple(like.shape[:-1])}, "
                 f"got {tuple(array.shape[:-1])}."
             )
         return backend

@@ -35,24 +35,24 @@ def scaled_factors(backend: Any, network: Network, factors: Sequence[Any], std: 
     return [factor * scale for factor in factors]
 
 
-def checked_std(function: str, std: Any) -> float:
+def checked_std(std: Any) -> float:
     """Return a standard deviation as a plain float."""
     if isinstance(std, bool) or not isinstance(std, numbers.Real) or not 0 <= float(std) < math.inf:
-        raise ValueError(f"{function}: std must be a finite number of at least 0; got {std!r}.")
+        raise ValueError(f"std must be a finite number of at least 0; got {std!r}.")
     return float(std)
 
 
-def drawn_like(function: str, drawn: Sequence[np.ndarray], like: Any) -> list[Any]:
+def drawn_like(drawn: Sequence[np.ndarray], like: Any) -> list[Any]:
     """Return drawn arrays with backend, dtype and device of `like`; None leaves them as they are."""
     if like is None:
         return list(drawn)
-    backend = backend_of(function, "like", like)
+    backend = backend_of("like", like)
     if not is_real_float(like):
-        raise TypeError(f"{function}: like must be an array of real floating-point numbers; got dtype {like.dtype}.")
+        raise TypeError(f"like must be an array of real floating-point numbers; got dtype {like.dtype}.")
     return [new_array(backend, one, like) for one in drawn]
 
 
-def as_generator(function: str, random_state: RandomState) -> np.random.Generator | np.random.RandomState:
+def as_generator(random_state: RandomState) -> np.random.Generator | np.random.RandomState:
     """Return a generator of random numbers of its own: NumPy's global one is never used."""
     if isinstance(random_state, (np.random.Generator, np.random.RandomState)):
         return random_state
@@ -60,7 +60,7 @@ def as_generator(function: str, random_state: RandomState) -> np.random.Generato
         return np.random.default_rng()
     if isinstance(random_state, bool) or not isinstance(random_state, numbers.Integral) or random_state < 0:
         raise TypeError(
-            f"{function}: random_state must be a seed or a generator; expected a non-negative int, "
+            f"random_state must be a seed or a generator; expected a non-negative int, "
             f"numpy.random.Generator, RandomState or None, got {random_state!r}."
         )
     return np.random.default_rng(int(random_state))

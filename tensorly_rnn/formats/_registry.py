@@ -28,7 +28,7 @@ def register(cls: Format) -> Format:
         If it is no class of a format with a name.
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix) and isinstance(getattr(cls, "name", None), str)):
-        raise TypeError(f"register: cls must be a class of a format; expected a FactorizedMatrix with a name, got {cls!r}.")
+        raise TypeError(f"cls must be a class of a format; expected a FactorizedMatrix with a name, got {cls!r}.")
     _FORMATS[cls.name] = cls
     return cls
 
@@ -44,15 +44,15 @@ def available_formats() -> tuple[str, ...]:
     return tuple(sorted(_FORMATS))
 
 
-def get_format(name: str, function: str = "get_format", argument: str = "format") -> type[FactorizedMatrix]:
+def get_format(name: str, argument: str = "format") -> type[FactorizedMatrix]:
     """Return the class of a format.
 
     Parameters
     ----------
     name : str
         One of `available_formats()`.
-    function, argument : str
-        What to name in the error.
+    argument : str
+        Name of the argument in errors.
 
     Raises
     ------
@@ -64,4 +64,4 @@ def get_format(name: str, function: str = "get_format", argument: str = "format"
     >>> get_format("tt").__name__
     'TTMatrix'
     """
-    return _FORMATS[one_of(function, argument, name, available_formats())]
+    return _FORMATS[one_of(argument, name, available_formats())]

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from tensorly_rnn import operations
 from tensorly_rnn._backend import check_real, same_backend_and_device
-from tensorly_rnn._checks import instance_of, positive_ints, spoken_by
+from tensorly_rnn._checks import instance_of, positive_ints
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Rank
 from tensorly_rnn.formats._matrix import FactorizedMatrix
@@ -32,7 +32,7 @@ class FactorizedTensor(Factorized):
     format: type[FactorizedMatrix]
 
     def __init__(self, factors: Sequence[Any]) -> None:
-        self.factors = checked_factors(type(self).__name__, getattr(factors, "factors", factors), self._network_of_shapes)
+        self.factors = checked_factors(getattr(factors, "factors", factors), self._network_of_shapes)
 
     def _network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
         return self.format.tensor_network_of_shapes(shapes, type(self).__name__)
@@ -82,7 +82,7 @@ class FactorizedTensor(Factorized):
             If there is no such mode.
         """
         backend, order = self.backend, self.order
-        number = _checked_mode(f"{type(self).__name__}.to_unfolded", mode, order)
+        number = _checked_mode(mode, order)
         axes = (number, *(k for k in range(order) if k != number))
         return backend.reshape(backend.transpose(self.to_tensor(), axes), (self.shape[number], -1))
 
@@ -107,11 +107,11 @@ class FactorizedTensor(Factorized):
         TypeError, ValueError
             If the tensor is of another backend or shape.
         """
-        function = f"{type(self).__name__}.relative_error"
-        same_backend_and_device(function, {"factors[0]": self.factors[0], "tensor": tensor})
+        f"{type(self).__name__}.relative_error"
+        same_backend_and_device({"factors[0]": self.factors[0], "tensor": tensor})
         if tuple(tensor.shape) != self.shape:
-            raise ValueError(f"{function}: tensor must have the shape of f; expected {self.shape}, got {tuple(tensor.shape)}.")
-        check_real(function, "tensor", tensor)
+            raise ValueError(f"tensor must have the shape of f; expected {self.shape}, got {tuple(tensor.shape)}.")
+        check_real("tensor", tensor)
         return self.as_matrix().relative_error(self.backend.reshape(tensor, (-1, 1)))
 
     def as_matrix(self) -> FactorizedMatrix:
@@ -154,15 +154,14 @@ class FactorizedTensor(Factorized):
         TypeError, ValueError
             If an argument is of the wrong form.
         """
-        modes = positive_ints(f"{cls.__name__}.random", "shape", shape)
-        with spoken_by(f"{cls.__name__}.random", tensorized_shape="shape"):
-            drawn = cls.format.random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
+        modes = positive_ints("shape", shape)
+        drawn = cls.format.random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
         return cls.of_matrix(drawn)
 
     @classmethod
     def of_matrix(cls, matrix: FactorizedMatrix) -> Self:
         """Return the factors of a matrix as those of a tensor, each pair of modes ``(m_k, n_k)`` merged into one."""
-        instance_of(f"{cls.__name__}.of_matrix", "matrix", matrix, cls.format, f"a {cls.format.__name__}")
+        instance_of("matrix", matrix, cls.format, f"a {cls.format.__name__}")
         modes = tuple(m * n for m, n in zip(*matrix.tensorized_shape))
         shapes = matrix.make_tensor_network(modes, matrix.rank).factor_shapes
         backend = matrix.backend
@@ -182,10 +181,10 @@ class FactorizedTensor(Factorized):
         return len(self.factors)
 
 
-def _checked_mode(function: str, mode: Any, order: int) -> int:
+def _checked_mode(mode: Any, order: int) -> int:
     if isinstance(mode, bool) or not isinstance(mode, numbers.Integral):
-        raise TypeError(f"{function}: mode must be an integer; expected 0 to {order - 1}, got {mode!r}.")
+        raise TypeError(f"mode must be an integer; expected 0 to {order - 1}, got {mode!r}.")
     number = int(mode)
     if not -order <= number < order:
-        raise ValueError(f"{function}: mode must be one of the tensor's; expected 0 to {order - 1}, got {mode}.")
+        raise ValueError(f"mode must be one of the tensor's; expected 0 to {order - 1}, got {mode}.")
     return number % order

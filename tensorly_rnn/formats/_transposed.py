@@ -44,7 +44,7 @@ class Transposed:
     def _apply(self, y: Any) -> Any:
         """Return ``y W``."""
         f = self._matrix
-        backend = f._check_rows("__rmatmul__", "the other operand", y, f.shape[0])
+        backend = f._check_rows("the other operand", y, f.shape[0])
         padded = pad_blocks(backend, y, f.network.shape[0], f.stack)
         return operations.apply(backend, f.network.transposed, f.factors, padded)[..., : f.shape[1]]
 
@@ -59,15 +59,14 @@ class Transposed:
 
 def apply_to_columns(f: "FactorizedMatrix", other: Any, height: int, apply: Any) -> Any:
     """Apply a map of rows of `height` entries to the columns of a vector or a matrix."""
-    function, argument = f"{type(f).__name__}.__matmul__", "the other operand"
-    backend = f._check_operand("__matmul__", argument, other)
+    argument = "the other operand"
+    backend = f._check_operand(argument, other)
     if len(other.shape) not in (1, 2):
-        raise ValueError(f"{function}: {argument} must be a vector or a matrix; got shape {tuple(other.shape)}.")
+        raise ValueError(f"{argument} must be a vector or a matrix; got shape {tuple(other.shape)}.")
     if other.shape[0] != height:
         expected = f"({height},)" if len(other.shape) == 1 else f"({height}, ...)"
         raise ValueError(
-            f"{function}: {argument} must have {height} entries along its first axis; expected {expected}, "
-            f"got {tuple(other.shape)}."
+            f"{argument} must have {height} entries along its first axis; expected {expected}, got {tuple(other.shape)}."
         )
     if len(other.shape) == 1:
         return apply(other)

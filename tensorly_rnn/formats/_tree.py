@@ -42,7 +42,7 @@ def balanced_tree(order: int) -> Tree:
     >>> balanced_tree(5)
     ((0, 1), (2, (3, 4)))
     """
-    return _balanced(0, positive_int("balanced_tree", "order", order, most=MOST_MODES))
+    return _balanced(0, positive_int("order", order, most=MOST_MODES))
 
 
 def linear_tree(order: int) -> Tree:
@@ -67,7 +67,7 @@ def linear_tree(order: int) -> Tree:
     >>> linear_tree(4)
     (0, (1, (2, 3)))
     """
-    order = positive_int("linear_tree", "order", order, most=MOST_LEVELS)
+    order = positive_int("order", order, most=MOST_LEVELS)
     tree: Tree = order - 1
     for mode in reversed(range(order - 1)):
         tree = (mode, tree)
@@ -101,34 +101,34 @@ def tree_nodes(tree: Tree) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def validate_tree(function: str, tree: Any) -> Tree:
+def validate_tree(tree: Any) -> Tree:
     """Return a tree in plain tuples and ints, each mode at one leaf."""
-    plain = _validated(function, tree)
+    plain = _validated(tree)
     leaves = _leaves(plain)
     if sorted(leaves) != list(range(len(leaves))):
         raise ValueError(
-            f"{function}: tree must have every mode at one leaf; expected the numbers 0 to {len(leaves) - 1} once each, "
+            f"tree must have every mode at one leaf; expected the numbers 0 to {len(leaves) - 1} once each, "
             f"got {leaves}. Count modes from 0."
         )
     return plain
 
 
-def _validated(function: str, tree: Any, depth: int = 1) -> Tree:
+def _validated(tree: Any, depth: int = 1) -> Tree:
     if depth > MOST_LEVELS:
-        raise ValueError(f"{function}: tree must not be so deep; expected at most {MOST_LEVELS} levels, got more.")
+        raise ValueError(f"tree must not be so deep; expected at most {MOST_LEVELS} levels, got more.")
     if isinstance(tree, numbers.Integral) and not isinstance(tree, bool):
         return int(tree)
     if not isinstance(tree, (tuple, list)):
         raise TypeError(
-            f"{function}: tree must be nested pairs of mode numbers; expected an int or a pair, got {tree!r} of type "
+            f"tree must be nested pairs of mode numbers; expected an int or a pair, got {tree!r} of type "
             f"{type(tree).__name__}. Write ((0, 1), (2, 3)), for example."
         )
     if len(tree) != 2:
         raise ValueError(
-            f"{function}: tree must be binary; expected pairs, got a node of {len(tree)} children: {tree!r}. "
+            f"tree must be binary; expected pairs, got a node of {len(tree)} children: {tree!r}. "
             "Nest the pairs, as in (0, (1, 2))."
         )
-    return _validated(function, tree[0], depth + 1), _validated(function, tree[1], depth + 1)
+    return _validated(tree[0], depth + 1), _validated(tree[1], depth + 1)
 
 
 def _leaves(tree: Tree) -> tuple[int, ...]:

@@ -82,20 +82,19 @@ class BTMatrix(FactorizedMatrix):
     def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> BTRank:
         """Return ``(n_blocks, (rank_1, ..., rank_d))`` from itself, ``(n_blocks, R)`` or an int R."""
         order = len(tensorized_shape[0])
-        function = f"{cls.__name__}.validate_rank"
         if not isinstance(rank, (tuple, list)):
-            r = positive_int(function, "rank", rank, "Give an int, a float, 'same', 'full' or (n_blocks, rank).", MOST_RANK)
+            r = positive_int("rank", rank, "Give an int, a float, 'same', 'full' or (n_blocks, rank).", MOST_RANK)
             return 1, (r,) * order
         if len(rank) != 2:
             raise ValueError(
-                f"{function}: rank must be (n_blocks, core rank); expected 2 entries, got {len(rank)}: {plain(rank)}. "
+                f"rank must be (n_blocks, core rank); expected 2 entries, got {len(rank)}: {plain(rank)}. "
                 f"Write (n_blocks, {plain(tuple(rank))}) for one rank a mode."
             )
-        n_blocks = positive_int(function, "rank[0]", rank[0], most=MOST_RANK)
+        n_blocks = positive_int("rank[0]", rank[0], most=MOST_RANK)
         if isinstance(rank[1], (tuple, list)):
             cure = "Give one rank a mode, or an int."
-            return n_blocks, positive_ints(function, "rank[1]", rank[1], length=order, cure=cure, most=MOST_RANK)
-        return n_blocks, (positive_int(function, "rank[1]", rank[1], most=MOST_RANK),) * order
+            return n_blocks, positive_ints("rank[1]", rank[1], length=order, cure=cure, most=MOST_RANK)
+        return n_blocks, (positive_int("rank[1]", rank[1], most=MOST_RANK),) * order
 
     @classmethod
     def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> BTRank:
@@ -112,5 +111,5 @@ class BTMatrix(FactorizedMatrix):
     def rank_share(cls, rank: Any) -> tuple[Any, dict[str, Any]]:
         """Split ``(n_blocks, share)`` into the share and the number of blocks."""
         if isinstance(rank, (tuple, list)) and len(rank) == 2 and isinstance(rank[1], (float, np.floating)):
-            return rank[1], {"n_blocks": positive_int(f"{cls.__name__}.validate_rank", "rank[0]", rank[0], most=MOST_RANK)}
+            return rank[1], {"n_blocks": positive_int("rank[0]", rank[0], most=MOST_RANK)}
         return rank, {}

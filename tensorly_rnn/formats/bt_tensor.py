@@ -7,7 +7,7 @@ from tensorly.cp_tensor import CPTensor
 from tensorly.tucker_tensor import TuckerTensor
 
 from tensorly_rnn._backend import context, same_backend
-from tensorly_rnn._checks import positive_ints, spoken_by
+from tensorly_rnn._checks import positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._tensor import FactorizedTensor
 from tensorly_rnn.formats.bt import BTMatrix, BTRank
@@ -73,14 +73,13 @@ class BTTensor(FactorizedTensor):
                 "BTTensor.from_blocks: blocks must be Tucker tensors; expected TuckerTensor or (core, factors), got "
                 f"{[type(block).__name__ for block in blocks]}."
             ) from None
-        backend = same_backend("BTTensor.from_blocks", {f"blocks[{n}]": block[0] for n, block in enumerate(listed)})
+        backend = same_backend({f"blocks[{n}]": block[0] for n, block in enumerate(listed)})
         expected = [tuple(one.shape) for one in listed[0]]
         for n, block in enumerate(listed):
             got = [tuple(one.shape) for one in block]
             if got != expected:
                 raise ValueError(
-                    f"BTTensor.from_blocks: blocks must have one shape and rank; expected {expected} as in blocks[0], "
-                    f"got {got} (at blocks[{n}])."
+                    f"blocks must have one shape and rank; expected {expected} as in blocks[0], got {got} (at blocks[{n}])."
                 )
         return cls([backend.stack(list(parts), axis=0) for parts in zip(*listed)])
 
@@ -93,16 +92,13 @@ class BTTensor(FactorizedTensor):
             If there is more than one block.
         """
         if self.n_blocks != 1:
-            raise ValueError(
-                f"BTTensor.to_tucker: rank must have one block; expected n_blocks = 1, got {self.n_blocks}. Use to_blocks."
-            )
+            raise ValueError(f"rank must have one block; expected n_blocks = 1, got {self.n_blocks}. Use to_blocks.")
         return self.to_blocks()[0]
 
     @classmethod
     def from_tucker(cls, tucker: Any) -> Self:
         """Return a Tucker tensor, or pair (core, factors), as a single block."""
-        with spoken_by("BTTensor.from_tucker", blocks="tucker"):
-            return cls.from_blocks([tucker])
+        return cls.from_blocks([tucker])
 
     def to_cp(self) -> CPTensor:
         """Return TensorLy's CP tensor where every core rank is 1: the cores become the weights.
@@ -113,7 +109,7 @@ class BTTensor(FactorizedTensor):
             If a core rank is larger than 1.
         """
         if set(self.rank[1]) != {1}:
-            raise ValueError(f"BTTensor.to_cp: rank must have core ranks of 1; expected all 1, got {self.rank[1]}.")
+            raise ValueError(f"rank must have core ranks of 1; expected all 1, got {self.rank[1]}.")
         backend = self.backend
         core, *factors = self.factors
         columns = [backend.transpose(backend.reshape(factor, factor.shape[:2]), (1, 0)) for factor in factors]
@@ -133,7 +129,7 @@ class BTTensor(FactorizedTensor):
                 "BTTensor.from_cp: cp must be a CP tensor; expected CPTensor or (weights, factors) with factors of equally "
                 f"many columns, got {type(cp).__name__}."
             )
-        backend = same_backend("BTTensor.from_cp", {f"factors[{k}]": factor for k, factor in enumerate(factors)})
+        backend = same_backend({f"factors[{k}]": factor for k, factor in enumerate(factors)})
         if weights is None:
             weights = backend.ones(n_blocks, **context(backend, factors[0]))
         blocks = [backend.reshape(backend.transpose(one, (1, 0)), (n_blocks, one.shape[0], 1)) for one in factors]
@@ -183,7 +179,7 @@ class BTTensor(FactorizedTensor):
             If the arrays are not of one backend, or their columns do not fit together.
         """
         arrays = {"first": first, "second": second, "third": third}
-        backend = same_backend("BTTensor.from_ll1", arrays)
+        backend = same_backend(arrays)
         for name, array in arrays.items():
             if array.dtype != first.dtype:
                 raise TypeError(
@@ -231,7 +227,7 @@ def bt_to_tensor(bt_tensor: Any) -> Any:
     >>> float(bt_to_tensor([np.ones((2, 1, 1)), np.ones((2, 3, 1)), np.ones((2, 4, 1))])[0, 0])
     2.0
     """
-    return _as_tensor("bt_to_tensor", bt_tensor).to_tensor()
+    return _as_tensor(bt_tensor).to_tensor()
 
 
 def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
@@ -246,8 +242,7 @@ def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
     -------
     array, shape (p_mode, product of the others)
     """
-    with spoken_by("bt_to_unfolded"):
-        return _as_tensor("bt_to_unfolded", bt_tensor).to_unfolded(mode)
+    return _as_tensor(bt_tensor).to_unfolded(mode)
 
 
 def bt_to_vec(bt_tensor: Any) -> Any:
@@ -261,12 +256,11 @@ def bt_to_vec(bt_tensor: Any) -> Any:
     -------
     array, shape (p_1 ... p_d,)
     """
-    return _as_tensor("bt_to_vec", bt_tensor).to_vec()
+    return _as_tensor(bt_tensor).to_vec()
 
 
-def _as_tensor(function: str, bt_tensor: Any) -> BTTensor:
-    with spoken_by(function, factors="bt_tensor"):
-        return BTTensor(bt_tensor)
+def _as_tensor(bt_tensor: Any) -> BTTensor:
+    return BTTensor(bt_tensor)
 
 
 def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
@@ -293,9 +287,8 @@ def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
     >>> validate_bt_rank((10, 11, 12), (2, 0.1))
     (2, (1, 1, 1))
     """
-    modes = positive_ints("validate_bt_rank", "tensor_shape", tensor_shape)
-    with spoken_by("validate_bt_rank"):
-        return BTMatrix.validate_rank((modes, (1,) * len(modes)), rank)
+    modes = positive_ints("tensor_shape", tensor_shape)
+    return BTMatrix.validate_rank((modes, (1,) * len(modes)), rank)
 
 
 def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
@@ -315,9 +308,8 @@ def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
     >>> bt_n_param((10, 11, 12), (2, (2, 2, 2)))
     148
     """
-    modes = positive_ints("bt_n_param", "tensor_shape", tensor_shape)
-    with spoken_by("bt_n_param"):
-        return BTMatrix.make_tensor_network(modes, validate_bt_rank(modes, rank)).n_param
+    modes = positive_ints("tensor_shape", tensor_shape)
+    return BTMatrix.make_tensor_network(modes, validate_bt_rank(modes, rank)).n_param
 
 
 def random_bt(
@@ -355,6 +347,5 @@ def random_bt(
     >>> random_bt((3, 4, 5), (2, 2), random_state=0)
     BTTensor(shape=(3, 4, 5), rank=(2, (2, 2, 2)), n_param=64, compression_ratio=0.9375)
     """
-    with spoken_by("random_bt"):
-        drawn = BTTensor.random(shape, rank, std, random_state, like)
+    drawn = BTTensor.random(shape, rank, std, random_state, like)
     return drawn.to_tensor() if full else drawn

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tensorly_rnn._checks import spoken_by
 from tensorly_rnn.formats._registry import get_format
 from tensorly_rnn.network import Cost, Network
 from tensorly_rnn.tensorize import validate_tensorized_shape
@@ -42,7 +41,7 @@ def n_param(format: str, tensorized_shape: Any, rank: Any = "same", **options: A
     >>> n_param("ht", ((4, 4, 4, 4), (16, 16, 16, 15)), (14, 12), root_rank=4)
     8808
     """
-    return _make_network("n_param", format, tensorized_shape, rank, options).n_param
+    return _make_network(format, tensorized_shape, rank, options).n_param
 
 
 def cost(
@@ -116,13 +115,12 @@ def cost(
     backward                87,040            12,368             1,280
     both                   130,560            18,552             1,280
     """
-    return _make_network("cost", format, tensorized_shape, rank, options).cost(batch, contraction_order)
+    return _make_network(format, tensorized_shape, rank, options).cost(batch, contraction_order)
 
 
-def _make_network(function: str, format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
-    cls = get_format(format, function)
-    modes = validate_tensorized_shape(function, tensorized_shape)
-    with spoken_by(function):
-        cls, options = cls.variant(options, len(modes[0]))
-        rank = cls.validate_rank(modes, rank, **options)
+def _make_network(format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
+    cls = get_format(format)
+    modes = validate_tensorized_shape(tensorized_shape)
+    cls, options = cls.variant(options, len(modes[0]))
+    rank = cls.validate_rank(modes, rank, **options)
     return cls.make_network(modes, rank)

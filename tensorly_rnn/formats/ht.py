@@ -88,13 +88,11 @@ class HTMatrix(FactorizedMatrix):
         TypeError, ValueError
             If it is no binary tree, or its leaves are not `order` modes.
         """
-        plain_tree = validate_tree(cls.__name__, tree)
+        plain_tree = validate_tree(tree)
         leaves = (len(tree_nodes(plain_tree)) + 1) // 2
-        order = None if order is None else positive_int(f"{cls.__name__}.on_tree", "order", order)
+        order = None if order is None else positive_int("order", order)
         if order is not None and leaves != order:
-            raise ValueError(
-                f"{cls.__name__}: tree must have one leaf a mode; expected {order} leaves, got {plain_tree} with {leaves}."
-            )
+            raise ValueError(f"tree must have one leaf a mode; expected {order} leaves, got {plain_tree} with {leaves}.")
         return _on_tree(plain_tree)  # type: ignore[return-value]
 
     @classmethod
@@ -113,8 +111,7 @@ class HTMatrix(FactorizedMatrix):
         nodes = tree_nodes(balanced_tree(order) if cls.tree is None else cls.tree)
         if len(nodes) != 2 * order - 1:
             raise ValueError(
-                f"{cls.__name__}: tree must have one leaf a mode; expected {order} leaves, got {cls.tree} with "
-                f"{(len(nodes) + 1) // 2}."
+                f"tree must have one leaf a mode; expected {order} leaves, got {cls.tree} with {(len(nodes) + 1) // 2}."
             )
         return nodes
 
@@ -147,26 +144,25 @@ class HTMatrix(FactorizedMatrix):
     def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> HTRank:
         """Return one rank a node from itself, ``(leaf, node)`` or an int for both."""
         order = len(tensorized_shape[0])
-        function = f"{cls.__name__}.validate_rank"
         root = cls._root_rank(options)
         if isinstance(rank, (tuple, list)) and len(rank) == 2 * order - 1:
-            ranks = positive_ints(function, "rank", rank, most=MOST_RANK)
+            ranks = positive_ints("rank", rank, most=MOST_RANK)
             if root is not None and ranks[0] != root:
                 raise ValueError(
-                    f"{function}: root_rank must agree with the root's entry of rank; expected {ranks[0]}, got {root}. "
+                    f"root_rank must agree with the root's entry of rank; expected {ranks[0]}, got {root}. "
                     "Leave root_rank out."
                 )
             return ranks
         if isinstance(rank, (tuple, list)):
             if len(rank) != 2:
                 raise ValueError(
-                    f"{function}: rank must be (leaf, node) or have one entry a node of the tree, root first; expected 2 "
+                    f"rank must be (leaf, node) or have one entry a node of the tree, root first; expected 2 "
                     f"or {2 * order - 1} entries, got {len(rank)}: {plain(rank)}."
                 )
-            leaf, node = positive_ints(function, "rank", rank, most=MOST_RANK)
+            leaf, node = positive_ints("rank", rank, most=MOST_RANK)
         else:
             cure = "Give an int, a float, 'same', 'full', (leaf, node) or one rank a node."
-            leaf = node = positive_int(function, "rank", rank, cure, MOST_RANK)
+            leaf = node = positive_int("rank", rank, cure, MOST_RANK)
         inner = (node if one.children else leaf for one in cls.nodes(order)[1:])
         return (root or 1, *inner)
 
@@ -188,7 +184,7 @@ class HTMatrix(FactorizedMatrix):
     @classmethod
     def _root_rank(cls, options: dict[str, Any]) -> int | None:
         given = options.get("root_rank")
-        return None if given is None else positive_int(f"{cls.__name__}.validate_rank", "root_rank", given, most=MOST_RANK)
+        return None if given is None else positive_int("root_rank", given, most=MOST_RANK)
 
 
 # One class a tree, for as long as the process lives and whichever thread asks first: plans may be forgotten.

@@ -6,7 +6,7 @@ from typing import Any, Self
 from tensorly.tt_tensor import TTTensor
 
 from tensorly_rnn._backend import context, same_backend
-from tensorly_rnn._checks import positive_ints, spoken_by
+from tensorly_rnn._checks import positive_ints
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._tensor import FactorizedTensor
@@ -51,12 +51,11 @@ class HTTensor(FactorizedTensor):
             tree = getattr(factors, "tree", None)
         listed = getattr(factors, "factors", factors)
         order = (len(listed) + 1) // 2 if isinstance(listed, (list, tuple)) and listed else None
-        with spoken_by("HTTensor"):
-            self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree, order)
+        self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree, order)
         super().__init__(factors)
         if self.factors[0].shape[0] != 1:
             raise ValueError(
-                f"HTTensor: factors must have a root of rank 1; expected 1, got {self.factors[0].shape[0]} in shape "
+                f"factors must have a root of rank 1; expected 1, got {self.factors[0].shape[0]} in shape "
                 f"{tuple(self.factors[0].shape)} (at factors[0]). A stack is a mode of its own."
             )
 
@@ -93,7 +92,7 @@ class HTTensor(FactorizedTensor):
         """
         nodes = self.format.nodes(self.order)
         if nodes[0].modes != tuple(range(self.order)):
-            raise ValueError(f"HTTensor.to_tt: tree must have its leaves in the order of the modes; got {self.tree}.")
+            raise ValueError(f"tree must have its leaves in the order of the modes; got {self.tree}.")
         return TTTensor(self._train(0))
 
     def _train(self, number: int) -> list[Any]:
@@ -125,16 +124,14 @@ class HTTensor(FactorizedTensor):
         """
         listed = getattr(tt_tensor, "factors", tt_tensor)
         if not isinstance(listed, (list, tuple)) or not listed:
-            raise TypeError(
-                f"HTTensor.from_tt: tt_tensor must be a tensor train; expected TTTensor or a list of cores, got {tt_tensor!r}."
-            )
+            raise TypeError(f"tt_tensor must be a tensor train; expected TTTensor or a list of cores, got {tt_tensor!r}.")
         cores = list(listed)
-        backend = same_backend("HTTensor.from_tt", {f"factors[{k}]": core for k, core in enumerate(cores)})
+        backend = same_backend({f"factors[{k}]": core for k, core in enumerate(cores)})
         for k, core in enumerate(cores):
             before = cores[k - 1].shape[-1] if k else 1
             if len(core.shape) != 3 or core.shape[0] != before or (k == len(cores) - 1 and core.shape[2] != 1):
                 raise ValueError(
-                    f"HTTensor.from_tt: tt_tensor must be a chain of cores (rank, mode, rank) with ends 1; expected "
+                    f"tt_tensor must be a chain of cores (rank, mode, rank) with ends 1; expected "
                     f"({before}, mode, {'rank' if k < len(cores) - 1 else 1}), got {tuple(core.shape)} (at factors[{k}])."
                 )
         tree = linear_tree(len(cores))
@@ -172,7 +169,7 @@ def ht_to_tensor(ht_tensor: Any) -> Any:
     >>> float(ht_to_tensor([np.ones((1, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])[0, 0])
     4.0
     """
-    return _as_tensor("ht_to_tensor", ht_tensor).to_tensor()
+    return _as_tensor(ht_tensor).to_tensor()
 
 
 def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
@@ -187,8 +184,7 @@ def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
     -------
     array, shape (p_mode, product of the others)
     """
-    with spoken_by("ht_to_unfolded"):
-        return _as_tensor("ht_to_unfolded", ht_tensor).to_unfolded(mode)
+    return _as_tensor(ht_tensor).to_unfolded(mode)
 
 
 def ht_to_vec(ht_tensor: Any) -> Any:
@@ -202,12 +198,11 @@ def ht_to_vec(ht_tensor: Any) -> Any:
     -------
     array, shape (p_1 ... p_d,)
     """
-    return _as_tensor("ht_to_vec", ht_tensor).to_vec()
+    return _as_tensor(ht_tensor).to_vec()
 
 
-def _as_tensor(function: str, ht_tensor: Any) -> HTTensor:
-    with spoken_by(function, factors="ht_tensor"):
-        return HTTensor(ht_tensor)
+def _as_tensor(ht_tensor: Any) -> HTTensor:
+    return HTTensor(ht_tensor)
 
 
 def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> HTRank:
@@ -233,9 +228,8 @@ def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree
     >>> validate_ht_rank((10, 11, 12), (4, 3))
     (1, 4, 3, 4, 4)
     """
-    modes = positive_ints("validate_ht_rank", "tensor_shape", tensor_shape)
-    with spoken_by("validate_ht_rank"):
-        return HTMatrix.validate_rank((modes, (1,) * len(modes)), rank, tree=tree)
+    modes = positive_ints("tensor_shape", tensor_shape)
+    return HTMatrix.validate_rank((modes, (1,) * len(modes)), rank, tree=tree)
 
 
 def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> int:
@@ -256,10 +250,9 @@ def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | Non
     >>> ht_n_param((10, 11, 12), (4, 3))
     192
     """
-    modes = positive_ints("ht_n_param", "tensor_shape", tensor_shape)
-    with spoken_by("ht_n_param"):
-        kind, _ = HTMatrix.variant({"tree": tree}, len(modes))
-        return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
+    modes = positive_ints("tensor_shape", tensor_shape)
+    kind, _ = HTMatrix.variant({"tree": tree}, len(modes))
+    return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
 
 
 def random_ht(
@@ -299,6 +292,5 @@ def random_ht(
     >>> random_ht((3, 4, 5), 2, random_state=0)
     HTTensor(shape=(3, 4, 5), rank=(1, 2, 2, 2, 2), n_param=36, compression_ratio=1.667)
     """
-    with spoken_by("random_ht"):
-        drawn = HTTensor.random(shape, rank, std, random_state, like, tree=tree)
+    drawn = HTTensor.random(shape, rank, std, random_state, like, tree=tree)
     return drawn.to_tensor() if full else drawn

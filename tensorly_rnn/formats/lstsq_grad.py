@@ -6,7 +6,6 @@ from typing import Any
 from tensorly.tr_tensor import TRTensor
 from tensorly.tt_tensor import TTTensor
 
-from tensorly_rnn._checks import spoken_by
 from tensorly_rnn.formats._factorized import Factorized
 from tensorly_rnn.formats._tensor import FactorizedTensor
 from tensorly_rnn.formats.bt import BTMatrix
@@ -68,7 +67,7 @@ def bt_lstsq_grad(
     >>> gradient.rank, round(float(loss), 12)
     ((2, (2, 2, 2)), 30.0)
     """
-    return _lstsq_grad("bt_lstsq_grad", (BTMatrix, BTTensor), bt_tensor, tensor, return_loss, mask)
+    return _lstsq_grad((BTMatrix, BTTensor), bt_tensor, tensor, return_loss, mask)
 
 
 def ht_lstsq_grad(
@@ -101,7 +100,7 @@ def ht_lstsq_grad(
     >>> ht_lstsq_grad(t, t.to_tensor() + 1.0)
     HTTensor(shape=(3, 4, 5), tree=((0, 1), 2), rank=(1, 2, 2, 2, 2), n_param=36, compression_ratio=1.667)
     """
-    return _lstsq_grad("ht_lstsq_grad", (HTMatrix, HTTensor), ht_tensor, tensor, return_loss, mask)
+    return _lstsq_grad((HTMatrix, HTTensor), ht_tensor, tensor, return_loss, mask)
 
 
 def tt_lstsq_grad(
@@ -131,7 +130,7 @@ def tt_lstsq_grad(
     >>> gradient.shape, gradient.rank, gradient.factors[0][0, 0].tolist()
     ((3, 4), (1, 2, 1), [8.0, 8.0])
     """
-    return _of_cores(_lstsq_grad("tt_lstsq_grad", (TTMatrix, _TTCores), tt_tensor, tensor, return_loss, mask), TTTensor)
+    return _of_cores(_lstsq_grad((TTMatrix, _TTCores), tt_tensor, tensor, return_loss, mask), TTTensor)
 
 
 def tr_lstsq_grad(
@@ -161,20 +160,18 @@ def tr_lstsq_grad(
     >>> gradient.shape, gradient.rank, gradient.factors[0][0, 0].tolist()
     ((3, 4), (2, 2, 2), [16.0, 16.0])
     """
-    return _of_cores(_lstsq_grad("tr_lstsq_grad", (TRMatrix, _TRCores), tr_tensor, tensor, return_loss, mask), TRTensor)
+    return _of_cores(_lstsq_grad((TRMatrix, _TRCores), tr_tensor, tensor, return_loss, mask), TRTensor)
 
 
 def _lstsq_grad(
-    function: str,
     kinds: tuple[type[Factorized], type[FactorizedTensor]],
     given: Any,
     tensor: Any,
     return_loss: bool,
     mask: Any,
 ) -> Any:
-    with spoken_by(function):
-        factorized = given if isinstance(given, kinds) else kinds[1](given)
-        return factorized.lstsq_grad(tensor, return_loss, mask)
+    factorized = given if isinstance(given, kinds) else kinds[1](given)
+    return factorized.lstsq_grad(tensor, return_loss, mask)
 
 
 def _of_cores(result: Any, kind: Any) -> Any:

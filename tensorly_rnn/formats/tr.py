@@ -66,17 +66,13 @@ class TRMatrix(ChainMatrix):
     @classmethod
     def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> ChainRank:
         """Return the ranks around the ring, from an int for all or the tuple itself."""
-        function = f"{cls.__name__}.validate_rank"
         cure = "Give order + 1 ranks, the first equal to the last, or an int."
         ranks = cls.listed_ranks(tensorized_shape, rank, cure=cure)
         if ranks[0] != ranks[-1]:
-            raise ValueError(
-                f"{function}: rank must close the ring; expected the last entry to equal the first, got {plain(rank)}."
-            )
+            raise ValueError(f"rank must close the ring; expected the last entry to equal the first, got {plain(rank)}.")
         if len(ranks) == 2 and ranks[0] != 1:
             raise ValueError(
-                f"{function}: rank must be 1 for a single core closed on itself; expected 1, got {ranks[0]}. "
-                "Use two modes or more."
+                f"rank must be 1 for a single core closed on itself; expected 1, got {ranks[0]}. Use two modes or more."
             )
         return ranks
 

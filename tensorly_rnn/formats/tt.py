@@ -68,7 +68,7 @@ class TTMatrix(ChainMatrix):
             return (1, *ranks[1:-1], 1)
         if ranks[0] != 1 or ranks[-1] != 1:
             raise ValueError(
-                f"{cls.__name__}.validate_rank: rank must begin and end with 1; expected (1, ..., 1), got {plain(rank)}. "
+                f"rank must begin and end with 1; expected (1, ..., 1), got {plain(rank)}. "
                 "Use the tensor ring ('tr') for free ends."
             )
         return ranks

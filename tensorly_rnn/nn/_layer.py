@@ -42,16 +42,15 @@ class RecurrentLayer(Recurrent):
         **settings: Any,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, proj_size, factorization, decompose)
-        name = type(self).__name__
-        self.num_layers = positive_int(name, "num_layers", num_layers, most=MOST_LAYERS)
+        self.num_layers = positive_int("num_layers", num_layers, most=MOST_LAYERS)
         self.batch_first, self.bidirectional = bool(batch_first), bool(bidirectional)
-        self.dropout = checked_dropout(name, dropout, self.num_layers)
+        self.dropout = checked_dropout(dropout, self.num_layers)
         # The layers above the first have another input.
         input_modes = input_modes if input_modes is None or isinstance(input_modes, dict) else {0: input_modes}
         of_layers = zip(
-            of_every_layer(name, "rank", rank, self.num_layers, required=True),
-            of_every_layer(name, "input_modes", input_modes, self.num_layers),
-            of_every_layer(name, "hidden_modes", hidden_modes, self.num_layers),
+            of_every_layer("rank", rank, self.num_layers, required=True),
+            of_every_layer("input_modes", input_modes, self.num_layers),
+            of_every_layer("hidden_modes", hidden_modes, self.num_layers),
         )
         for layer, (of_layer, in_modes, out_modes) in enumerate(of_layers):
             width = self.state_size * self._directions if layer else self.input_size
@@ -79,8 +78,7 @@ class RecurrentLayer(Recurrent):
         TypeError, ValueError
             If an argument has the wrong type, dtype, device or shape.
         """
-        name = type(self).__name__
-        check_sequence(name, input, self.input_size, self.batch_first, self._like())
+        check_sequence(input, self.input_size, self.batch_first, self._like())
         count = self.num_layers * self._directions
         if isinstance(input, PackedSequence):
             data, batch_sizes, order, back = input
@@ -171,8 +169,8 @@ class RecurrentLayer(Recurrent):
             lasts.append(tuple(part.to(dtype) for part in last))
         return torch.cat(outputs, dim=-1), tuple(torch.stack(parts) for parts in zip(*lasts))
 
-    def _ranks(self, function: str, rank: Any) -> list[Any]:
-        of_layers = of_every_layer(function, "rank", rank, self.num_layers, required=True)
+    def _ranks(self, rank: Any) -> list[Any]:
+        of_layers = of_every_layer("rank", rank, self.num_layers, required=True)
         return [of_layer for of_layer in of_layers for _ in range(self._directions)]
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypedDict
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of, positive_int, spoken_by
+from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._checks import autocasts, check_alike, checked_proj_size
 from tensorly_rnn.nn._kept import Keeping
 from tensorly_rnn.nn._sharded import assign, draw, whole
@@ -56,15 +56,14 @@ class Recurrent(Keeping):
         decompose: str,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        self.input_size = positive_int(name, "input_size", input_size)
-        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
+        self.input_size = positive_int("input_size", input_size)
+        self.hidden_size = positive_int("hidden_size", hidden_size)
         if "proj_size" not in self.defaults and proj_size:
-            raise ValueError(f"{name}: proj_size must be an LSTM's; expected none, got {proj_size}.")
-        self.proj_size = checked_proj_size(name, proj_size, self.hidden_size)
+            raise ValueError(f"proj_size must be an LSTM's; expected none, got {proj_size}.")
+        self.proj_size = checked_proj_size(proj_size, self.hidden_size)
         self.bias = bool(bias)
         self.factorization = factorization
-        self.decompose = one_of(name, "decompose", decompose, DECOMPOSE)
+        self.decompose = one_of("decompose", decompose, DECOMPOSE)
 
     def reset_parameters(self) -> None:
         """Start as torch does: every reconstructed weight has its standard deviation, the rest its uniform distribution."""
@@ -95,10 +94,10 @@ class Recurrent(Keeping):
         return ", ".join([*shown, own, f"compression_ratio={self.compression_ratio:.4g}"])
 
     @classmethod
-    def _from_dense(cls, function: str, argument: str, dense: nn.Module, rank: Any, options: dict[str, Any]) -> Self:
+    def _from_dense(cls, argument: str, dense: nn.Module, rank: Any, options: dict[str, Any]) -> Self:
         """Decompose the weights of torch's module and take over the rest; options of the class, and of `factorize`."""
         if not isinstance(dense, cls.dense):
-            raise TypeError(f"{function}: {argument} must be a torch.nn.{cls.dense.__name__}; got {type(dense).__name__}.")
+            raise TypeError(f"{argument} must be a torch.nn.{cls.dense.__name__}; got {type(dense).__name__}.")
         like = next(dense.parameters())
         make: Any = cls
         own = {name: options.pop(name) for name in Options.__annotations__ if name in options}
@@ -106,14 +105,13 @@ class Recurrent(Keeping):
         own = {"dtype": like.dtype, **own, "rank": 1, "device": "meta"}
         settings = {name: getattr(dense, name) for name in cls.defaults if name != "dropout"}
         layer = make(dense.input_size, dense.hidden_size, **settings, **own).to_empty(device=like.device)
-        for suffix, of_place in zip(layer._suffixes(), layer._ranks(function, rank)):
+        for suffix, of_place in zip(layer._suffixes(), layer._ranks(rank)):
             w_ih, w_hh = getattr(dense, f"weight_ih{suffix}"), getattr(dense, f"weight_hh{suffix}")
             matrices = {"weight": (w_ih, w_hh), "weight_ih": (w_ih,), "weight_hh": (w_hh,)}
             for name, parts in matrices.items():
                 weight = getattr(layer, f"{name}{suffix}", None)
                 if isinstance(weight, FactorizedWeight):
-                    with spoken_by(function):
-                        weight.load_matrices(*parts, rank=of_place, **options)
+                    weight.load_matrices(*parts, rank=of_place, **options)
         with torch.no_grad():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:
@@ -146,17 +144,17 @@ class Recurrent(Keeping):
         """Suffix of the parameters' names at every place."""
         raise NotImplementedError
 
-    def _ranks(self, function: str, rank: Any) -> list[Any]:
+    def _ranks(self, rank: Any) -> list[Any]:
         """The rank at every place."""
         raise NotImplementedError
 
     def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
         """Add the parameters of a place whose input has `width` features; settings of `FactorizedWeight`."""
-        names = (type(self).__name__, "hidden_modes", "input_modes")
+        names = ("hidden_modes", "input_modes")
         for name, value in settings.items():
             if name not in Options.__annotations__:
                 known = tuple(Options.__annotations__)
-                raise TypeError(f"{names[0]}: {name} must be an argument; expected one of {known}, got {name}={value!r}.")
+                raise TypeError(f"{name} must be an argument; expected one of {known}, got {name}={value!r}.")
         context = {name: settings.get(name) for name in ("device", "dtype")}
         gates = self.cell.n_gates * self.hidden_size
 
@@ -235,7 +233,6 @@ class Recurrent(Keeping):
 
     def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
         """The arrays of an initial state, each of shape (*leading, size); zeros if none is given."""
-        name = type(self).__name__
         widths = (self.state_size, self.hidden_size)[: len(self.cell.states)]
         if hx is None:
             context: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
@@ -246,13 +243,13 @@ class Recurrent(Keeping):
         listed = isinstance(given, (tuple, list)) and (isinstance(hx, Tensor) or not one)
         if not listed or len(given) != len(sizes) or not all(isinstance(part, Tensor) for part in given):
             wanted = f"a tensor {next(iter(sizes))}" if one else f"a pair of tensors ({', '.join(sizes)})"
-            raise TypeError(f"{name}: hx must be {wanted}; got {type(hx).__name__}.")
+            raise TypeError(f"hx must be {wanted}; got {type(hx).__name__}.")
         weight = self._like()
         for (label, size), part in zip(sizes.items(), given):
             expected = (*leading, size)
             if tuple(part.shape) != expected:
-                raise ValueError(f"{name}: {label} must fit the input; expected shape {expected}, got {tuple(part.shape)}.")
-            check_alike(name, label, part, weight)
+                raise ValueError(f"{label} must fit the input; expected shape {expected}, got {tuple(part.shape)}.")
+            check_alike(label, part, weight)
         return tuple(given)
 
     def _shown(self, state: State) -> Any:
@@ -276,15 +273,15 @@ def set_forget_bias(module: Recurrent, forget_bias: float | None) -> None:
                 assign(parameter, gates)
 
 
-def checked_forget_bias(name: str, forget_bias: Any, bias: bool) -> float | None:
+def checked_forget_bias(forget_bias: Any, bias: bool) -> float | None:
     """Return the number, and refuse one that has no biases to go to."""
     if forget_bias is None:
         return None
     if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)) or not abs(forget_bias) < LARGEST_BIAS:
         raise ValueError(
-            f"{name}: forget_bias must be a number; expected a finite number or None, got {forget_bias!r}. "
+            f"forget_bias must be a number; expected a finite number or None, got {forget_bias!r}. "
             f"The largest is {LARGEST_BIAS:g}."
         )
     if not bias:
-        raise ValueError(f"{name}: forget_bias must go to a bias; expected None with bias=False, got {forget_bias!r}.")
+        raise ValueError(f"forget_bias must go to a bias; expected None with bias=False, got {forget_bias!r}.")
     return float(forget_bias)

@@ -63,9 +63,7 @@ def _call(model: nn.Module, calibration: Any) -> None:
     try:
         model(*by_position, **by_name)
     except Exception as reason:
-        raise ValueError(
-            f"factorize_module: calibration must be what the model takes; got {type(reason).__name__}: {reason}."
-        ) from reason
+        raise ValueError(f"calibration must be what the model takes; got {type(reason).__name__}: {reason}.") from reason
 
 
 @contextmanager

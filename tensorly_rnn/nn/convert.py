@@ -94,34 +94,33 @@ def factorize_module(
     >>> [(row.name, row.n_param_before) for row in report]
     [('0.weight', 4096)]
     """
-    function = "factorize_module"
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{function}: model must be a torch.nn.Module; got {type(model).__name__}.")
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
     if executor is not None and not hasattr(executor, "submit"):
-        raise TypeError(f"{function}: executor must be a concurrent.futures.Executor; got {type(executor).__name__}.")
+        raise TypeError(f"executor must be a concurrent.futures.Executor; got {type(executor).__name__}.")
     if isinstance(min_size, bool) or not isinstance(min_size, numbers.Integral) or min_size < 0:
-        raise ValueError(f"{function}: min_size must be an integer of at least 0; got {min_size!r}.")
+        raise ValueError(f"min_size must be an integer of at least 0; got {min_size!r}.")
     if not (calibration is None or isinstance(calibration, (Tensor, tuple, dict)) or callable(calibration)):
         raise TypeError(
-            f"{function}: calibration must be what the model takes; expected a Tensor, a tuple or dict of arguments, or a "
+            f"calibration must be what the model takes; expected a Tensor, a tuple or dict of arguments, or a "
             f"function of the model, got {type(calibration).__name__}."
         )
     budget = {"rank": rank, "eps": eps, "n_param": n_param, "compression_ratio": compression_ratio}
-    asked, layer_options = _asked(function, budget, {"decompose": decompose, **options})
+    asked, layer_options = _asked(budget, {"decompose": decompose, **options})
     layers, rows = [], {}
     shared = shared_parameters(model)
-    for name, module in selected_layers(function, model, pattern, int(min_size)):
+    for name, module in selected_layers(model, pattern, int(min_size)):
         note = why_not(module, shared)
         if note:
             rows[name] = [kept_row(name, module, note)]
             continue
-        with of_layer(function, name):
+        with of_layer(name):
             layers.append(DenseLayer(name, module, empty_layer(module, factorization, layer_options)))
     inputs = None
     if calibration is not None:
         inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
     replacements: dict[int, nn.Module] = {}
-    for layer, found in zip(layers, decomposed(function, layers, asked, inputs, executor)):
+    for layer, found in zip(layers, decomposed(layers, asked, inputs, executor)):
         rows[layer.name], replacement = finished(layer, found, inputs, exact=isinstance(rank, str) and rank == "full")
         if replacement is not None:
             replacements[id(layer.module)] = replacement
@@ -133,27 +132,27 @@ def factorize_module(
     return converted, ConversionReport(tuple(in_order), before, after)
 
 
-def _asked(function: str, budget: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _asked(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split what was asked into arguments of the decomposition and options of layers."""
     given = {name: value for name, value in budget.items() if value is not None}
     if not given or (len(given) > 1 and set(given) != {"rank", "eps"}):
         raise ValueError(
-            f"{function}: rank, eps, n_param or compression_ratio must be given, and one of them only (or eps with a rank); "
+            f"rank, eps, n_param or compression_ratio must be given, and one of them only (or eps with a rank); "
             f"got {given or 'none'}."
         )
     ratio = given.get("compression_ratio", 1.0)
     if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 < float(ratio) < math.inf:
-        raise ValueError(f"{function}: compression_ratio must be a positive number; got {ratio!r}.")
+        raise ValueError(f"compression_ratio must be a positive number; got {ratio!r}.")
     seed = options.get("random_state", 0)
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
         raise TypeError(
-            f"{function}: random_state must be an int or None; got {type(seed).__name__}, whose draws would depend on the "
+            f"random_state must be an int or None; got {type(seed).__name__}, whose draws would depend on the "
             "order of the weights."
         )
-    one_of(function, "decompose", options["decompose"], DECOMPOSE)
+    one_of("decompose", options["decompose"], DECOMPOSE)
     known = {name for ours, _ in CONVERSIONS.values() for name in keywords(ours)}
     for name, value in options.items():
         if name not in (*SETTINGS, *known):
-            raise TypeError(f"{function}: {name} must be an option of a layer or a decomposition; got {name}={value!r}.")
+            raise TypeError(f"{name} must be an option of a layer or a decomposition; got {name}={value!r}.")
     settings = {name: value for name, value in options.items() if name in SETTINGS}
     return {**given, **settings}, {name: value for name, value in options.items() if name not in SETTINGS}

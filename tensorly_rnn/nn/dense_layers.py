@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import BudgetError, spoken_by
+from tensorly_rnn._checks import BudgetError
 from tensorly_rnn.nn.calibration import Names
 from tensorly_rnn.nn.selection import CONVERSIONS, PARTS
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -67,7 +67,6 @@ def empty_layer(module: nn.Module, factorization: str, options: dict[str, Any]) 
 
 
 def decomposed(
-    function: str,
     layers: list[DenseLayer],
     asked: dict[str, Any],
     inputs: dict[Any, np.ndarray] | None,
@@ -90,7 +89,7 @@ def decomposed(
             reason = ""
             for names, job in zip(layer.weights, remaining):
                 try:
-                    with of_layer(function, layer.name):
+                    with of_layer(layer.name):
                         found[names] = job.result()
                 except BudgetError as error:
                     least = re.search(r"(at least \d+ parameters).*(, got \d+)", str(error))
@@ -114,11 +113,10 @@ class _Serial(Executor):
 
 
 @contextmanager
-def of_layer(function: str, name: str) -> Iterator[None]:
+def of_layer(name: str) -> Iterator[None]:
     """Let errors from within name the function and the layer."""
     try:
-        with spoken_by(function):
-            yield
+        yield
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error} (at layer {name!r})") from None
 

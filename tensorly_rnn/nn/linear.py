@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import positive_int, spoken_by
+from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._checks import check_alike
 from tensorly_rnn.nn._sharded import draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -62,8 +62,8 @@ class FactorizedLinear(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_features = positive_int("FactorizedLinear", "in_features", in_features)
-        self.out_features = positive_int("FactorizedLinear", "out_features", out_features)
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
         self.weight = FactorizedWeight(
             self.out_features,
             (self.in_features,),
@@ -72,7 +72,6 @@ class FactorizedLinear(nn.Module):
             out_modes=out_modes,
             in_modes=in_modes,
             implementation=implementation,
-            names=("FactorizedLinear", "out_modes", "in_modes"),
             device=device,
             dtype=dtype,
         )
@@ -89,16 +88,15 @@ class FactorizedLinear(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
         if not isinstance(input, Tensor):
-            raise TypeError(f"FactorizedLinear: input must be a tensor; got {type(input).__name__}.")
+            raise TypeError(f"input must be a tensor; got {type(input).__name__}.")
         weight = self.weight
-        check_alike("FactorizedLinear", "input", input, weight.first_factor)
+        check_alike("input", input, weight.first_factor)
         if input.shape[-1:] != (self.in_features,):
             raise ValueError(
-                f"FactorizedLinear: input must have {self.in_features} features; expected (..., {self.in_features}), "
-                f"got {tuple(input.shape)}."
+                f"input must have {self.in_features} features; expected (..., {self.in_features}), got {tuple(input.shape)}."
             )
         if input.layout is not torch.strided:
-            raise TypeError(f"FactorizedLinear: input must be dense; got {input.layout}. Call input.to_dense().")
+            raise TypeError(f"input must be dense; got {input.layout}. Call input.to_dense().")
         return weight(input, 0, self.bias)
 
     def clear_cache(self) -> None:
@@ -129,7 +127,7 @@ class FactorizedLinear(nn.Module):
         (True, Linear(in_features=12, out_features=8, bias=True))
         """
         if not isinstance(linear, nn.Linear):
-            raise TypeError(f"from_linear: linear must be a torch.nn.Linear; got {type(linear).__name__}.")
+            raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}.")
         names = ("in_modes", "out_modes", "implementation", "dtype", "device")
         own: dict[str, Any] = {"dtype": linear.weight.dtype, "rank": "same" if rank is None else rank}
         own |= {name: options.pop(name) for name in names if name in options}
@@ -137,8 +135,7 @@ class FactorizedLinear(nn.Module):
         own["device"] = "meta"
         sizes = (linear.in_features, linear.out_features, linear.bias is not None)
         layer = cls(*sizes, factorization=factorization, **own).to_empty(device=linear.weight.device)
-        with spoken_by("from_linear"):
-            layer.weight.load_matrices(linear.weight, rank=rank, **options)
+        layer.weight.load_matrices(linear.weight, rank=rank, **options)
         if layer.bias is not None:
             with torch.no_grad():
                 layer.bias.copy_(linear.bias)

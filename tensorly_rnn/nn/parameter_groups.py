@@ -72,16 +72,15 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     [(3, 0.01), (1, 0.0041), (1, 0.0018), (1, 0.0014), (1, 0.0029)]
     >>> optimizer = torch.optim.Adam(groups)
     """
-    name = "parameter_groups"
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{name}: model must be a torch.nn.Module; got {type(model).__name__}.")
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
     if isinstance(lr, bool) or not isinstance(lr, numbers.Real):
-        raise TypeError(f"{name}: lr must be a number; expected float, got {lr!r} of type {type(lr).__name__}.")
+        raise TypeError(f"lr must be a number; expected float, got {lr!r} of type {type(lr).__name__}.")
     if not 0 < lr < math.inf:
-        raise ValueError(f"{name}: lr must be positive; expected a finite number above 0, got {lr!r}.")
+        raise ValueError(f"lr must be positive; expected a finite number above 0, got {lr!r}.")
     rates = {parameter: float(lr) for parameter in model.parameters()}
     if not rates:
-        raise ValueError(f"{name}: model must have parameters; expected at least one, got none.")
+        raise ValueError("model must have parameters; expected at least one, got none.")
     for place, module in model.named_modules():
         weight = _in_factors(module)
         if weight is not None and weight.factors[0] in rates:  # not those of a buffer
@@ -111,7 +110,7 @@ def _scales(place: str, weight: GatedWeight) -> list[float]:
         of_weight = math.sqrt(exact.squared_norm() / (rows * columns))
     if not 0 < of_weight < math.inf:
         raise ValueError(
-            f"parameter_groups: {place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "
+            f"{place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "
             "Load or reset the weight first."
         )
     scales = []

@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tensorly_rnn._checks import instance_of, one_of, plain, positive_int, spoken_by
+from tensorly_rnn._checks import instance_of, one_of, plain, positive_int
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.network import Network
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight
 
-NAMES = ("factorized", "out_modes", "in_modes")
 STARTS = ("weight", "random")
 
 M = TypeVar("M", bound=nn.Module)
@@ -90,19 +89,18 @@ def factorized(
     >>> conv.weight.shape, conv(torch.zeros(1, 16, 5, 5)).shape
     (torch.Size([32, 16, 3, 3]), torch.Size([1, 32, 3, 3]))
     """
-    function = NAMES[0]
     if not isinstance(module, nn.Module):
-        raise TypeError(f"{function}: module must be a torch.nn.Module; got {type(module).__name__}.")
-    instance_of(function, "name", name, str, "a name; expected that of a parameter or buffer")
+        raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}.")
+    instance_of("name", name, str, "a name; expected that of a parameter or buffer")
     if parametrize.is_parametrized(module, name):
         first = [type(one).__name__ for one in module.parametrizations[name]]  # type: ignore[index]
-        raise ValueError(f"{function}: {name} must not be parametrized yet; got {first}. Register others after this one.")
+        raise ValueError(f"{name} must not be parametrized yet; got {first}. Register others after this one.")
     tensors = {own: one for own, one in (*module._parameters.items(), *module._buffers.items()) if one is not None}
     if name not in tensors or tensors[name].dim() < 2:
         known = [own for own, one in tensors.items() if one.dim() >= 2]
         got = f"{name!r} of shape {tuple(tensors[name].shape)}" if name in tensors else f"{name!r}"
         raise ValueError(
-            f"{function}: name must be that of a parameter or buffer of {type(module).__name__} with at least two axes; "
+            f"name must be that of a parameter or buffer of {type(module).__name__} with at least two axes; "
             f"expected one of {known}, got {got}."
         )
     parametrization = FactorizedParametrization(
@@ -142,12 +140,12 @@ class FactorizedParametrization(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.format = get_format(factorization, NAMES[0], "factorization")
-        n_gates = positive_int(NAMES[0], "n_gates", where["n_gates"])
+        self.format = get_format(factorization, "factorization")
+        n_gates = positive_int("n_gates", where["n_gates"])
         if shape[0] % n_gates:
-            raise ValueError(f"{NAMES[0]}: n_gates must divide the rows; expected a divisor of {shape[0]}, got {n_gates}.")
-        self.layout = make_layout(shape[0] // n_gates, (math.prod(shape[1:]),), self.format, names=NAMES, **where)
-        self.start = one_of(NAMES[0], "start", start, STARTS)
+            raise ValueError(f"n_gates must divide the rows; expected a divisor of {shape[0]}, got {n_gates}.")
+        self.layout = make_layout(shape[0] // n_gates, (math.prod(shape[1:]),), self.format, **where)
+        self.start = one_of("start", start, STARTS)
         self.budget, self.options = budget, options
 
     def forward(self, *factors: Tensor) -> Tensor:
@@ -158,15 +156,14 @@ class FactorizedParametrization(nn.Module):
     def right_inverse(self, weight: Tensor) -> list[Tensor]:
         """Return the factors of a dense weight: as asked at first, later at the rank found then."""
         if tuple(weight.shape) != self.shape:
-            raise ValueError(f"{NAMES[0]}: weight must keep its shape; expected {self.shape}, got {tuple(weight.shape)}.")
+            raise ValueError(f"weight must keep its shape; expected {self.shape}, got {tuple(weight.shape)}.")
         first = not hasattr(self, "network")
         if weight.is_meta or (first and self.start == "random"):
             found = self._drawn(weight)
         else:
             asked = self.budget if first else {"rank": self.rank}
             matrix = weight.detach().reshape(self.layout.shape)
-            with spoken_by(NAMES[0]):
-                found = GatedWeight.from_matrices((matrix,), self.layout, self.format.name, **asked, **self.options)
+            found = GatedWeight.from_matrices((matrix,), self.layout, self.format.name, **asked, **self.options)
         self.network = found.network
         return [factor.detach() for factor in found.factors]
 
@@ -188,7 +185,7 @@ class FactorizedParametrization(nn.Module):
         given = [name for name, value in self.budget.items() if name != "rank" and value is not None]
         if given:
             where = "on the meta device" if weight.is_meta else "with start='random'"
-            raise ValueError(f"{NAMES[0]}: rank must say how large the factors are {where}; got {given[0]}.")
+            raise ValueError(f"rank must say how large the factors are {where}; got {given[0]}.")
         layout, rank = self.layout, self.budget["rank"]
         drawn = FactorizedWeight(
             layout.rows,
@@ -199,7 +196,6 @@ class FactorizedParametrization(nn.Module):
             in_modes=layout.in_modes,
             n_gates=layout.n_gates,
             gate_mode=layout.gate_mode,
-            names=NAMES,
             device=weight.device,
             dtype=weight.dtype,
         )

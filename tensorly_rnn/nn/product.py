@@ -16,7 +16,7 @@ from tensorly_rnn.planner import OPERATION, READ
 
 #: Estimate of a forward pass, calls left out, from which on the gradient is taken by hand.
 LEAST_SECONDS = 0.2e-3
-BACKEND = backend_of("tensorly_rnn.nn", "torch", torch.empty(0))
+BACKEND = backend_of("torch", torch.empty(0))
 
 
 def apply(backend: Any, network: Network, factors: Sequence[Tensor], x: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class FactorizedLSTM(RecurrentLayer):
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(*sizes, bias, batch_first, dropout, bidirectional, proj_size, **options)
-        self.forget_bias = checked_forget_bias(type(self).__name__, forget_bias, self.bias)
+        self.forget_bias = checked_forget_bias(forget_bias, self.bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -137,7 +137,7 @@ class FactorizedLSTM(RecurrentLayer):
         >>> small.to_lstm()
         LSTM(12, 8, num_layers=2, bidirectional=True)
         """
-        return cls._from_dense("from_lstm", "lstm", lstm, rank, options)
+        return cls._from_dense("lstm", lstm, rank, options)
 
     def to_lstm(self) -> nn.LSTM:
         """Return a dense LSTM with the reconstructed weights; nothing is shared with it."""
@@ -205,7 +205,7 @@ class FactorizedGRU(RecurrentLayer):
     @classmethod
     def from_gru(cls, gru: nn.GRU, *, rank: Any = None, **options: Any) -> Self:
         """Decompose the weights of a dense GRU; everything else as `FactorizedLSTM.from_lstm`."""
-        return cls._from_dense("from_gru", "gru", gru, rank, options)
+        return cls._from_dense("gru", gru, rank, options)
 
     def to_gru(self) -> nn.GRU:
         """Return a dense GRU with the reconstructed weights; nothing is shared with it."""
@@ -260,14 +260,14 @@ class FactorizedRNN(RecurrentLayer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
-        self.nonlinearity = one_of(type(self).__name__, "nonlinearity", nonlinearity, tuple(RNN_CELLS))
+        self.nonlinearity = one_of("nonlinearity", nonlinearity, tuple(RNN_CELLS))
         self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
         self.reset_parameters()
 
     @classmethod
     def from_rnn(cls, rnn: nn.RNN, *, rank: Any = None, **options: Any) -> Self:
         """Decompose the weights of a dense RNN; everything else as `FactorizedLSTM.from_lstm`."""
-        return cls._from_dense("from_rnn", "rnn", rnn, rank, options)
+        return cls._from_dense("rnn", rnn, rank, options)
 
     def to_rnn(self) -> nn.RNN:
         """Return a dense RNN with the reconstructed weights; nothing is shared with it."""

@@ -52,8 +52,7 @@ class RecurrentCell(Recurrent):
         TypeError, ValueError
             If an argument has the wrong type, dtype, device or shape.
         """
-        name = type(self).__name__
-        check_features(name, input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", self._like())
+        check_features(input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", self._like())
         state = self._state(hx, input, input.shape[:-1], "")
         if input.dim() == 2:
             return self._shown(self._step(input, state))
@@ -63,7 +62,7 @@ class RecurrentCell(Recurrent):
     @classmethod
     def from_cell(cls, cell: nn.RNNCellBase, *, rank: Any = None, **options: Any) -> Self:
         """Decompose the weights of torch's cell; everything else as `FactorizedLSTM.from_lstm`."""
-        return cls._from_dense("from_cell", "cell", cell, rank, options)
+        return cls._from_dense("cell", cell, rank, options)
 
     def to_cell(self) -> Any:
         """Return torch's cell with the reconstructed weights; nothing is shared with it."""
@@ -79,7 +78,7 @@ class RecurrentCell(Recurrent):
         from_x, from_h = self._apply_weight(of_x, x, bias_ih), self._apply_weight(of_h, state[0], bias_hh)
         return self.cell.step(BACKEND, from_x, from_h, state)[0]
 
-    def _ranks(self, function: str, rank: Any) -> list[Any]:
+    def _ranks(self, rank: Any) -> list[Any]:
         return [rank]
 
     def _suffixes(self) -> tuple[str, ...]:
@@ -133,7 +132,7 @@ class FactorizedLSTMCell(RecurrentCell):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(input_size, hidden_size, bias, **options)
-        self.forget_bias = checked_forget_bias(type(self).__name__, forget_bias, self.bias)
+        self.forget_bias = checked_forget_bias(forget_bias, self.bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -206,6 +205,6 @@ class FactorizedRNNCell(RecurrentCell):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(input_size, hidden_size, bias, **options)
-        self.nonlinearity = one_of(type(self).__name__, "nonlinearity", nonlinearity, tuple(RNN_CELLS))
+        self.nonlinearity = one_of("nonlinearity", nonlinearity, tuple(RNN_CELLS))
         self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
         self.reset_parameters()

@@ -26,13 +26,11 @@ PARTS = ("weight_ih", "weight_hh")
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-def selected_layers(function: str, model: nn.Module, pattern: Any, min_size: int) -> Iterator[tuple[str, nn.Module]]:
+def selected_layers(model: nn.Module, pattern: Any, min_size: int) -> Iterator[tuple[str, nn.Module]]:
     """Layers to be replaced, each once, by the first of its names."""
     patterns = () if pattern is None else (pattern,) if isinstance(pattern, (str, re.Pattern)) else pattern
     if not isinstance(patterns, Sequence) or not all(isinstance(one, (str, re.Pattern)) for one in patterns):
-        raise TypeError(
-            f"{function}: pattern must be a name pattern; expected str, re.Pattern or a sequence of these, got {pattern!r}."
-        )
+        raise TypeError(f"pattern must be a name pattern; expected str, re.Pattern or a sequence of these, got {pattern!r}.")
 
     def matches(name: str) -> bool:
         return any(fnmatchcase(name, one) if isinstance(one, str) else bool(one.search(name)) for one in patterns)
@@ -44,7 +42,7 @@ def selected_layers(function: str, model: nn.Module, pattern: Any, min_size: int
     chosen = [(own[0], module) for module, own in names.items() if pattern is None or any(map(matches, own))]
     if pattern is not None and not chosen:
         known = [name for own in names.values() for name in own]
-        raise ValueError(f"{function}: pattern must match a layer; expected some of {known}, got {pattern!r}.")
+        raise ValueError(f"pattern must match a layer; expected some of {known}, got {pattern!r}.")
     for name, module in chosen:
         if sum(parameter.numel() for parameter in module.parameters()) >= min_size:
             yield name, module

@@ -15,7 +15,7 @@ from tensorly_rnn.recurrent.cells import Cell, State
 #: Sequences that reach each step; None if that is all of them.
 Sizes = list[int] | None
 
-BACKEND = backend_of("tensorly_rnn.nn", "torch", torch.empty(0))
+BACKEND = backend_of("torch", torch.empty(0))
 
 
 def run(

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tensorly_rnn._checks import check_memory, positive_int, spoken_by
+from tensorly_rnn._checks import check_memory, positive_int
 from tensorly_rnn.network import Network
 from tensorly_rnn.nn._sharded import whole
 from tensorly_rnn.nn.product import apply
@@ -52,9 +52,9 @@ def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> d
     (['weight_ih_l0'], 2)
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"tune: module must be a torch.nn.Module; got {type(module).__name__}.")
-    rows = positive_int("tune", "rows", rows)
-    count, repeats = (positive_int("tune", name, n, most=MOST_TIMES) for name, n in (("count", count), ("repeats", repeats)))
+        raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}.")
+    rows = positive_int("rows", rows)
+    count, repeats = (positive_int(name, n, most=MOST_TIMES) for name, n in (("count", count), ("repeats", repeats)))
     weights = {name: one for name, one in module.named_modules() if isinstance(one, FactorizedWeight)}
     if not weights:
         raise ValueError("tune: module must have weights in factors; expected a FactorizedWeight in it, got none.")
@@ -71,7 +71,7 @@ def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> d
 def _tuned(weight: FactorizedWeight, network: Network, rows: int, count: int, repeats: int) -> Tuning:
     factors = [whole(factor).detach().requires_grad_() for factor in weight.factors]
     gated = GatedWeight(weight.layout, weight.network, factors)
-    check_memory("tune", "rows", rows * weight.widths[0])
+    check_memory("rows", rows * weight.widths[0])
     x = factors[0].new_ones(rows, weight.widths[0])
 
     def run() -> None:
@@ -81,5 +81,4 @@ def _tuned(weight: FactorizedWeight, network: Network, rows: int, count: int, re
         if y.is_cuda:
             torch.cuda.synchronize(y.device)
 
-    with spoken_by("tune"):
-        return tuned(network, rows, run, count=count, repeats=repeats)
+    return tuned(network, rows, run, count=count, repeats=repeats)

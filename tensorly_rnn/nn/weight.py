@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import check_memory, instance_of, one_of, plain, spoken_by
+from tensorly_rnn._checks import check_memory, instance_of, one_of, plain
 from tensorly_rnn._planned import planned
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.formats import get_format
@@ -47,8 +47,8 @@ class FactorizedWeight(Keeping):
     gate_mode : {'first', 'last', 'stack'}, optional
         Output mode that the gates multiply, or the stack of the format.
     implementation : {'auto', 'factorized', 'reconstructed'}
-    names : (str, str, str)
-        What the caller is called, and what it calls `out_modes` and `in_modes`, for errors.
+    names : (str, str)
+        Names of the arguments `out_modes` and `in_modes` in errors.
     device, dtype
         Of the factors.
 
@@ -77,13 +77,13 @@ class FactorizedWeight(Keeping):
         n_gates: int = 1,
         gate_mode: str | None = None,
         implementation: str = "auto",
-        names: tuple[str, str, str] = ("FactorizedWeight", "out_modes", "in_modes"),
+        names: tuple[str, str] = ("out_modes", "in_modes"),
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.implementation = one_of(names[0], "implementation", implementation, IMPLEMENTATIONS)
-        self.format = get_format(factorization, names[0], "factorization")
+        self.implementation = one_of("implementation", implementation, IMPLEMENTATIONS)
+        self.format = get_format(factorization, "factorization")
         self.layout = make_layout(
             rows,
             widths,
@@ -97,10 +97,9 @@ class FactorizedWeight(Keeping):
         self.rows, self.widths, self.n_gates = self.layout.rows, self.layout.widths, self.layout.n_gates
         self.out_modes, self.in_modes, self.gate_mode = self.layout.out_modes, self.layout.in_modes, self.layout.gate_mode
         self.tensorized_shape = self.layout.tensorized_shape
-        with spoken_by(names[0]):
-            self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
-        check_place(names[0], device, dtype)
-        check_memory(names[0], f"rank, {names[1]} and {names[2]}", self.network.n_param)
+        self._rank = self.format.validate_rank(self.tensorized_shape, rank, **self.layout.rank_options)
+        check_place(device, dtype)
+        check_memory(f"rank, {names[0]} and {names[1]}", self.network.n_param)
         shapes = self.network.factor_shapes
         self.factors = nn.ParameterList(nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) for shape in shapes)
 
@@ -141,7 +140,7 @@ class FactorizedWeight(Keeping):
 
         Draws from torch's generator, as torch's own modules do.
         """
-        std = checked_std("FactorizedWeight.reset", std)
+        std = checked_std(std)
         self.clear_cache()
         start = unit_std(self.network)
         with torch.no_grad():
@@ -167,14 +166,14 @@ class FactorizedWeight(Keeping):
         Tensor, shape (..., n_gates * rows)
         """
         if not isinstance(x, Tensor):
-            raise TypeError(f"FactorizedWeight: x must be a tensor; got {type(x).__name__}.")
-        part = checked_part("FactorizedWeight", part, len(self.widths))
+            raise TypeError(f"x must be a tensor; got {type(x).__name__}.")
+        part = checked_part(part, len(self.widths))
         if x.shape[-1:] != (self.widths[part],):
             width, got = self.widths[part], tuple(x.shape)
-            raise ValueError(f"FactorizedWeight: x must have {width} columns; expected (..., {width}), got {got}.")
+            raise ValueError(f"x must have {width} columns; expected (..., {width}), got {got}.")
         if x.layout is not torch.strided:
-            raise TypeError(f"FactorizedWeight: x must be dense; got {x.layout}. Call x.to_dense().")
-        check_alike("FactorizedWeight", "x", x, self.first_factor)
+            raise TypeError(f"x must be dense; got {x.layout}. Call x.to_dense().")
+        check_alike("x", x, self.first_factor)
         matrix = self._matrix_for(math.prod(x.shape[:-1]), part, x.requires_grad)
         if matrix is not None:
             return nn.functional.linear(x, matrix, bias)
@@ -183,11 +182,11 @@ class FactorizedWeight(Keeping):
 
     def matrix(self, part: int = 0) -> Tensor:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
-        return self._weight().matrix(checked_part("FactorizedWeight.matrix", part, len(self.widths)))
+        return self._weight().matrix(checked_part(part, len(self.widths)))
 
     def kept_matrix(self, part: int = 0) -> Tensor:
         """Return `matrix`, contiguous; in evaluation without gradients that of the call before, which is not to be changed."""
-        part = checked_part("FactorizedWeight.kept_matrix", part, len(self.widths))
+        part = checked_part(part, len(self.widths))
         factors = self._factors()
         if not keeps(self, factors):
             return self.matrix(part).contiguous()
@@ -227,20 +226,19 @@ class FactorizedWeight(Keeping):
         numbers, give factors there; these take a rank.
         """
         for number, part in enumerate(parts):
-            instance_of("FactorizedWeight.load_matrices", f"parts[{number}]", part, Tensor, "a tensor")
+            instance_of(f"parts[{number}]", part, Tensor, "a tensor")
         if parts[0].is_meta:
             self._take_form(**{"rank": self._rank, **options})
             return
         detached = [part.detach() for part in parts]
         if not options.keys() & {"rank", "eps", "n_param", "compression_ratio"}:
             options["rank"] = self._rank
-        with spoken_by("FactorizedWeight"):
-            found = GatedWeight.from_matrices(detached, self.layout, self.format.name, **options)
+        found = GatedWeight.from_matrices(detached, self.layout, self.format.name, **options)
         self.load(found)
 
     def load(self, found: GatedWeight) -> None:
         """Replace the factors by those of a weight of the same layout and format, of any rank, in tensors."""
-        instance_of("FactorizedWeight.load", "found", found, GatedWeight, "a GatedWeight")
+        instance_of("found", found, GatedWeight, "a GatedWeight")
         like = self.factors[0]
         if is_sharded(like):
             raise ValueError(
@@ -277,7 +275,7 @@ class FactorizedWeight(Keeping):
         """Make room for factors of another rank, without numbers."""
         given = [name for name in ("eps", "n_param", "compression_ratio") if options.get(name) is not None]
         if given:
-            raise ValueError(f"FactorizedWeight: rank must say how large the factors are on the meta device; got {given[0]}.")
+            raise ValueError(f"rank must say how large the factors are on the meta device; got {given[0]}.")
         dtype = self.factors[0].dtype
         wanted = "same" if rank is None else rank
         self._rank = self.format.validate_rank(self.tensorized_shape, wanted, **self.layout.rank_options)

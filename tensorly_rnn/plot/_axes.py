@@ -12,7 +12,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 OWN = ("tt", "tr", "bt", "ht")
 
 
-def axes_of(function: str, ax: Any, size: tuple[float, float] | None = None) -> Any:
+def axes_of(ax: Any, size: tuple[float, float] | None = None) -> Any:
     """Return the axes given, or new ones on a figure of that size in inches."""
     try:
         if ax is None:
@@ -22,7 +22,7 @@ def axes_of(function: str, ax: Any, size: tuple[float, float] | None = None) -> 
         from matplotlib.axes import Axes
     except ImportError as reason:
         raise ImportError('tensorly_rnn.plot needs matplotlib: install it with pip install "tensorly-rnn[plot]".') from reason
-    instance_of(function, "ax", ax, Axes, "matplotlib axes or None; expected what plt.subplots() returns second")
+    instance_of("ax", ax, Axes, "matplotlib axes or None; expected what plt.subplots() returns second")
     return ax
 
 

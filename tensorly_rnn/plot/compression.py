@@ -52,7 +52,7 @@ def compression_report(report: Any, ax: Any = None) -> Any:
             "compression_report: report must be what factorize_module returns second; expected a ConversionReport, got "
             f"{type(report).__name__}. Write `model, report = factorize_module(...)`."
         )
-    ax = axes_of("compression_report", ax, (8.0, AROUND + BAR * len(rows)))
+    ax = axes_of(ax, (8.0, AROUND + BAR * len(rows)))
     styles = styles_of([row.format for row in rows if row.replaced])
     named: set[str] = set()
     for place, row in enumerate(rows):

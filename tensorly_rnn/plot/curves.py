@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn._checks import checked_eps, instance_of, spoken_by
+from tensorly_rnn._checks import checked_eps, instance_of
 from tensorly_rnn.plot._axes import axes_of, count_along, dress, style, styles_of
 
 Curve = Sequence[tuple[float, float]]
@@ -49,13 +49,12 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('parameters', ['tt', 'svd'])
     """
-    function = "error_against_parameters"
-    instance_of(function, "curves", curves, Mapping, "a mapping; expected sequences of (parameters, error) by name")
+    instance_of("curves", curves, Mapping, "a mapping; expected sequences of (parameters, error) by name")
     for name in curves:
-        instance_of(function, "curves", name, str, "named by strings; expected formats")
-    points_of = {name: _points(function, f"curves[{name!r}]", curve) for name, curve in curves.items()}
-    marks = _points(function, "marked", marked)
-    ax = axes_of(function, ax)
+        instance_of("curves", name, str, "named by strings; expected formats")
+    points_of = {name: _points(f"curves[{name!r}]", curve) for name, curve in curves.items()}
+    marks = _points("marked", marked)
+    ax = axes_of(ax)
     styles = styles_of([name for name in curves if name != "svd"])
     for name, points in points_of.items():
         points = _shown(points)
@@ -116,11 +115,10 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
             "singular_values: factorized must be a matrix or tensor in factors without loops; expected a method "
             f"singular_values, got {type(factorized).__name__}. Factorize it as 'tt' or 'ht' first."
         )
-    allowed = None if eps is None else checked_eps("singular_values", eps)
-    with spoken_by("singular_values", f="factorized"):
-        cuts = factorized.singular_values()
+    allowed = None if eps is None else checked_eps(eps)
+    cuts = factorized.singular_values()
     found = {modes: np.asarray(factorized.backend.to_numpy(values), dtype=float) for modes, values in cuts.items()}
-    ax = axes_of("singular_values", ax)
+    ax = axes_of(ax)
     relative = {modes: values / (values.max(initial=0.0) or 1.0) for modes, values in found.items()}
     floor = min((value for values in relative.values() for value in values if value > 0), default=1.0) / 2
     for number, (modes, values) in enumerate(relative.items()):
@@ -142,9 +140,9 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
     return ax
 
 
-def _points(function: str, argument: str, points: Any) -> Any:
+def _points(argument: str, points: Any) -> Any:
     """Return pairs of numbers as an array of shape (points, 2)."""
-    expected = f"{function}: {argument} must be a sequence of points (parameters, error)"
+    expected = f"{argument} must be a sequence of points (parameters, error)"
     listed = list(points) if isinstance(points, Iterable) and not isinstance(points, (str, Mapping)) else None
     if listed is None:
         raise TypeError(f"{expected}; expected pairs of numbers, got {points!r} of type {type(points).__name__}.")

@@ -75,7 +75,7 @@ def network(factorized: Any, ax: Any = None) -> Any:
     low, high = plan.low - 0.15, plan.high + 0.15
     width, height = high - low
     unit = min(UNIT, WIDEST / width)
-    ax = axes_of("network", ax, (unit * width, unit * height))
+    ax = axes_of(ax, (unit * width, unit * height))
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     ax.set_axis_off()
     _draw(ax, drawn, graph, layout, plan)

@@ -85,11 +85,11 @@ class Recurrent:
         -----
         The input of all steps is projected in one product; the recurrent weight is reconstructed once.
         """
-        function = f"{type(self).__name__}.forward"
-        backend = check_alike(function, {**self._first(), "x": x})
-        check_sequence(function, x, self.input_size)
+        f"{type(self).__name__}.forward"
+        backend = check_alike({**self._first(), "x": x})
+        check_sequence(x, self.input_size)
         shape = tuple(x.shape)
-        state = self._state(function, "hx", hx, "_0", shape, x)
+        state = self._state("hx", hx, "_0", shape, x)
         steps, batch = shape[0], state[0].shape[0]
         # (L N, input_size) -> (L N, gates)
         y, pull_back_input = self._input.vjp(backend.reshape(x, (steps * batch, shape[-1])))
@@ -128,23 +128,23 @@ class Recurrent:
         -----
         The gates' gradients of all steps are collected: each weight takes one product, and one sweep over its factors.
         """
-        function = f"{type(self).__name__}.backward"
+        f"{type(self).__name__}.backward"
         if not isinstance(tape, Tape):
-            raise TypeError(f"{function}: tape must come from forward; expected Tape, got {type(tape).__name__}.")
+            raise TypeError(f"tape must come from forward; expected Tape, got {type(tape).__name__}.")
         if tape.layer is not self:
             raise ValueError(
-                f"{function}: tape must come from this layer's own forward; expected that of {self}, got that of "
+                f"tape must come from this layer's own forward; expected that of {self}, got that of "
                 f"{tape.layer}. A layer with other parameters is another layer: run its forward first."
             )
         if d_output is None and d_state is None:
-            raise TypeError(f"{function}: d_output or d_state must be given; expected one of them, got None for both.")
+            raise TypeError("d_output or d_state must be given; expected one of them, got None for both.")
         h_0, shape = tape.steps[0].before[0], tape.x_shape
-        backend = check_alike(function, self._first())
+        backend = check_alike(self._first())
         if d_output is not None:
-            check_alike(function, {**self._first(), "d_output": d_output})
-            check_shape(function, "d_output", d_output, (*shape[:-1], self.state_size))
+            check_alike({**self._first(), "d_output": d_output})
+            check_shape("d_output", d_output, (*shape[:-1], self.state_size))
             d_output = backend.reshape(d_output, (shape[0], h_0.shape[0], self.state_size))
-        d_last = self._state(function, "d_state", d_state, "_n", shape, h_0)
+        d_last = self._state("d_state", d_state, "_n", shape, h_0)
         trace, sizes = trace_of(backend, tape.steps), (h_0.shape[0],) * shape[0]
         found = run_backward(backend, self.cell, trace, sizes, d_output, d_last, tape.recurrent, self.weight_hr)
         of_input, dx = tape.pull_back_input(found.from_x)
@@ -202,16 +202,16 @@ class Recurrent:
         TypeError, ValueError
             If names, numbers, shapes, backends or dtypes do not fit.
         """
-        function = f"{type(self).__name__}.with_parameters"
+        f"{type(self).__name__}.with_parameters"
         if not isinstance(parameters, Mapping):
             got = type(parameters).__name__
-            raise TypeError(f"{function}: parameters must be lists of arrays by name; expected a mapping, got {got}.")
+            raise TypeError(f"parameters must be lists of arrays by name; expected a mapping, got {got}.")
         for name, arrays in parameters.items():
-            instance_of(function, f"parameters[{name!r}]", arrays, (list, tuple), "a list of arrays")
+            instance_of(f"parameters[{name!r}]", arrays, (list, tuple), "a list of arrays")
         wanted = {name: len(arrays) for name, arrays in self.parameters.items()}
         got = {name: len(arrays) for name, arrays in parameters.items()}
         if got != wanted:
-            raise ValueError(f"{function}: parameters must have as many arrays by name; expected {wanted}, got {got}.")
+            raise ValueError(f"parameters must have as many arrays by name; expected {wanted}, got {got}.")
         replaced = {}
         for name, arrays in parameters.items():
             value = getattr(self, name)
@@ -230,9 +230,9 @@ class Recurrent:
         TypeError, ValueError
             If the vector is of another backend, dtype or length.
         """
-        function = f"{type(self).__name__}.with_vec"
-        check_alike(function, {**self._first(), "vector": vector})
-        check_shape(function, "vector", vector, (self.n_param,))
+        f"{type(self).__name__}.with_vec"
+        check_alike({**self._first(), "vector": vector})
+        check_shape("vector", vector, (self.n_param,))
         return self.with_parameters(from_vec(vector, self.parameters))
 
     @classmethod
@@ -285,17 +285,15 @@ class Recurrent:
         TypeError, ValueError
             If an argument is of the wrong form.
         """
-        function = f"{cls.__name__}.random"
-        input_size = positive_int(function, "input_size", input_size)
-        hidden_size = positive_int(function, "hidden_size", hidden_size)
-        size = 0 if isinstance(proj_size, int) and proj_size == 0 else positive_int(function, "proj_size", proj_size)
+        input_size = positive_int("input_size", input_size)
+        hidden_size = positive_int("hidden_size", hidden_size)
+        size = 0 if isinstance(proj_size, int) and proj_size == 0 else positive_int("proj_size", proj_size)
         if size and ("c" not in cls.cell.states or size >= hidden_size):
             raise ValueError(
-                f"{function}: proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than "
+                f"proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than "
                 f"{hidden_size}, got {size}."
             )
         parameters = random_parameters(
-            function,
             cls.cell.n_gates,
             hidden_size,
             (input_size, size or hidden_size),
@@ -336,9 +334,8 @@ class Recurrent:
         TypeError, ValueError
             If an argument is of the wrong form, or a weight is not finite.
         """
-        function = f"{type(self).__name__}.factorized"
+        f"{type(self).__name__}.factorized"
         weights = decomposed_weights(
-            function,
             self.cell.n_gates,
             self.matrices(),
             factorization=factorization,
@@ -386,61 +383,57 @@ class Recurrent:
 
     def _set(self, **given: Any) -> None:
         """Check parameters, None where one is absent, and take them."""
-        function, n_gates = type(self).__name__, self.cell.n_gates
+        _function, n_gates = type(self).__name__, self.cell.n_gates
         present = {name: value for name, value in given.items() if value is not None}
         weights = tuple(name for name in WEIGHTS if name in present)
         if weights not in (WEIGHTS[:1], WEIGHTS[1:]):
-            raise TypeError(
-                f"{function}: weights must be weight_ih and weight_hh, or weight over [x; h] alone; got {weights or 'none'}."
-            )
+            raise TypeError(f"weights must be weight_ih and weight_hh, or weight over [x; h] alone; got {weights or 'none'}.")
         named: dict[str, Any] = {}
         for name, value in present.items():
-            named |= arrays_of(function, name, value)
-        check_alike(function, named)
+            named |= arrays_of(name, value)
+        check_alike(named)
         last = weights[-1]
-        rows, columns = matrix_shape(function, last, present[last], n_gates)
+        rows, columns = matrix_shape(last, present[last], n_gates)
         state_size = hidden_size = rows // n_gates
         if "weight_hr" in present:
-            state_size, _ = matrix_shape(function, "weight_hr", present["weight_hr"], 1)
-            check_shape(function, "weight_hr", present["weight_hr"], (state_size, hidden_size))
+            state_size, _ = matrix_shape("weight_hr", present["weight_hr"], 1)
+            check_shape("weight_hr", present["weight_hr"], (state_size, hidden_size))
         for name in ("bias_ih", "bias_hh"):
             if name in present:
-                check_shape(function, name, present[name], (rows,))
+                check_shape(name, present[name], (rows,))
         widths: dict[str, tuple[int, ...]]
         if last == "weight":
             if columns <= state_size:
                 raise ValueError(
-                    f"{function}: weight must have a column for x and {state_size} for h; "
+                    f"weight must have a column for x and {state_size} for h; "
                     f"expected at least {state_size + 1}, got {columns}."
                 )
             widths = {"weight": (columns - state_size, state_size)}
         else:
-            check_shape(function, "weight_hh", present["weight_hh"], (rows, state_size))
-            _, width = matrix_shape(function, "weight_ih", present["weight_ih"], n_gates)
-            check_shape(function, "weight_ih", present["weight_ih"], (rows, width))
+            check_shape("weight_hh", present["weight_hh"], (rows, state_size))
+            _, width = matrix_shape("weight_ih", present["weight_ih"], n_gates)
+            check_shape("weight_ih", present["weight_ih"], (rows, width))
             widths = {"weight_ih": (width,), "weight_hh": (state_size,)}
         for name, parts in widths.items():
             present[name] = _as_weight(present[name], parts)
             got = present[name].layout.widths
             if got != parts:
-                raise ValueError(
-                    f"{function}: {name} must have its columns in these parts; expected widths {parts}, got {got}."
-                )
+                raise ValueError(f"{name} must have its columns in these parts; expected widths {parts}, got {got}.")
         for name in PARAMETERS:
             setattr(self, name, present.get(name))
 
     def _first(self) -> dict[str, Any]:
         return {"the parameters": self._input.factors[0]}
 
-    def _state(self, function: str, argument: str, given: Any, suffix: str, x_shape: tuple[int, ...], like: Any) -> State:
+    def _state(self, argument: str, given: Any, suffix: str, x_shape: tuple[int, ...], like: Any) -> State:
         """The arrays of a state, each of shape (N, size); zeros for what is not given."""
         leading = x_shape[1:-1]
         sizes = {f"{name}{suffix}": size for name, size in zip(self.cell.states, (self.state_size, self.hidden_size))}
-        arrays = dict.fromkeys(sizes) if given is None else state_arrays(function, argument, given, tuple(sizes))
+        arrays = dict.fromkeys(sizes) if given is None else state_arrays(argument, given, tuple(sizes))
         present = {name: array for name, array in arrays.items() if array is not None}
-        backend = check_alike(function, {**self._first(), **present})
+        backend = check_alike({**self._first(), **present})
         for name, array in present.items():
-            check_shape(function, name, array, (*leading, sizes[name]))
+            check_shape(name, array, (*leading, sizes[name]))
         batched = leading or (1,)
         return tuple(
             backend.reshape(present[name], (*batched, size))

@@ -46,7 +46,7 @@ class RNN(Recurrent):
         weight: Any = None,
         nonlinearity: str = "tanh",
     ) -> None:
-        self.nonlinearity = one_of("RNN", "nonlinearity", nonlinearity, tuple(RNN_CELLS))
+        self.nonlinearity = one_of("nonlinearity", nonlinearity, tuple(RNN_CELLS))
         self.cell = RNN_CELLS[self.nonlinearity]
         super().__init__(weight_ih, weight_hh, bias_ih, bias_hh, weight=weight)
 

@@ -149,7 +149,7 @@ def make_layout(
     in_modes: Sequence[int] | None = None,
     n_gates: int = 1,
     gate_mode: str | None = None,
-    names: tuple[str, str, str] = ("make_layout", "out_modes", "in_modes"),
+    names: tuple[str, str] = ("out_modes", "in_modes"),
 ) -> Layout:
     """Choose the modes and the gates' place for a weight in a format, where they are not given, and check those that are.
 
@@ -165,24 +165,23 @@ def make_layout(
     n_gates : int
     gate_mode : {'first', 'last', 'stack'}, optional
         By default the format's choice; a stack, where it has one, for two parts.
-    names : (str, str, str)
-        What the caller is called, and what it calls `out_modes` and `in_modes`, for errors.
+    names : (str, str)
+        Names of the arguments `out_modes` and `in_modes` in errors.
 
     Raises
     ------
     TypeError, ValueError
         If the modes are too small or of unequal length, or an argument is of the wrong form.
     """
-    caller = names[0]
     if not (isinstance(format, type) and issubclass(format, FactorizedMatrix)):
-        raise TypeError(f"{caller}: format must be a class of a matrix format; expected a FactorizedMatrix, got {format!r}.")
-    rows, widths = positive_int(caller, "rows", rows), positive_ints(caller, "widths", widths)
+        raise TypeError(f"format must be a class of a matrix format; expected a FactorizedMatrix, got {format!r}.")
+    rows, widths = positive_int("rows", rows), positive_ints("widths", widths)
     if len(widths) > 2:
-        raise ValueError(f"{caller}: widths must have one or two entries; expected 1 or 2, got {len(widths)}.")
-    n_gates = positive_int(caller, "n_gates", n_gates)
+        raise ValueError(f"widths must have one or two entries; expected 1 or 2, got {len(widths)}.")
+    n_gates = positive_int("n_gates", n_gates)
     # Several parts share one weight: the scheme of FDHT, whose gates are a stack where the format has one.
     default = "stack" if len(widths) > 1 and format.stack_index else format.gate_modes[0]
-    gate_mode = one_of(caller, "gate_mode", default if gate_mode is None else gate_mode, format.gate_modes)
+    gate_mode = one_of("gate_mode", default if gate_mode is None else gate_mode, format.gate_modes)
     checked_out, checked_in = _modes(rows, sum(widths), out_modes, in_modes, names)
     padded = math.prod(checked_in)
     spans = ((0, widths[0]), *((padded - width, padded) for width in widths[1:]))
@@ -194,24 +193,24 @@ def _modes(
     columns: int,
     out_modes: Sequence[int] | None,
     in_modes: Sequence[int] | None,
-    names: tuple[str, str, str],
+    names: tuple[str, str],
 ) -> TensorizedShape:
     """Both sides' modes: as given where they are, balanced where not; checked against the sizes."""
-    caller, out_name, in_name = names
-    given_out = None if out_modes is None else positive_ints(caller, out_name, out_modes)
-    given_in = None if in_modes is None else positive_ints(caller, in_name, in_modes)
+    out_name, in_name = names
+    given_out = None if out_modes is None else positive_ints(out_name, out_modes)
+    given_in = None if in_modes is None else positive_ints(in_name, in_modes)
     order = len(given_out or given_in or ()) or default_order(rows, columns)
     checked_out = given_out or factorize_size(rows, order)
     checked_in = given_in or factorize_size(columns, order)
     if len(checked_out) != len(checked_in):
         raise ValueError(
-            f"{caller}: {out_name} and {in_name} must pair up; expected equal lengths, got {checked_out} and {checked_in}. "
+            f"{out_name} and {in_name} must pair up; expected equal lengths, got {checked_out} and {checked_in}. "
             "Pad the shorter with 1, or use separate_modes(out_modes, in_modes)."
         )
     for name, modes, size in ((out_name, checked_out, rows), (in_name, checked_in, columns)):
         if math.prod(modes) < size:
             raise ValueError(
-                f"{caller}: {name} must multiply to the size or more; expected a product of at least {size}, "
+                f"{name} must multiply to the size or more; expected a product of at least {size}, "
                 f"got {math.prod(modes)} from {modes}. Enlarge a mode; what is too much is padded with zeros."
             )
     return checked_out, checked_in

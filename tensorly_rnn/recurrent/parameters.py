@@ -48,13 +48,13 @@ class Gradients:
 def to_vec(parameters: Mapping[str, Sequence[Any]]) -> Any:
     """Return the entries of all arrays as one vector."""
     arrays = [array for named in parameters.values() for array in named]
-    backend = backend_of("to_vec", "parameters", arrays[0])
+    backend = backend_of("parameters", arrays[0])
     return backend.concatenate([backend.reshape(array, (-1,)) for array in arrays], axis=0)
 
 
 def from_vec(vector: Any, like: Mapping[str, Sequence[Any]]) -> Parameters:
     """Undo `to_vec` for arrays of the names and shapes of `like`."""
-    backend = backend_of("from_vec", "vector", vector)
+    backend = backend_of("vector", vector)
     taken: Parameters = {}
     start = 0
     for name, arrays in like.items():

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorly_rnn._checks import one_of, spoken_by
+from tensorly_rnn._checks import one_of
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.layout import make_layout
@@ -17,7 +17,6 @@ MakeWeight = Callable[[tuple[int, ...], Modes, Modes], GatedWeight]
 
 
 def random_parameters(
-    function: str,
     n_gates: int,
     hidden_size: int,
     widths: tuple[int, int],
@@ -33,7 +32,7 @@ def random_parameters(
     like: Any,
 ) -> dict[str, Any]:
     """Draw parameters as torch does, for columns of x and of h: standard deviation ``1 / sqrt(3 hidden_size)`` for all."""
-    generator = as_generator(function, random_state)
+    generator = as_generator(random_state)
     bound = 1 / math.sqrt(hidden_size)
 
     def make(parts: tuple[int, ...], out_modes: Modes, in_modes: Modes) -> GatedWeight:
@@ -49,18 +48,18 @@ def random_parameters(
             std=bound / math.sqrt(3),
             random_state=generator,
             like=like,
-            names=(function, "hidden_modes", "input_modes"),
+            names=("hidden_modes", "input_modes"),
         )
 
     def uniform(*shape: int) -> Any:
-        return drawn_like(function, [generator.uniform(-bound, bound, shape)], like)[0]
+        return drawn_like([generator.uniform(-bound, bound, shape)], like)[0]
 
-    decompose = one_of(function, "decompose", decompose, DECOMPOSE)
+    decompose = one_of("decompose", decompose, DECOMPOSE)
     parameters: dict[str, Any] = {}
     if factorization is None:
         if (decompose, rank, input_modes, hidden_modes, gate_mode) != ("input", "same", None, None, None):
             raise ValueError(
-                f"{function}: factorization must be named where rank, decompose, modes or gate_mode are; expected a format, "
+                "factorization must be named where rank, decompose, modes or gate_mode are; expected a format, "
                 "got None, for which all weights are dense. Name a format, or leave the others out."
             )
     else:
@@ -78,7 +77,6 @@ def random_parameters(
 
 
 def decomposed_weights(
-    function: str,
     n_gates: int,
     matrices: tuple[Any, Any],
     *,
@@ -91,7 +89,7 @@ def decomposed_weights(
     **options: Any,
 ) -> dict[str, Any]:
     """Decompose the dense ``W_ih`` and ``W_hh``; the weights by name, with those that stay dense."""
-    format = get_format(factorization, function, "factorization")
+    format = get_format(factorization, "factorization")
     hidden_size = matrices[0].shape[0] // n_gates
 
     def make(parts: tuple[int, ...], out_modes: Modes, in_modes: Modes) -> GatedWeight:
@@ -103,14 +101,13 @@ def decomposed_weights(
             in_modes=in_modes,
             n_gates=n_gates,
             gate_mode=gate_mode,
-            names=(function, "hidden_modes", "input_modes"),
+            names=("hidden_modes", "input_modes"),
         )
         return GatedWeight.from_matrices([matrices[part] for part in parts], layout, factorization, rank, **options)
 
-    decompose = one_of(function, "decompose", decompose, DECOMPOSE)
+    decompose = one_of("decompose", decompose, DECOMPOSE)
     dense = {"weight_ih": matrices[0], "weight_hh": matrices[1]}
-    with spoken_by(function):
-        weights = _weights(make, decompose, matrices[1].shape[1] == hidden_size, hidden_modes, input_modes)
+    weights = _weights(make, decompose, matrices[1].shape[1] == hidden_size, hidden_modes, input_modes)
     return weights if "weight" in weights else {**dense, **weights}
 
 

@@ -16,7 +16,7 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
     wider_float,
 )
-from tensorly_rnn._checks import check_memory, instance_of, positive_ints, spoken_by
+from tensorly_rnn._checks import check_memory, instance_of, positive_ints
 from tensorly_rnn.contraction import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
@@ -67,7 +67,7 @@ class GatedWeight:
     @property
     def backend(self) -> Any:
         """TensorLy backend of the factors."""
-        return backend_of("GatedWeight", "factors[0]", self.factors[0])
+        return backend_of("factors[0]", self.factors[0])
 
     @property
     def is_dense(self) -> bool:
@@ -83,11 +83,11 @@ class GatedWeight:
 
         A `product` in place of `tensorly_rnn.operations.apply` may bring a gradient of its own.
         """
-        backend = same_backend_and_device("GatedWeight.apply", {"factors[0]": self.factors[0], "x": x})
-        part = checked_part("GatedWeight.apply", part, len(self.layout.spans))
+        backend = same_backend_and_device({"factors[0]": self.factors[0], "x": x})
+        part = checked_part(part, len(self.layout.spans))
         width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
-            raise ValueError(f"GatedWeight.apply: x must have {width} columns; expected (..., {width}), got {shape}.")
+            raise ValueError(f"x must have {width} columns; expected (..., {width}), got {shape}.")
         network, factors, offset = self._cut(part)[1:]
         axis = len(x.shape) - 1
         start = self.layout.spans[part][0] - offset
@@ -115,13 +115,13 @@ class GatedWeight:
         -----
         Contracts x with the factors, or goes through the dense matrix where the cost model finds that cheaper.
         """
-        backend = self._check_matrix("vjp", "x", x, ("batch", self.layout.widths[0]))
+        backend = self._check_matrix("x", x, ("batch", self.layout.widths[0]))
         y_shape = (x.shape[0], self.shape[0])
         if self.rebuilding_is_cheaper(x.shape[0]):
             matrix, pull_back_matrix = self.matrix_vjp(0)
 
             def pull_back_dense(dy: Any) -> tuple[list[Any], Any]:
-                self._check_matrix("vjp", "dy", dy, y_shape)
+                self._check_matrix("dy", dy, y_shape)
                 d_matrix = backend.matmul(backend.transpose(dy, (1, 0)), x)  # (rows, width)
                 return pull_back_matrix(d_matrix), backend.matmul(dy, matrix)
 
@@ -130,7 +130,7 @@ class GatedWeight:
         y, pull_back = gradients.vjp(backend, network, factors, pad_axis(backend, x, 1, network.shape[1]))
 
         def pull_back_factors(dy: Any) -> tuple[list[Any], Any]:
-            self._check_matrix("vjp", "dy", dy, y_shape)
+            self._check_matrix("dy", dy, y_shape)
             of, dx = pull_back(self.layout.ungated(backend, dy, 1))
             return self._uncut(of, slices), dx[:, : x.shape[1]]
 
@@ -138,7 +138,7 @@ class GatedWeight:
 
     def matrix(self, part: int = 0) -> Any:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
-        return self.matrix_vjp(checked_part("GatedWeight.matrix", part, len(self.layout.spans)))[0]
+        return self.matrix_vjp(checked_part(part, len(self.layout.spans)))[0]
 
     def matrices(self) -> list[Any]:
         """Return the dense columns of every part, shapes (n_gates * rows, width), rebuilt at once."""
@@ -151,14 +151,14 @@ class GatedWeight:
     def matrix_vjp(self, part: int = 0) -> tuple[Any, Callable[[Any], list[Any]]]:
         """Return `matrix`, and the function from the gradient with respect to it to the gradients of the factors."""
         backend = self.backend
-        part = checked_part("GatedWeight.matrix_vjp", part, len(self.layout.spans))
+        part = checked_part(part, len(self.layout.spans))
         slices, network, factors, offset = self._cut(part)
         box, pull_back_box = gradients.plan_vjp(backend, tensor_plan(network), factors, network.shape)
         start, stop = (column - offset for column in self.layout.spans[part])
         columns = box if (start, stop) == (0, network.shape[1]) else box[:, start:stop]
 
         def pull_back(d_matrix: Any) -> list[Any]:
-            self._check_matrix("matrix_vjp", "d_matrix", d_matrix, (self.shape[0], stop - start))
+            self._check_matrix("d_matrix", d_matrix, (self.shape[0], stop - start))
             d_box = pad_axis(backend, self.layout.ungated(backend, d_matrix, 0), 1, network.shape[1], start)
             return self._uncut(pull_back_box(d_box), slices)
 
@@ -182,22 +182,20 @@ class GatedWeight:
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
         """Return a dense matrix, shape (rows, sum(widths)), as it is: a network of one factor."""
-        function = "GatedWeight.dense"
-        check_alike(function, {"matrix": matrix})
-        rows, columns = matrix_shape(function, "matrix", matrix, 1)
-        layout = Layout(rows, _adjoining(function, widths, columns), (rows,), (columns,))
+        check_alike({"matrix": matrix})
+        rows, columns = matrix_shape("matrix", matrix, 1)
+        layout = Layout(rows, _adjoining(widths, columns), (rows,), (columns,))
         return cls(layout, Network(DENSE, ("j1",), ("i1",), (("i1", columns), ("j1", rows))), [matrix])
 
     @classmethod
     def of_format(cls, matrix: FactorizedMatrix, widths: Sequence[int] | None = None) -> Self:
         """Return a factorized matrix, its rows gate-major and its columns the parts one after the other."""
-        function = "GatedWeight.of_format"
         if not isinstance(matrix, FactorizedMatrix):
-            raise TypeError(f"{function}: matrix must be a factorized matrix; got {type(matrix).__name__}. Use dense.")
+            raise TypeError(f"matrix must be a factorized matrix; got {type(matrix).__name__}. Use dense.")
         out_modes, in_modes = matrix.tensorized_shape
         rows, columns = matrix.shape
         mode = "stack" if matrix.stack > 1 else "first"
-        spans = _adjoining(function, widths, columns)
+        spans = _adjoining(widths, columns)
         layout = Layout(rows // matrix.stack, spans, out_modes, in_modes, matrix.stack, mode)
         return cls(layout, matrix.network, matrix.factors)
 
@@ -212,7 +210,7 @@ class GatedWeight:
         std: float = 1.0,
         random_state: RandomState = None,
         like: Any = None,
-        names: tuple[str, str, str] = ("GatedWeight.random", "out_modes", "in_modes"),
+        names: tuple[str, str] = ("out_modes", "in_modes"),
         **where: Any,
     ) -> Self:
         """Draw a weight whose root mean square, padding left out, is exactly `std`.
@@ -234,17 +232,16 @@ class GatedWeight:
         TypeError, ValueError
             If an argument is of the wrong form.
         """
-        format = get_format(factorization, names[0], "factorization")
+        format = get_format(factorization, "factorization")
         layout = make_layout(rows, widths, format, names=names, **where)
-        std = checked_std(names[0], std)
-        with spoken_by(names[0]):
-            rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
+        std = checked_std(std)
+        rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)
         network = format.make_network(layout.tensorized_shape, rank)
-        check_memory(names[0], f"rank, {names[1]} and {names[2]}", network.n_param)
-        drawn = cls(layout, network, unit_factors(network, as_generator(names[0], random_state)))
+        check_memory(f"rank, {names[0]} and {names[1]}", network.n_param)
+        drawn = cls(layout, network, unit_factors(network, as_generator(random_state)))
         measured = math.sqrt(drawn.squared_norm() / math.prod(layout.shape))
         scaled = [factor * (std / measured) ** (1 / len(drawn.factors)) for factor in drawn.factors]
-        return drawn.with_factors(drawn_like(names[0], scaled, like))
+        return drawn.with_factors(drawn_like(scaled, like))
 
     @classmethod
     def from_matrices(
@@ -272,42 +269,39 @@ class GatedWeight:
         TypeError, ValueError
             If an argument is of the wrong form.
         """
-        instance_of("from_matrices", "layout", layout, Layout, "a Layout; make_layout makes one")
-        instance_of("from_matrices", "parts", parts, (list, tuple), "a list of matrices")
+        instance_of("layout", layout, Layout, "a Layout; make_layout makes one")
+        instance_of("parts", parts, (list, tuple), "a list of matrices")
         for number, part in enumerate(parts):
-            backend_of("from_matrices", f"parts[{number}]", part)
+            backend_of(f"parts[{number}]", part)
         if inputs is not None:
-            instance_of("from_matrices", "inputs", inputs, (list, tuple), "a list of matrices, one a part")
+            instance_of("inputs", inputs, (list, tuple), "a list of matrices, one a part")
             got = [tuple(getattr(one, "shape", ())) for one in inputs]
             if [shape[1:] for shape in got] != [(width,) for width in layout.widths]:
-                raise ValueError(f"from_matrices: inputs must have the parts' columns; expected {layout.widths}, got {got}.")
+                raise ValueError(f"inputs must have the parts' columns; expected {layout.widths}, got {got}.")
         shapes = [(layout.shape[0], width) for width in layout.widths]
         if [tuple(part.shape) for part in parts] != shapes:
             raise ValueError(
-                f"from_matrices: parts must be one matrix each; expected shapes {shapes}, "
-                f"got {[tuple(part.shape) for part in parts]}."
+                f"parts must be one matrix each; expected shapes {shapes}, got {[tuple(part.shape) for part in parts]}."
             )
-        backend = backend_of("from_matrices", "parts[0]", parts[0])
+        backend = backend_of("parts[0]", parts[0])
         out_modes, in_modes = layout.tensorized_shape
-        check_memory("from_matrices", "out_modes and in_modes", math.prod(out_modes) * math.prod(in_modes))
+        check_memory("out_modes and in_modes", math.prod(out_modes) * math.prod(in_modes))
         padded = layout.padded_matrix(backend, parts)
         ratio = options.get("compression_ratio")
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
             # Of the true entries, not of the padded ones.
             options["compression_ratio"] = float(ratio) * (math.prod(padded.shape) / math.prod(layout.shape))
-        with spoken_by("from_matrices", format="factorization"):
-            found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
+        found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         if inputs is not None:
             found = calibrate(found, padded, layout.padded_columns(backend, inputs))
         return cls(layout, found.network, found.factors)
 
-    def _check_matrix(self, method: str, argument: str, array: Any, expected: tuple[int | str, int]) -> Any:
+    def _check_matrix(self, argument: str, array: Any, expected: tuple[int | str, int]) -> Any:
         """Return the backend of a matrix like the factors, of a shape in which a name stands for any size."""
-        function = f"GatedWeight.{method}"
-        backend = check_alike(function, {"factors[0]": self.factors[0], argument: array})
+        backend = check_alike({"factors[0]": self.factors[0], argument: array})
         shape = tuple(array.shape)
         if len(shape) != 2 or any(size != got for size, got in zip(expected, shape) if not isinstance(size, str)):
-            raise ValueError(f"{function}: {argument} must be a matrix that fits; expected shape {expected}, got {shape}.")
+            raise ValueError(f"{argument} must be a matrix that fits; expected shape {expected}, got {shape}.")
         return backend
 
     def part_network(self, part: int) -> Network:
@@ -336,17 +330,17 @@ class GatedWeight:
         return whole
 
 
-def arrays_of(function: str, name: str, weight: Any) -> dict[str, Any]:
+def arrays_of(name: str, weight: Any) -> dict[str, Any]:
     """The arrays that a weight is made of, by what to call them."""
     if not isinstance(weight, (GatedWeight, FactorizedMatrix)):
         return {name: weight}
     named = {f"{name}.factors[{k}]": factor for k, factor in enumerate(weight.factors)}
     for argument, factor in named.items():
-        backend_of(function, argument, factor)
+        backend_of(argument, factor)
     shapes = weight.network.factor_shapes
     if isinstance(weight, GatedWeight) and [tuple(factor.shape) for factor in weight.factors] != list(shapes):
         got = [tuple(factor.shape) for factor in weight.factors]
-        raise ValueError(f"{function}: {name} must have the factors of its network; expected {list(shapes)}, got {got}.")
+        raise ValueError(f"{name} must have the factors of its network; expected {list(shapes)}, got {got}.")
     return named
 
 
@@ -365,10 +359,10 @@ def _squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> flo
     return sum(frobenius_norm(backend, part) ** 2 for part in parts)
 
 
-def _adjoining(function: str, widths: Sequence[int] | None, columns: int) -> tuple[tuple[int, int], ...]:
+def _adjoining(widths: Sequence[int] | None, columns: int) -> tuple[tuple[int, int], ...]:
     """Spans of parts one after the other; one of all columns without widths."""
-    widths = (columns,) if widths is None else positive_ints(function, "widths", widths)
+    widths = (columns,) if widths is None else positive_ints("widths", widths)
     if sum(widths) != columns:
-        raise ValueError(f"{function}: widths must add up to the columns; expected {columns}, got {sum(widths)}: {widths}.")
+        raise ValueError(f"widths must add up to the columns; expected {columns}, got {sum(widths)}: {widths}.")
     ends = [sum(widths[: k + 1]) for k in range(len(widths))]
     return tuple((end - width, end) for end, width in zip(ends, widths))

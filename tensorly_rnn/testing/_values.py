@@ -34,7 +34,7 @@ def apply(subject: Subject, draw: st.DrawFn) -> None:
     x, values = subject.array(*leading, f.shape[1])
     expected = values @ subject.dense(f).T
     subject.equal(f.apply(x), expected, f"apply of shape {values.shape}")
-    backend = backend_of("apply", "x", x)
+    backend = backend_of("x", x)
     # The same numbers, laid out the other way round in memory.
     axes = tuple(reversed(range(values.ndim)))
     turned = backend.transpose(subject.backend.array(np.ascontiguousarray(values.transpose(axes))), axes)

@@ -72,7 +72,7 @@ def get_backend(name: str) -> Backend:
     >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
     False
     """
-    return _loaded(one_of("get_backend", "name", name, tuple(_MODULES)))
+    return _loaded(one_of("name", name, tuple(_MODULES)))
 
 
 @cache
@@ -87,7 +87,7 @@ def _loaded(name: str) -> Backend:
             )
         backend = BackendManager.load_backend("numpy" if name == "numpy_read_only" else name)
     except ImportError as error:
-        raise ImportError(f"get_backend: name must be an installed backend; got {name!r} and {error}. Install it.") from error
+        raise ImportError(f"name must be an installed backend; got {name!r} and {error}. Install it.") from error
 
     def array(values: np.ndarray) -> Any:
         return backend.tensor(np.array(values))

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorly_rnn._checks import instance_of, one_of, positive_int, spoken_by
+from tensorly_rnn._checks import instance_of, one_of, positive_int
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, available_formats, get_format
 from tensorly_rnn.testing import _conduct, _tensors, _values
 from tensorly_rnn.testing.backends import get_backend
@@ -76,10 +76,10 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
     >>> from tensorly_rnn import TTMatrix
     >>> check_law("apply", Subject(TTMatrix, get_backend("numpy")))
     """
-    instance_of("check_law", "subject", subject, (Subject, TensorSubject), "a Subject or a TensorSubject")
+    instance_of("subject", subject, (Subject, TensorSubject), "a Subject or a TensorSubject")
     laws: dict[str, Callable[[Any, st.DrawFn], None]] = {**(TENSOR_LAWS if isinstance(subject, TensorSubject) else LAWS)}
-    check_example = laws[one_of("check_law", "law", law, tuple(laws))]
-    max_examples = positive_int("check_law", "max_examples", max_examples, most=MOST_EXAMPLES)
+    check_example = laws[one_of("law", law, tuple(laws))]
+    max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
 
     # Without a database: Hypothesis would mix up the examples of all laws, which are one function to it.
     @settings(
@@ -146,27 +146,22 @@ def assert_format_laws(
     >>> assert_format_laws(TTMatrix, count=lambda sizes, rank: sum(map(int.__mul__, sizes, map(int.__mul__, rank, rank[1:]))))
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix)):
-        raise TypeError(
-            f"assert_format_laws: cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}."
-        )
+        raise TypeError(f"cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}.")
     name = getattr(cls, "name", None)
     if name not in available_formats() or get_format(name) is not cls:
         raise ValueError(
-            f"assert_format_laws: cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
+            f"cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
             f"{name!r}. Decorate it with tensorly_rnn.formats.register."
         )
-    max_examples = positive_int("assert_format_laws", "max_examples", max_examples, most=MOST_EXAMPLES)
-    backends = _names("assert_format_laws", backends)
+    max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
+    backends = _names(backends)
     if recovery is not None and (isinstance(recovery, bool) or not isinstance(recovery, numbers.Real) or not recovery > 0):
-        raise TypeError(f"assert_format_laws: recovery must be a positive relative error or None; got {recovery!r}.")
+        raise TypeError(f"recovery must be a positive relative error or None; got {recovery!r}.")
     for argument, value in (("reference", reference), ("count", count), ("ranks", ranks)):
         if value is not None and not callable(value):
-            raise TypeError(
-                f"assert_format_laws: {argument} must be callable; expected a function, got {type(value).__name__}."
-            )
+            raise TypeError(f"{argument} must be callable; expected a function, got {type(value).__name__}.")
     for backend in backends:
-        with spoken_by("assert_format_laws", name="backends"):
-            on = get_backend(backend)
+        on = get_backend(backend)
         subject = Subject(cls, on, reference, count, ranks, recovery)
         for law in LAWS:
             if law != "recovery" or recovery is not None:
@@ -197,18 +192,17 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
     >>> assert_tensor_laws(BTTensor, max_examples=5)
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedTensor)):
-        raise TypeError(f"assert_tensor_laws: cls must be a class of factorized tensors; expected BTTensor, say, got {cls!r}.")
-    max_examples = positive_int("assert_tensor_laws", "max_examples", max_examples, most=MOST_EXAMPLES)
-    backends = _names("assert_tensor_laws", backends)
+        raise TypeError(f"cls must be a class of factorized tensors; expected BTTensor, say, got {cls!r}.")
+    max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
+    backends = _names(backends)
     for backend in backends:
-        with spoken_by("assert_tensor_laws", name="backends"):
-            on = get_backend(backend)
+        on = get_backend(backend)
         for law in TENSOR_LAWS:
             check_law(law, TensorSubject(cls, on), max_examples)
 
 
-def _names(function: str, backends: Any) -> tuple[str, ...]:
+def _names(backends: Any) -> tuple[str, ...]:
     """Return names of backends as a tuple."""
     if isinstance(backends, str) or not isinstance(backends, Sequence):
-        raise TypeError(f"{function}: backends must be a sequence of names; expected ('numpy',), say, got {backends!r}.")
+        raise TypeError(f"backends must be a sequence of names; expected ('numpy',), say, got {backends!r}.")
     return tuple(backends)

@@ -39,7 +39,7 @@ def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[t
     ...     assert 1 <= len(shape) <= 3 and set(shape) <= {1, 2, 3, 5, 7}
     >>> law()
     """
-    return _orders("tensor_shapes", min_order, max_order).flatmap(_modes)
+    return _orders(min_order, max_order).flatmap(_modes)
 
 
 def tensorized_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[TensorizedShape]:
@@ -57,14 +57,14 @@ def tensorized_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrate
     ...     assert 2 <= len(modes[0]) == len(modes[1]) <= 4
     >>> law()
     """
-    halves = _orders("tensorized_shapes", min_order, max_order).flatmap(lambda order: _modes(2 * order))
+    halves = _orders(min_order, max_order).flatmap(lambda order: _modes(2 * order))
     return halves.map(lambda modes: (modes[: len(modes) // 2], modes[len(modes) // 2 :]))
 
 
-def _orders(function: str, min_order: int, max_order: int) -> st.SearchStrategy[int]:
-    least, most = positive_int(function, "min_order", min_order), positive_int(function, "max_order", max_order, most=16)
+def _orders(min_order: int, max_order: int) -> st.SearchStrategy[int]:
+    least, most = positive_int("min_order", min_order), positive_int("max_order", max_order, most=16)
     if least > most:
-        raise ValueError(f"{function}: min_order must not be above max_order; expected at most {most}, got {least}.")
+        raise ValueError(f"min_order must not be above max_order; expected at most {most}, got {least}.")
     return st.integers(least, most)
 
 
@@ -114,11 +114,10 @@ def canonical_ranks(
     ...     assert rank[0] == rank[2]
     >>> law()
     """
-    function = "canonical_ranks"
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix)):
-        raise TypeError(f"{function}: cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}.")
-    tensorized_shape = validate_tensorized_shape(function, tensorized_shape)
-    max_size = positive_int(function, "max_size", max_size, most=MOST_RANK)
+        raise TypeError(f"cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}.")
+    tensorized_shape = validate_tensorized_shape(tensorized_shape)
+    max_size = positive_int("max_size", max_size, most=MOST_RANK)
     order = len(tensorized_shape[0])
     free, single = rank_indices(cls, order)
     sizes = st.fixed_dictionaries({index: st.integers(1, max_size) for index in free})

@@ -83,11 +83,11 @@ def test_bad_arguments_are_refused():
         layer.weight(torch.zeros(2, 10))
     with pytest.raises(ValueError, match=r"parts must be one matrix each; expected shapes \[\(13, 11\)\], got \[\(13, 1\)\]"):
         layer.weight.load_matrices(torch.zeros(13, 1))
-    with pytest.raises(ValueError, match="FactorizedLinear: in_modes must multiply to the size or more"):
+    with pytest.raises(ValueError, match="^in_modes must multiply to the size or more"):
         FactorizedLinear(11, 13, in_modes=(2, 5), out_modes=(13, 1))
     with pytest.raises(TypeError, match="in_features must be a positive integer; expected int, got 1.5"):
         FactorizedLinear(1.5, 13)
-    with pytest.raises(TypeError, match="from_linear: linear must be a torch.nn.Linear; got LSTM"):
+    with pytest.raises(TypeError, match="^linear must be a torch.nn.Linear; got LSTM"):
         FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))
 
 
@@ -131,9 +131,7 @@ def test_conversion_on_the_meta_device_gives_the_form(factorization):
         form.to_empty(device="cpu").load_state_dict(real.state_dict())
         x = torch.randn(3, 2, 12)
         torch.testing.assert_close(form(x), real(x), atol=0, rtol=0)
-        with pytest.raises(
-            ValueError, match=rf"^{convert.__name__}: rank must say how large .* on the meta device; got n_param\."
-        ):
+        with pytest.raises(ValueError, match=r"^rank must say how large .* on the meta device; got n_param\."):
             convert(kind(*sizes, device="meta"), factorization=factorization, n_param=90)
 
 
@@ -142,9 +140,9 @@ def test_errors_of_a_conversion_name_it():
         (FactorizedLinear.from_linear, torch.nn.Linear(5, 3)),
         (FactorizedLSTM.from_lstm, torch.nn.LSTM(5, 3)),
     ):
-        with pytest.raises(ValueError, match=rf"^{convert.__name__}: eps must be a relative error"):
+        with pytest.raises(ValueError, match=r"^eps must be a relative error"):
             convert(dense, eps=-1)
-        with pytest.raises(TypeError, match=rf"^{convert.__name__}: speed must be an option of the format"):
+        with pytest.raises(TypeError, match=r"^speed must be an option of the format"):
             convert(dense, rank=1, speed="high")
 
 

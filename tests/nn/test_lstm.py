@@ -400,7 +400,7 @@ def test_bad_inputs_are_refused():
         layer(x, torch.zeros(1, 4, 7))
     with pytest.raises(TypeError, match="c_0 dtype torch.float64 does not match weight dtype torch.float32"):
         layer(x, (torch.zeros(1, 4, 7), torch.zeros(1, 4, 7, dtype=torch.float64)))
-    with pytest.raises(TypeError, match="from_lstm: lstm must be a torch.nn.LSTM; got GRU"):
+    with pytest.raises(TypeError, match="^lstm must be a torch.nn.LSTM; got GRU"):
         FactorizedLSTM.from_lstm(torch.nn.GRU(11, 7))
     broken = torch.nn.LSTM(11, 7)
     broken.weight_ih_l0.data[0, 0] = float("nan")

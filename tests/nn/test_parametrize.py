@@ -134,7 +134,7 @@ def test_assigning_decomposes_at_the_same_rank_into_the_same_parameters(factoriz
     optimizer.step()
     for one, old in zip(factors, before):
         assert_close(one, old - 0.1 * one.grad, atol=1e-14, rtol=0)
-    with pytest.raises(ValueError, match=r"factorized: weight must keep its shape; expected \(8, 12\), got \(12, 8\)"):
+    with pytest.raises(ValueError, match=r"^weight must keep its shape; expected \(8, 12\), got \(12, 8\)"):
         module.weight = dense.T
 
 
@@ -252,7 +252,7 @@ def test_another_parametrization_goes_after_it_and_a_second_weight_beside_it():
     assert len(originals(module, "weight_ih_l0")) == len(originals(module, "weight_hh_l0")) == 2
     with pytest.raises(
         ValueError,
-        match=r"factorized: weight_ih_l0 must not be parametrized yet; got \['FactorizedParametrization', 'Doubled'\]",
+        match=r"^weight_ih_l0 must not be parametrized yet; got \['FactorizedParametrization', 'Doubled'\]",
     ):
         factorized(module, "weight_ih_l0", rank=1)
     with pytest.raises(ValueError, match="weight must not be parametrized yet"):
@@ -285,7 +285,7 @@ def test_wrong_arguments_are_errors():
     def refused(kind, match, module=None, name="weight", **changes):
         module = nn.Linear(6, 4) if module is None else module
         before = repr(module)
-        with pytest.raises(kind, match=f"^factorized: {match}"):
+        with pytest.raises(kind, match=f"^{match}"):
             factorized(module, name, **{"factorization": "tt", **changes})
         assert repr(module) == before
 
