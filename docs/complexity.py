@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 import tensorly_rnn as tlr
-from tensorly_rnn.network import CONTRACTION_ORDERS
+from tensorly_rnn.network.network import CONTRACTION_ORDERS
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- written by docs/complexity.py -->\n", "<!-- up to here -->\n"

@@ -18,7 +18,7 @@ from tensorly_rnn.formats.bt_tensor import bt_n_param, bt_to_tensor, bt_to_unfol
 from tensorly_rnn.formats.counts import cost, n_param
 from tensorly_rnn.formats.ht_tensor import ht_n_param, ht_to_tensor, ht_to_unfolded, ht_to_vec, random_ht, validate_ht_rank
 from tensorly_rnn.formats.lstsq_grad import bt_lstsq_grad, ht_lstsq_grad, tr_lstsq_grad, tt_lstsq_grad
-from tensorly_rnn.network import Cost, Network
+from tensorly_rnn.network.network import Cost, Network
 from tensorly_rnn.tensorize import factorize_size, separate_modes
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tensorly.backend import BackendManager
 
-from tensorly_rnn._planned import planned
+from tensorly_rnn._memoize import memoize
 
 # First part of the module that defines an array's type -> TensorLy's name of the backend.
 _BACKEND_NAMES = {
@@ -186,7 +186,7 @@ def check_real(argument: str, array: Any) -> None:
         raise TypeError(f"{argument} must hold real numbers; got {array.dtype}. Convert it.")
 
 
-@planned
+@memoize
 def _backend_name(kind: type) -> str | None:
     # Scalars are no arrays, nor are the modules and functions of a framework; masked entries and matrices that stay
     # matrices when they are cut do not act as arrays do.
@@ -196,7 +196,7 @@ def _backend_name(kind: type) -> str | None:
     return next((name for name in names if name is not None), None)
 
 
-@planned
+@memoize
 def _most_axes(backend: type) -> int:
     return _MOST_AXES.get(getattr(backend, "backend_name", ""), 64)
 
@@ -206,7 +206,7 @@ _LOADED: dict[str, Any] = {}
 _LOADING = Lock()
 
 
-@planned
+@memoize
 def _load(name: str) -> None:
     if name != "jax":
         _LOADED[name] = BackendManager.load_backend(name)

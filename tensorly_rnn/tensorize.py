@@ -5,7 +5,7 @@ from typing import Any
 
 from tensorly_rnn._backend import context
 from tensorly_rnn._checks import MOST_MODES, plain, positive_int, positive_ints
-from tensorly_rnn._planned import planned
+from tensorly_rnn._memoize import memoize
 
 Modes = tuple[int, ...]
 TensorizedShape = tuple[Modes, Modes]
@@ -288,7 +288,7 @@ def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ..
     )
 
 
-@planned
+@memoize
 def _balanced_modes(product: int, order: int) -> Modes:
     """Factors of `product`, descending, with the smallest sum."""
     best = (product + order - 1, (product,) + (1,) * (order - 1))
@@ -304,7 +304,7 @@ def _balanced_modes(product: int, order: int) -> Modes:
     return best[1]
 
 
-@planned
+@memoize
 def _divisors(number: int) -> tuple[int, ...]:
     small = [k for k in range(1, math.isqrt(number) + 1) if number % k == 0]
     return tuple(sorted({*small, *(number // k for k in small)}))

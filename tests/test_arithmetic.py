@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn import arithmetic, operations
 from tensorly_rnn.formats import FactorizedMatrix
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import arithmetic, operations
+from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
 from tests.strategies import SHAPES

@@ -10,22 +10,14 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
-from tensorly_rnn import operations, planner
-from tensorly_rnn.contraction import ANY, View, _rounds, _rounds_back, execute
-from tensorly_rnn.gradients import plan_vjp
-from tensorly_rnn.network import apply_plan, row_blocks
-from tensorly_rnn.planner import (
-    CALL,
-    IN_BLOCKS,
-    IN_RUNS,
-    OPERATION,
-    READ,
-    WRITTEN,
-    _copy_seconds,
-    _training_seconds,
-    plan,
-    seconds,
-)
+from tensorly_rnn.contraction import order as orders
+from tensorly_rnn.contraction.cost_model import CALL, IN_BLOCKS, IN_RUNS, OPERATION, READ, WRITTEN, _copy_seconds, seconds
+from tensorly_rnn.contraction.execute import _rounds, _rounds_back, execute, plan_vjp
+from tensorly_rnn.contraction.order import _training_seconds, plan
+from tensorly_rnn.contraction.plan import ANY, View
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.network import apply_plan
+from tensorly_rnn.network.row_blocks import row_blocks
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -117,14 +109,14 @@ def test_a_copy_is_spared_where_the_estimate_says_so():
 
 def test_orders_that_differ_in_one_place():
     tree = ((0, 1, False), 2, False)
-    found = set(planner.neighbours(tree))
+    found = set(orders.neighbours(tree))
     assert (2, (0, 1, False), False) in found and ((0, 1, False), 2, True) in found and ((1, 0, False), 2, False) in found
     assert ((0, 2, False), 1, False) in found and (0, (1, 2, True), False) in found
     # Of three operands any two can be joined first.
-    assert {frozenset(planner._pairs(one, 3)[0][:2]) for one in found} == {
+    assert {frozenset(orders._pairs(one, 3)[0][:2]) for one in found} == {
         frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))
     }
-    assert planner._tree(3) == tree
+    assert orders._tree(3) == tree
 
 
 def test_costs_of_a_product_of_three_by_hand():
@@ -231,8 +223,8 @@ def test_a_plan_without_products_costs_its_array():
 def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
     # A single row has no axis: another question.
     searched = set()
-    search = planner._best_orders
-    monkeypatch.setattr(planner, "_best_orders", lambda *question: searched.add(question) or search(*question))
+    search = orders._best_orders
+    monkeypatch.setattr(orders, "_best_orders", lambda *question: searched.add(question) or search(*question))
     for rows in (5, 6, 7, 8, 0, 1):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
     assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]
@@ -303,7 +295,7 @@ def test_no_single_objective_finds_a_faster_plan(network):
     operands, output, sizes = network
     sizes = tuple((name, 1 << n) for name, n in sizes)
     best = _training_seconds(plan(operands, output, sizes))
-    for path in planner._orders(output, dict(sizes)) if len(operands) > 1 else [()]:
+    for path in orders._orders(output, dict(sizes)) if len(operands) > 1 else [()]:
         assert best <= _training_seconds(plan(operands, output, sizes, path))
 
 

@@ -12,10 +12,10 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
-from tensorly_rnn.contraction import execute, run_steps, see
-from tensorly_rnn.gradients import pull_back, vjp
-from tensorly_rnn.network import CONTRACTION_ORDERS, apply_plan
-from tensorly_rnn.planner import plan
+from tensorly_rnn.contraction.execute import apply_view, execute, pull_back, run_steps
+from tensorly_rnn.contraction.order import plan
+from tensorly_rnn.network.gradients import vjp
+from tensorly_rnn.network.network import CONTRACTION_ORDERS, apply_plan
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -142,7 +142,7 @@ def test_what_is_executed_is_what_is_counted(case, contraction_order, data, batc
     assert vars(backward) == vars(cost.backward)
     # The numbers are those of the explicit loops, whatever the order.
     w = case.reference(f.factors)
-    assert_allclose(see(NUMPY, results[-1], chosen.last_view).reshape(batch, -1), x @ w.T, atol=1e-10)
+    assert_allclose(apply_view(NUMPY, results[-1], chosen.last_view).reshape(batch, -1), x @ w.T, atol=1e-10)
     assert_allclose(dx.reshape(x.shape), dy @ w, atol=1e-10)
     # Linear in each factor, so that <gradient, factor> is the loss.
     for gradient, factor in zip(of_factors, f.factors):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn.contraction import run_steps
+from tensorly_rnn.contraction.execute import run_steps
 from tensorly_rnn.formats import _matrix
-from tensorly_rnn.network import apply_plan, row_blocks, tensor_plan
+from tensorly_rnn.network import gradients, operations
+from tensorly_rnn.network.network import apply_plan, tensor_plan
+from tensorly_rnn.network.row_blocks import row_blocks
 from tests import paper_gradients, reference
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES

@@ -19,7 +19,7 @@ from torch import nn
 import tensorly_rnn as tlr
 from tensorly_rnn import plot
 from tensorly_rnn.formats import linear_tree
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.nn import factorize_module
 from tensorly_rnn.plot import diagram
 from tensorly_rnn.plot._axes import COLORS

@@ -10,9 +10,9 @@ import torch
 
 import tensorly_rnn as tlr
 from tensorly_rnn import recurrent
-from tensorly_rnn.network import Network, apply_plan, tensor_plan
+from tensorly_rnn.contraction.cost_model import CALL, OPERATION, WRITTEN, seconds
+from tensorly_rnn.network.network import Network, apply_plan, tensor_plan
 from tensorly_rnn.nn import FactorizedLSTM
-from tensorly_rnn.planner import CALL, OPERATION, WRITTEN, seconds
 from tensorly_rnn.recurrent import cost
 from tensorly_rnn.recurrent import weight as weight_room
 from tests.backends import BACKENDS, to_numpy

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn import tree_network
 from tensorly_rnn.formats._arithmetic import Arithmetic
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import trees
+from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
 from tests.strategies import SHAPES
@@ -39,7 +39,7 @@ def on(backend, matrix):
 
 
 @st.composite
-def trees(draw, name, slow=False):
+def tree_matrices(draw, name, slow=False):
     modes = ((2, 3, 2), (3, 2, 5)) if slow else draw(st.sampled_from((*SHAPES, MODES)))
     rank = {"tt": (1, 3, 4, 1), "tr": (1, 3, 4, 1), "bt": (1, (2, 4, 3)), "ht": (2, 3, 4, 2, 3)}[name]
     rank = rank if slow else draw(TREES[name](len(modes[0])))
@@ -51,7 +51,7 @@ def law_of_trees(test, fast=20):
     @every_tree
     def run(name, backend):
         @settings(max_examples=2 if backend.slow else fast)
-        @given(f=trees(name, backend.slow), data=st.data())
+        @given(f=tree_matrices(name, backend.slow), data=st.data())
         def law(f, data):
             test(backend, on(backend, f), data)
 
@@ -276,18 +276,18 @@ def test_trees_and_loops():
     def ring(rank):
         return tlr.TRMatrix.random(MODES, rank, random_state=0).network
 
-    assert not tree_network.is_tree(ring((2, 2, 2, 2, 2)))
-    assert tree_network.is_tree(ring((1, 2, 2, 2, 1)))
-    assert tree_network.is_tree(ring((2, 2, 1, 2, 2)))
-    assert not tree_network.is_tree(tlr.BTMatrix.random(MODES, (2, 1), random_state=0).network)
-    assert tree_network.is_tree(tlr.BTMatrix.random(MODES, (1, (1, 2, 1, 1)), random_state=0).network)
+    assert not trees.is_tree(ring((2, 2, 2, 2, 2)))
+    assert trees.is_tree(ring((1, 2, 2, 2, 1)))
+    assert trees.is_tree(ring((2, 2, 1, 2, 2)))
+    assert not trees.is_tree(tlr.BTMatrix.random(MODES, (2, 1), random_state=0).network)
+    assert trees.is_tree(tlr.BTMatrix.random(MODES, (1, (1, 2, 1, 1)), random_state=0).network)
     # An open index in two factors, factors that nothing links, two bonds between the same two.
     for factors in ((("j1", "r"), ("j1", "i1", "r")), (("j1",), ("i1",)), (("j1", "r", "s"), ("r", "s", "i1"))):
         names = sorted({index for indices in factors for index in indices})
         network = Network(factors, ("j1",), ("i1",), tuple((index, 2) for index in names))
-        assert not tree_network.is_tree(network)
+        assert not trees.is_tree(network)
         with pytest.raises(ValueError, match="^network must be a tree; expected no loops"):
-            tree_network.orthogonalized(None, network, [])
+            trees.orthogonalized(None, network, [])
 
 
 def test_a_ring_open_elsewhere_is_rounded():
@@ -301,9 +301,9 @@ def test_a_ring_open_elsewhere_is_rounded():
 @every_tree
 def test_all_but_the_root_are_orthogonal(name):
     f = tlr.get_format(name).random(MODES, {"bt": (1, 4), "tr": (1, 4, 4, 4, 1)}.get(name, 4), random_state=0)
-    factors = tree_network.orthogonalized(f.backend, f.network, f.factors)
+    factors = trees.orthogonalized(f.backend, f.network, f.factors)
     assert_allclose(type(f)(factors).to_matrix(), f.to_matrix(), atol=1e-12)
-    for edge in tree_network.edges(f.network):
+    for edge in trees.edges(f.network):
         axis = f.network.factors[edge.child].index(edge.index)
         unfolded = np.moveaxis(factors[edge.child], axis, 0).reshape(factors[edge.child].shape[axis], -1)
         assert_allclose(unfolded @ unfolded.T, np.eye(len(unfolded)), atol=1e-12)

@@ -17,8 +17,8 @@ import torch
 
 import tensorly_rnn as tlr
 from tensorly_rnn import nn, recurrent
-from tensorly_rnn._planned import forget_plans, planned
-from tensorly_rnn.network import apply_plan
+from tensorly_rnn._memoize import clear_caches, memoize
+from tensorly_rnn.network.network import apply_plan
 from tensorly_rnn.testing import get_backend
 from tests.cases import CASES
 
@@ -77,7 +77,7 @@ def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 def test_backends_at_once(format, names):
     expected = [everything(name, format) for name in names]
     for _ in range(3):
-        forget_plans()
+        clear_caches()
         for found, alone in zip(at_once(*(lambda name=name: everything(name, format) for name in names)), expected):
             assert_equal(found, alone)
 
@@ -85,7 +85,7 @@ def test_backends_at_once(format, names):
 def test_formats_at_once_on_one_backend():
     expected = [everything("numpy", case.name) for case in CASES]
     for _ in range(3):
-        forget_plans()
+        clear_caches()
         for found, alone in zip(at_once(*(lambda case=case: everything("numpy", case.name) for case in CASES)), expected):
             assert_equal(found, alone)
 
@@ -116,7 +116,7 @@ def test_measuring_orders_while_others_plan():
     for one in chain(*found):
         np.testing.assert_allclose(one, expected, rtol=1e-12)
     assert f.plan(64) == f.plan(64)
-    forget_plans()
+    clear_caches()
 
 
 def test_modules_train_at_once():
@@ -134,7 +134,7 @@ def test_modules_train_at_once():
         return [parameter.detach().numpy() for parameter in module.parameters()]
 
     expected = [trained(seed) for seed in range(4)]
-    forget_plans()
+    clear_caches()
     for found, alone in zip(at_once(*(lambda seed=seed: trained(seed) for seed in range(4))), expected):
         assert_equal(found, alone)
 
@@ -175,11 +175,11 @@ def test_backends_loaded_for_the_first_time_at_once():
 def test_what_was_planned_before_an_order_was_preferred_is_not_seen_after():
     answers = iter(("before", "after"))
 
-    @planned
+    @memoize
     def slow(key: str) -> str:
         answer = next(answers)
         if answer == "before":
-            forget_plans()  # as a thread that measures does meanwhile
+            clear_caches()  # as a thread that measures does meanwhile
         return answer
 
     assert slow("key") == "before"
@@ -189,9 +189,9 @@ def test_what_was_planned_before_an_order_was_preferred_is_not_seen_after():
 def test_a_tree_has_one_class():
     tree, other = ((0, 2), 1), ((0, 1), 2)
     f = tlr.HTMatrix.random(((2, 2, 2), (2, 2, 2)), 2, tree=tree, random_state=0)
-    forget_plans()
+    clear_caches()
     g = tlr.HTMatrix.random(((2, 2, 2), (2, 2, 2)), 2, tree=tree, random_state=1)
     np.testing.assert_allclose((f + g).to_matrix(), f.to_matrix() + g.to_matrix())
-    forget_plans()
+    clear_caches()
     classes = at_once(*(lambda: tlr.HTMatrix.on_tree(other),) * 8)
     assert len(set(classes)) == 1

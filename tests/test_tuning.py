@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 import tensorly_rnn as tlr
-from tensorly_rnn import planner, tuning
-from tensorly_rnn.network import apply_plan
+from tensorly_rnn.contraction import order as orders
+from tensorly_rnn.network import plan_tuning
+from tensorly_rnn.network.network import apply_plan
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTM, tune
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
@@ -21,9 +22,9 @@ SHAPE = ((5, 3, 2), (2, 7, 3))
 @pytest.fixture(autouse=True)
 def own_choices(monkeypatch):
     """Forget what a test has chosen."""
-    monkeypatch.setattr(planner, "_preferred", {})
+    monkeypatch.setattr(orders, "_preferred", {})
     yield
-    planner.forget_plans()
+    orders.clear_caches()
 
 
 def slow_unless(network, batch, wanted):
@@ -42,11 +43,11 @@ def slow_unless(network, batch, wanted):
 def test_the_fastest_order_is_used_from_then_on(case):
     f = tlr.get_format(case.name).random(SHAPE, (2, 2) if case.name == "bt" else 2, random_state=0)
     before = apply_plan(f.network, 7)
-    candidates = tuning.tuned(f.network, 7, lambda: None, count=5, repeats=1).plans
+    candidates = plan_tuning.tuned(f.network, 7, lambda: None, count=5, repeats=1).plans
     assert 2 <= len(candidates) <= 5 and candidates[0] == before
     wanted = candidates[-1]
     run, turns = slow_unless(f.network, 7, wanted.pairs)
-    found = tuning.tuned(f.network, 7, run, count=5, repeats=3)
+    found = plan_tuning.tuned(f.network, 7, run, count=5, repeats=3)
     assert found.plan == wanted == apply_plan(f.network, 7) and found.plans == candidates
     # Each once unmeasured and once measured, in turns.
     assert [turn.pairs for turn in turns] == [one.pairs for _ in range(3) for one in candidates for _ in range(2)]
@@ -63,8 +64,8 @@ def test_the_planners_choice_stays_unless_another_is_clearly_faster():
     f = tlr.TTMatrix.random(SHAPE, 2, random_state=0)
     before = apply_plan(f.network, 7)
     run, _ = slow_unless(f.network, 7, before.pairs)
-    assert tuning.tuned(f.network, 7, run, repeats=2).plan == before
-    assert planner._preferred == {}
+    assert plan_tuning.tuned(f.network, 7, run, repeats=2).plan == before
+    assert orders._preferred == {}
 
 
 def test_an_interrupted_measurement_leaves_the_planners_choice():
@@ -76,8 +77,8 @@ def test_an_interrupted_measurement_leaves_the_planners_choice():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuning.tuned(f.network, 7, run)
-    assert apply_plan(f.network, 7) == before and planner._preferred == {}
+        plan_tuning.tuned(f.network, 7, run)
+    assert apply_plan(f.network, 7) == before and orders._preferred == {}
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=str)

@@ -9,9 +9,9 @@ from tensorly_rnn._checks import plain
 from tensorly_rnn.cli.console import say, table
 from tensorly_rnn.cli.errors import CommandError
 from tensorly_rnn.cli.options import LARGEST, MOST_MODES, format_names, ratio, whole_number
+from tensorly_rnn.contraction.cost_model import OPERATION
 from tensorly_rnn.formats import available_formats, get_format
-from tensorly_rnn.network import Network
-from tensorly_rnn.planner import OPERATION
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.recurrent.cost import Use, factorized_seconds, rebuilt_seconds
 from tensorly_rnn.tensorize import TensorizedShape, default_order, factorize_size
 

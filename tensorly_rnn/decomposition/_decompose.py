@@ -20,7 +20,8 @@ from tensorly_rnn._backend import (
     same_backend,
 )
 from tensorly_rnn._checks import check_memory, checked_eps, one_of, plain, positive_int
-from tensorly_rnn.contraction import see, view
+from tensorly_rnn.contraction.execute import apply_view
+from tensorly_rnn.contraction.plan import view
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.decomposition.budget import spend_error, within_budget
@@ -295,4 +296,4 @@ def _as_tensor(
     rows, columns = ([f"{side}{k}" for k in range(len(modes[0]))] for side in "ji")
     size = {"stack": stack, **dict(zip((*rows, *columns), (*modes[0], *modes[1])))}
     paired = view(("stack", *rows, *columns), (("stack",), *zip(rows, columns)), size)
-    return see(backend, pad_matrix(backend, matrix, padded, stack), paired)
+    return apply_view(backend, pad_matrix(backend, matrix, padded, stack), paired)

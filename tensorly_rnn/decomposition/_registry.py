@@ -11,7 +11,7 @@ from tensorly_rnn._backend import new_array
 from tensorly_rnn.decomposition.progress import Progress
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import unit_factors
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 
 View = Callable[[list[Any], float], tuple[list[Any], float]]
 

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorly_rnn import operations
 from tensorly_rnn._backend import new_array
-from tensorly_rnn.contraction import Indices, execute
+from tensorly_rnn.contraction.execute import execute
+from tensorly_rnn.contraction.order import plan
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.decomposition._registry import Problem, Start
 from tensorly_rnn.decomposition.starts import best_of_starts
-from tensorly_rnn.network import Network, tensor_plan
-from tensorly_rnn.planner import plan
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.network import Network, tensor_plan
 
 # Terms that grow while they cancel one another fit no better in the end; a ridge in proportion to the squared error keeps
 # them from it and fades where the fit succeeds (De Lathauwer and Nion 2008 describe the degeneracy).

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tensorly_rnn import arithmetic, tree_network
 from tensorly_rnn._backend import frobenius_norm
 from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, Algorithm, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
 from tensorly_rnn.decomposition.compression import relative_error
+from tensorly_rnn.network import arithmetic, trees
 
 # Halvings of the interval of errors; what is rounded down to the budget had so many times the parameters.
 HALVINGS, HEADROOM = 30, 4
@@ -74,10 +74,10 @@ def _rounded(problem: Problem, factors: Sequence[Any], budget: int) -> list[Any]
     if network.n_param <= budget:
         return list(factors)
     low, high = 0.0, _norm(problem, factors)
-    best = tree_network.rounded(backend, network, factors, dict.fromkeys(network.size, 1))
+    best = trees.rounded(backend, network, factors, dict.fromkeys(network.size, 1))
     for _ in range(HALVINGS):
         error = (low + high) / 2
-        found = tree_network.rounded(backend, network, factors, error=error)
+        found = trees.rounded(backend, network, factors, error=error)
         if problem.network_of(found).n_param > budget:
             low = error
         else:
@@ -133,7 +133,7 @@ def _rounded_by(problem: Problem, factors: Sequence[Any], left: float) -> list[A
     low, high = 0.0, math.sqrt(left * len(network.factors))
     for _ in range(HALVINGS // 2):
         error = (low + high) / 2
-        found = tree_network.rounded(backend, network, factors, error=error)
+        found = trees.rounded(backend, network, factors, error=error)
         # Rounding projects: what it discards is what the norm loses.
         if kept**2 - _norm(problem, found) ** 2 <= left:
             best, low = found, error

@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 
 from tensorly_rnn._backend import at_least_single, detached, is_real_float, new_array, same_backend_and_device
 from tensorly_rnn._checks import positive_int
+from tensorly_rnn.contraction.execute import plan_vjp
 from tensorly_rnn.decomposition.curvature import NUMPY
 from tensorly_rnn.formats import FactorizedMatrix
-from tensorly_rnn.gradients import plan_vjp
-from tensorly_rnn.network import tensor_plan
+from tensorly_rnn.network.network import tensor_plan
 from tensorly_rnn.tensorize import crop_matrix, pad_matrix
 
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from tensorly_rnn._backend import frobenius_norm, new_array
 from tensorly_rnn._svd import left_basis
-from tensorly_rnn.contraction import Indices, execute
+from tensorly_rnn.contraction.execute import execute
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.network import tensor_plan
-from tensorly_rnn.operations import cut
+from tensorly_rnn.network.network import tensor_plan
+from tensorly_rnn.network.operations import cut
 
 # How far down a mode's weak directions are levelled, as a share of the strongest one's energy; sweeps over the modes.
 LEVEL_FLOOR, LEVEL_SWEEPS = 1e-8, 5

@@ -8,10 +8,10 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 from tensorly.backend import BackendManager
 
-from tensorly_rnn.contraction import Indices, execute, run_steps
-from tensorly_rnn.gradients import pull_back, push_forward
-from tensorly_rnn.network import Network, tensor_plan
-from tensorly_rnn.planner import plan
+from tensorly_rnn.contraction.execute import execute, pull_back, push_forward, run_steps
+from tensorly_rnn.contraction.order import plan
+from tensorly_rnn.contraction.plan import Indices
+from tensorly_rnn.network.network import Network, tensor_plan
 
 NUMPY = BackendManager.load_backend("numpy")
 

@@ -21,7 +21,7 @@ from tensorly_rnn.decomposition.compression import compressed, expanded, kept_ev
 from tensorly_rnn.decomposition.curvature import NUMPY, matrix_free
 from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
 from tensorly_rnn.decomposition.starts import best_of_starts
-from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.network.network import Network, tensor_plan
 
 # Up to so many unknowns a step is a dense solve, of cubic cost; up to so many entries work goes on on the host.
 MOST_UNKNOWNS, MOST_ENTRIES = 1000, 1_000_000

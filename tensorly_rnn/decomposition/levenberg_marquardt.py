@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tensorly_rnn.contraction import execute
+from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.decomposition.curvature import NUMPY, Curvature, dense, gradient
-from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.network.network import Network, tensor_plan
 
 #: Numbers of steps over which a fit must gain at least a share of its error to be worth going on.
 Patience = tuple[tuple[int, float], ...]

@@ -27,7 +27,7 @@ from tensorly_rnn.decomposition.alternating_least_squares import n_terms
 from tensorly_rnn.decomposition.compression import on_host, relative_error
 from tensorly_rnn.decomposition.curvature import NUMPY
 from tensorly_rnn.decomposition.fit import MOST_ENTRIES
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 
 # Tries from below, and starts of each in one round after the other: a start that finds the fit, one in ten where it is hard,
 # mostly finds it within the iterations given here. Steps of the bisection that follows if none does.

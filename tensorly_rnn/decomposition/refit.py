@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn import operations
 from tensorly_rnn._backend import at_least_single, detached
 from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import Limits, alternating_least_squares, sweeps_towards
 from tensorly_rnn.decomposition.compression import expanded_by
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._arithmetic import Arithmetic
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.network import Network
 
 # Entries of the tensor in the bases of its own factors up to which it is made; starts, steps and least gain of a fit.
 MOST_ENTRIES, STARTS, STEPS, TOL = 2**22, 5, 300, 1e-9

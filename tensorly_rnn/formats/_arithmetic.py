@@ -5,7 +5,6 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from tensorly_rnn import arithmetic, operations, tree_network
 from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
@@ -17,7 +16,8 @@ from tensorly_rnn._backend import (
 )
 from tensorly_rnn._checks import checked_eps
 from tensorly_rnn.formats._transposed import torch_reflected
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import arithmetic, operations, trees
+from tensorly_rnn.network.network import Network
 
 #: ``refit(f, bounds, error)``: factors of at most the given sizes of the rank indices (none where None), within an absolute
 #: Frobenius error (0 where only the bounds count), for a network with loops.
@@ -141,7 +141,7 @@ class Arithmetic:
 
         Notes
         -----
-        Formats without loops: `tree_network.rounded`; with `rank` alone the error is at most the root of the number of
+        Formats without loops: `trees.rounded`; with `rank` alone the error is at most the root of the number of
         bonds that are cut times the best. Where the modes multiply to more than the shape, the error of the padded object
         is held below `eps` times the norm of the true one. Half precision is rounded in single.
 
@@ -168,8 +168,8 @@ class Arithmetic:
         error = allowed * norm
         if norm == 0.0:
             bounds = dict.fromkeys(self.network.size, 1)
-        if tree_network.is_tree(self.network):
-            rounded = tree_network.rounded(backend, self.network, factors, bounds, error)
+        if trees.is_tree(self.network):
+            rounded = trees.rounded(backend, self.network, factors, bounds, error)
         elif self.refit is not None:
             rounded = type(self).refit(self._with(factors), bounds, error)  # type: ignore[misc]
         else:
@@ -201,13 +201,13 @@ class Arithmetic:
         {(1, 2): (2,), (2,): (2,)}
         """
         network, backend = self.network, self.backend
-        if not tree_network.is_tree(network):
+        if not trees.is_tree(network):
             raise ValueError(
                 f"f must have no loops, which no bond cuts in two; expected a tree, "
                 f"got rank {self.rank}. Take those of an unfolding of f.to_tensor()."
             )
-        found = tree_network.singular_values(backend, network, [detached(factor) for factor in self._working_factors()])
-        sides = tree_network.far_sides(network)
+        found = trees.singular_values(backend, network, [detached(factor) for factor in self._working_factors()])
+        sides = trees.far_sides(network)
         modes = {index: k for side in (network.outputs[-self.order :], network.inputs) for k, index in enumerate(side)}
         return {
             tuple(sorted({modes[index] for index in sides[bond]})): as_dtype(backend, values, self.dtype)

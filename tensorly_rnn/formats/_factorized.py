@@ -14,9 +14,9 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
     same_device,
 )
+from tensorly_rnn.contraction.execute import plan_vjp
 from tensorly_rnn.formats._arithmetic import Arithmetic
-from tensorly_rnn.gradients import plan_vjp
-from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.network.network import Network, tensor_plan
 
 NetworkOfShapes = Callable[[tuple[tuple[int, ...], ...]], Network]
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tensorly_rnn._checks import BudgetError, plain
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import Indices
-from tensorly_rnn.network import Network
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.plan import Indices
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
 
 Rank = Any  # each format's own canonical tuple
@@ -204,7 +204,7 @@ class Format(ABC):
         return _tensor_network_of_shapes(cls, shapes, name)
 
 
-@planned
+@memoize
 def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -> Network:
     out_modes, in_modes = tensorized_shape
     sizes = dict(cls.rank_sizes(rank))
@@ -213,13 +213,13 @@ def _network(cls: type[Format], tensorized_shape: TensorizedShape, rank: Rank) -
     return _open_network(cls, len(in_modes), sizes)
 
 
-@planned
+@memoize
 def _tensor_network(cls: type[Format], shape: tuple[int, ...], rank: Rank) -> Network:
     sizes = {**cls.rank_sizes(rank), **{f"j{k + 1}": mode for k, mode in enumerate(shape)}}
     return _open_tensor_network(cls, len(shape), sizes)
 
 
-@planned
+@memoize
 def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -> Network:
     order = _order_of(cls, len(shapes), cls.__name__)
     sizes = _sizes(cls.__name__, cls.indices(order), shapes)
@@ -228,7 +228,7 @@ def _network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...]) -
     return network
 
 
-@planned
+@memoize
 def _tensor_network_of_shapes(cls: type[Format], shapes: tuple[tuple[int, ...], ...], name: str) -> Network:
     order = _order_of(cls, len(shapes), name)
     sizes = _sizes(name, cls.tensor_indices(order), shapes)

@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from tensorly_rnn import arithmetic, operations
-from tensorly_rnn import gradients as _gradients
 from tensorly_rnn._backend import (
     at_least_single,
     backend_of,
@@ -16,13 +14,17 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
 )
 from tensorly_rnn._checks import check_memory, positive_int
-from tensorly_rnn.contraction import Plan, execute
+from tensorly_rnn.contraction.execute import execute
+from tensorly_rnn.contraction.plan import Plan
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
-from tensorly_rnn.gradients import PullBack
-from tensorly_rnn.network import Network, apply_plan, tensor_plan
+from tensorly_rnn.network import arithmetic, operations
+from tensorly_rnn.network import gradients as _gradients
+from tensorly_rnn.network.gradients import PullBack
+from tensorly_rnn.network.network import Network, apply_plan, tensor_plan
+from tensorly_rnn.network.plan_tuning import tuned
 from tensorly_rnn.tensorize import (
     TensorizedShape,
     crop_blocks,
@@ -35,7 +37,6 @@ from tensorly_rnn.tensorize import (
     validate_shape,
     validate_tensorized_shape,
 )
-from tensorly_rnn.tuning import tuned
 
 
 class FactorizedMatrix(Factorized, Format):

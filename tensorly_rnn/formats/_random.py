@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn import operations
 from tensorly_rnn._backend import backend_of, is_real_float, new_array
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.network import Network
 
 RandomState = None | int | np.random.Generator | np.random.RandomState
 

@@ -4,14 +4,14 @@ import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from tensorly_rnn import operations
 from tensorly_rnn._backend import check_real, same_backend_and_device
 from tensorly_rnn._checks import instance_of, positive_ints
 from tensorly_rnn.formats._factorized import Factorized, checked_factors
 from tensorly_rnn.formats._format import Rank
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.network import Network
 
 
 class FactorizedTensor(Factorized):

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tensorly_rnn import operations
 from tensorly_rnn._backend import backend_name
+from tensorly_rnn.network import operations
 from tensorly_rnn.tensorize import pad_blocks
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import numbers
 from typing import Any, NamedTuple, Union
 
 from tensorly_rnn._checks import MOST_MODES, positive_int
-from tensorly_rnn._planned import planned
+from tensorly_rnn._memoize import memoize
 
 #: Deeper trees than this are a mistake; walks down them go by recursion.
 MOST_LEVELS = 256
@@ -81,7 +81,7 @@ def _balanced(start: int, stop: int) -> Tree:
     return _balanced(start, middle), _balanced(middle, stop)
 
 
-@planned
+@memoize
 def tree_nodes(tree: Tree) -> tuple[Node, ...]:
     """Return the nodes of a tree, breadth first, the root first.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn._checks import MOST_RANK, plain, positive_int, positive_ints
-from tensorly_rnn.contraction import Indices
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import register
 from tensorly_rnn.tensorize import TensorizedShape

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tensorly_rnn.formats._registry import get_format
-from tensorly_rnn.network import Cost, Network
+from tensorly_rnn.network.network import Cost, Network
 from tensorly_rnn.tensorize import validate_tensorized_shape
 
 

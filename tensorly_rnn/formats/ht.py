@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from tensorly_rnn._checks import MOST_RANK, plain, positive_int, positive_ints
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import Indices
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import register
 from tensorly_rnn.formats._tree import Node, Tree, balanced_tree, tree_nodes, validate_tree
@@ -191,7 +191,7 @@ class HTMatrix(FactorizedMatrix):
 _ON_TREES: dict[Tree, type[HTMatrix]] = {}
 
 
-@planned
+@memoize
 def _on_tree(tree: Tree) -> type[HTMatrix]:
     if tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2):
         return HTMatrix

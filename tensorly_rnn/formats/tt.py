@@ -3,7 +3,7 @@
 from typing import Any
 
 from tensorly_rnn._checks import plain
-from tensorly_rnn.contraction import Indices
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.formats._chain import ChainMatrix, ChainRank
 from tensorly_rnn.formats._registry import register
 from tensorly_rnn.tensorize import TensorizedShape

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from tensorly_rnn._checks import instance_of, one_of, plain, positive_int
 from tensorly_rnn.formats import get_format
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.weight import GatedWeight

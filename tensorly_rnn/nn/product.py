@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn._planned import planned
-from tensorly_rnn.network import Network, NetworkData, apply_plan
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.cost_model import OPERATION, READ
+from tensorly_rnn.network import gradients, operations
+from tensorly_rnn.network.network import Network, NetworkData, apply_plan
 from tensorly_rnn.nn._checks import autocasts
 from tensorly_rnn.nn._kept import is_traced
-from tensorly_rnn.planner import OPERATION, READ
 
 #: Estimate of a forward pass, calls left out, from which on the gradient is taken by hand.
 LEAST_SECONDS = 0.2e-3
@@ -20,7 +20,7 @@ BACKEND = backend_of("torch", torch.empty(0))
 
 
 def apply(backend: Any, network: Network, factors: Sequence[Tensor], x: Tensor) -> Tensor:
-    """Return ``y = x W^T``, as `tensorly_rnn.operations.apply` does."""
+    """Return ``y = x W^T``, as `tensorly_rnn.network.operations.apply` does."""
     tensors = (x, *factors)
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     # The gradient by hand is that of real numbers, and in the precision of the forward pass.
@@ -30,7 +30,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Tensor], x: Tensor) 
 
 
 class SweptProduct(torch.autograd.Function):
-    """`tensorly_rnn.operations.apply` with `tensorly_rnn.gradients.pull_back_blocks` for its gradient.
+    """`tensorly_rnn.network.operations.apply` with `tensorly_rnn.gradients.pull_back_blocks` for its gradient.
 
     It takes no gradient of x where none is wanted, keeps no results of blocks that take longer to write than to compute again,
     and gives the whole chain of products one place in autograd's graph.
@@ -65,7 +65,7 @@ class SweptProduct(torch.autograd.Function):
         return None, None if dx is None else dx.view_as(x), *of_factors
 
 
-@planned
+@memoize
 def _is_large(data: NetworkData, batch: int) -> bool:
     """Whether the products take so long that a sweep in Python takes no longer than autograd's own."""
     plan = apply_plan(Network(*data), batch)

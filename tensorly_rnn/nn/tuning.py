@@ -4,12 +4,12 @@ import torch
 from torch import nn
 
 from tensorly_rnn._checks import check_memory, positive_int
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
+from tensorly_rnn.network.plan_tuning import Tuning, tuned
 from tensorly_rnn.nn._sharded import whole
 from tensorly_rnn.nn.product import apply
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.recurrent.weight import GatedWeight
-from tensorly_rnn.tuning import Tuning, tuned
 
 #: Nobody waits for more measurements.
 MOST_TIMES = 10_000

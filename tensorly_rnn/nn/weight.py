@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import check_memory, instance_of, one_of, plain
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import size_of_plan
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.plan import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import checked_std, unit_std
-from tensorly_rnn.network import Network, NetworkData
+from tensorly_rnn.network.network import Network, NetworkData
 from tensorly_rnn.nn._checks import check_alike, check_place
 from tensorly_rnn.nn._kept import Keeping, keeps, precision
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
@@ -309,7 +309,7 @@ class FactorizedWeight(Keeping):
         return [own[str(k)] for k in range(len(own))] if len(own) == len(listed) else list(listed)
 
 
-@planned
+@memoize
 def _useful_sizes(data: NetworkData, most: int) -> dict[str, int]:
     """Size of every index, those between two factors cut down to `most` and to what either factor's other indices span."""
     network = Network(*data)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 
 #: Radius of a factor's circle, the unit of length being that of the picture.
 RADIUS = 0.32

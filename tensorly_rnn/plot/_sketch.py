@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.plot._labels import HEIGHT, Ink, half_of, inside, width_of
 from tensorly_rnn.plot._layout import RADIUS, Graph, Layout, Vertex
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.plot._axes import BLUE, GREEN, VERMILION, axes_of
 from tensorly_rnn.plot._labels import HEIGHT, width_of
 from tensorly_rnn.plot._layout import RADIUS, Graph, Layout, graph_of, layout_of

@@ -3,11 +3,11 @@
 import math
 from typing import NamedTuple
 
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, USUAL
-from tensorly_rnn.network import Network, NetworkData, apply_plan, tensor_plan
-from tensorly_rnn.operations import inner_plan
-from tensorly_rnn.planner import CALL, OPERATION, WRITTEN, seconds
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.cost_model import CALL, OPERATION, WRITTEN, seconds
+from tensorly_rnn.contraction.plan import ANY, NOMINAL_BATCH
+from tensorly_rnn.network.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.network.operations import inner_plan
 
 #: Seconds to read an element of a matrix that is there already, up to these sizes, the first of which fits a cache: a product
 #: with few rows takes as long.
@@ -43,15 +43,15 @@ class Use(NamedTuple):
 TRAINING = Use()
 
 
-@planned
+@memoize
 def rebuilding_is_cheaper(data: NetworkData, batch: int, *of_use: int) -> bool:
     """Whether to go through the matrix of a network for that many rows of x, the time of the product being estimated."""
-    network, batch = Network(*data), USUAL if batch == ANY else batch
+    network, batch = Network(*data), NOMINAL_BATCH if batch == ANY else batch
     use = Use(*of_use)  # type: ignore[arg-type]  # One by one: torch.compile knows no named tuple for a constant.
     return rebuilt_seconds(network, batch, use) < factorized_seconds(network, batch, use)
 
 
-@planned
+@memoize
 def summing_is_cheaper(data: NetworkData) -> bool:
     """Whether the squares of a network's matrix are summed in less time than it is contracted with itself in double."""
     network = Network(*data)

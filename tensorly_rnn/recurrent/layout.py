@@ -8,7 +8,7 @@ from typing import Any
 from tensorly_rnn._backend import context
 from tensorly_rnn._checks import one_of, positive_int, positive_ints
 from tensorly_rnn.formats import FactorizedMatrix
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 from tensorly_rnn.tensorize import (
     Modes,
     TensorizedShape,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tensorly_rnn import gradients, operations
 from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
@@ -17,17 +16,19 @@ from tensorly_rnn._backend import (
     wider_float,
 )
 from tensorly_rnn._checks import check_memory, instance_of, positive_ints
-from tensorly_rnn.contraction import size_of_plan
+from tensorly_rnn.contraction.execute import plan_vjp
+from tensorly_rnn.contraction.plan import size_of_plan
 from tensorly_rnn.decomposition import calibrate, factorize
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
-from tensorly_rnn.network import Network, tensor_plan
+from tensorly_rnn.network import gradients, operations
+from tensorly_rnn.network.network import Network, tensor_plan
 from tensorly_rnn.recurrent import cost
 from tensorly_rnn.recurrent._checks import check_alike, checked_part, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
-#: What `tensorly_rnn.operations.apply` is: backend, network, factors and x to the product.
+#: What `tensorly_rnn.network.operations.apply` is: backend, network, factors and x to the product.
 Product = Callable[[Any, Network, Sequence[Any], Any], Any]
 #: Entries of a matrix that is formed at once to sum its squares.
 LARGEST_PIECE = 2**25
@@ -81,7 +82,7 @@ class GatedWeight:
     def apply(self, x: Any, part: int = 0, product: Product = operations.apply) -> Any:
         """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part]).
 
-        A `product` in place of `tensorly_rnn.operations.apply` may bring a gradient of its own.
+        A `product` in place of `tensorly_rnn.network.operations.apply` may bring a gradient of its own.
         """
         backend = same_backend_and_device({"factors[0]": self.factors[0], "x": x})
         part = checked_part(part, len(self.layout.spans))
@@ -153,7 +154,7 @@ class GatedWeight:
         backend = self.backend
         part = checked_part(part, len(self.layout.spans))
         slices, network, factors, offset = self._cut(part)
-        box, pull_back_box = gradients.plan_vjp(backend, tensor_plan(network), factors, network.shape)
+        box, pull_back_box = plan_vjp(backend, tensor_plan(network), factors, network.shape)
         start, stop = (column - offset for column in self.layout.spans[part])
         columns = box if (start, stop) == (0, network.shape[1]) else box[:, start:stop]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorly_rnn.contraction import Indices
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.formats import FactorizedMatrix
 
 

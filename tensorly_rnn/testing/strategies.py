@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tensorly_rnn._checks import MOST_RANK, positive_int
-from tensorly_rnn.contraction import Indices
+from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor
 from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
 from tensorly_rnn.testing.backends import Backend, get_backend

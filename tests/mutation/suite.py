@@ -67,7 +67,7 @@ ROOMS = (
             "tensorly_rnn/contraction.py",
             "tensorly_rnn/network.py",
             "tensorly_rnn/arithmetic.py",
-            "tensorly_rnn/tree_network.py",
+            "tensorly_rnn/trees.py",
         ),
         (
             "tests/test_contraction.py",

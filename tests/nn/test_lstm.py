@@ -258,7 +258,7 @@ def test_state_dict_pickle_and_copies(factorization, decompose):
 def test_full_weight_has_x_first_h_last_and_zeros_between(factorization):
     from tensorly.backend import BackendManager
 
-    from tensorly_rnn.operations import to_matrix
+    from tensorly_rnn.network.operations import to_matrix
 
     lstm = dense_lstm()
     settings = {"input_modes": (5, 5), "hidden_modes": (7, 1), "gate_mode": "first"}

@@ -7,9 +7,9 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import tensorly_rnn as tlr
-from tensorly_rnn import operations
-from tensorly_rnn._planned import forget_plans
-from tensorly_rnn.network import row_blocks
+from tensorly_rnn._memoize import clear_caches
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.row_blocks import row_blocks
 from tensorly_rnn.nn import FactorizedLinear, product
 from tensorly_rnn.nn.product import BACKEND
 from tests.cases import CASES
@@ -21,9 +21,9 @@ SHAPE = ((5, 3, 2), (2, 7, 3))
 def by_hand(monkeypatch):
     """However small."""
     monkeypatch.setattr(product, "LEAST_SECONDS", 0.0)
-    forget_plans()
+    clear_caches()
     yield
-    forget_plans()
+    clear_caches()
 
 
 def drawn(case, leading, dtype=torch.float64):
@@ -109,7 +109,7 @@ def test_without_gradients_and_where_it_is_traced_the_plain_product_runs():
 def test_small_products_are_autograds_own(monkeypatch):
     network, factors, x = drawn(CASES[0], (3,))
     monkeypatch.setattr(product, "LEAST_SECONDS", 0.2e-3)
-    forget_plans()
+    clear_caches()
     assert type(product.apply(BACKEND, network, factors, x).grad_fn).__name__ != "SweptProductBackward"
     many = x[:1].expand(20_000, -1)
     assert type(product.apply(BACKEND, network, factors, many).grad_fn).__name__ == "SweptProductBackward"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.contraction import Pairs, Plan, arrange
-from tensorly_rnn.network import BATCH, Network, apply_plan
-from tensorly_rnn.planner import best_orders, prefer
+from tensorly_rnn.contraction.order import best_orders, prefer
+from tensorly_rnn.contraction.plan import Pairs, Plan, build_plan
+from tensorly_rnn.network.network import BATCH, Network, apply_plan
 
 # An order measured to be faster by less than this share is not preferred to the planner's choice.
 NOISE = 0.03
@@ -74,7 +74,7 @@ def tuned(network: Network, batch: int, run: Callable[[], Any], *, count: int = 
     operands, output = ((BATCH, *network.inputs), *network.factors), (BATCH, *network.outputs)
     question = (operands, output, tuple(sorted(((BATCH, batch), *network.sizes))))
     prefer(*question, None)
-    orders = _different([arrange(*question, pairs) for pairs in best_orders(*question)], count)
+    orders = _different([build_plan(*question, pairs) for pairs in best_orders(*question)], count)
     times: list[list[float]] = [[] for _ in orders]
     chosen: Pairs | None = None
     try:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorly_rnn._backend import in_system_memory
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import ANY, Plan, execute, run_steps, see, size_of_plan
-from tensorly_rnn.network import Network, NetworkData, RowBlocks, apply_plan, row_blocks, tensor_plan
-from tensorly_rnn.planner import plan
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.execute import apply_view, execute, run_steps
+from tensorly_rnn.contraction.order import plan
+from tensorly_rnn.contraction.plan import ANY, Plan, size_of_plan
+from tensorly_rnn.network.network import Network, NetworkData, apply_plan, tensor_plan
+from tensorly_rnn.network.row_blocks import RowBlocks, row_blocks
 from tensorly_rnn.tensorize import covering_box
 
 
@@ -42,7 +44,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
     Notes
     -----
     The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes. On a CPU, many rows are taken
-    block by block (`tensorly_rnn.network.row_blocks`), so that the largest array is smaller.
+    block by block (`tensorly_rnn.network.row_blocks.row_blocks`), so that the largest array is smaller.
     """
     leading = tuple(x.shape[:-1])
     blocks = blocks_of(network, x)
@@ -73,7 +75,7 @@ def apply_blocks(
     for of_block, n in zip(blocks.plans, blocks.rows):
         block = rows if len(blocks.rows) == 1 else rows[start : start + n]
         results = run_steps(of_block, backend, [block, *factors], shared)
-        pieces.append(see(backend, results[-1], of_block.last_view, (n, network.shape[0])))
+        pieces.append(apply_view(backend, results[-1], of_block.last_view, (n, network.shape[0])))
         shared = {number: results[number] for number in blocks.shared}
         kept.append({number: results[number] for number in keep})
         start += n
@@ -107,7 +109,7 @@ def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> 
 Pieces = tuple[tuple[slice, ...] | None, ...]
 
 
-@planned
+@memoize
 def _cut(data: NetworkData, ranges: tuple[tuple[str, int, int], ...]) -> tuple[Network, Pieces]:
     """The smaller network, and for every factor the slices of its axes, None where it stays whole."""
     network = Network(*data)
@@ -117,7 +119,7 @@ def _cut(data: NetworkData, ranges: tuple[tuple[str, int, int], ...]) -> tuple[N
     return smaller, tuple(piece if any(one != slice(None) for one in piece) else None for piece in pieces)
 
 
-@planned
+@memoize
 def _cut_columns(data: NetworkData, start: int, stop: int) -> tuple[Network, Pieces, int]:
     network = Network(*data)
     box, offset = covering_box(network.in_modes, start, stop)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tensorly_rnn import operations, tree_network
 from tensorly_rnn._backend import context, detached, new_array
-from tensorly_rnn.network import Network
+from tensorly_rnn.network import operations, trees
+from tensorly_rnn.network.network import Network
 
 
 def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
@@ -119,8 +119,8 @@ def _norm_value(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
     sizes = [backend.max(backend.abs(factor)) for factor in factors]
     sizes = [backend.where(size > 0, size, new_array(backend, 1.0, size)) for size in sizes]
     scaled = [factor / size for factor, size in zip(factors, sizes)]
-    if tree_network.is_tree(network):
-        value = backend.norm(tree_network.orthogonalized(backend, network, scaled)[0])
+    if trees.is_tree(network):
+        value = backend.norm(trees.orthogonalized(backend, network, scaled)[0])
     else:
         value = backend.sqrt(backend.abs(operations.squared_norm(backend, network, scaled)))
     for size in sizes:

@@ -1,39 +1,45 @@
-"""In which order several arrays are best multiplied: orders that cotengra finds, compared by the time they should take."""
+"""Choose the order in which several arrays are contracted: orders found by cotengra, compared by estimated time."""
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import cotengra
 
-from tensorly_rnn._planned import forget_plans, planned
-from tensorly_rnn.contraction import ANY, USUAL, Indices, Pair, Pairs, Plan, Step, View, arrange, live_indices
+from tensorly_rnn._memoize import clear_caches, memoize
+from tensorly_rnn.contraction.cost_model import seconds
+from tensorly_rnn.contraction.plan import ANY, NOMINAL_BATCH, Indices, Pair, Pairs, Plan, build_plan, live_indices
 
 # Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
 # operands have many neighbours (x and a core, say), for then almost any subset is connected.
 EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
 
+
 # cotengra's: operations plus so many times the elements written; the largest array. None is best everywhere.
 OBJECTIVES = ("combo-64", "combo-256", "size")
+
 
 # Beyond this many products trying to change them takes longer than it saves; a change must save this share of the time.
 CHANGED_UP_TO, WORTHWHILE = 16, 0.002
 
+
 # Orders that are remembered for `best_orders`.
 KEPT = 200
 
+
 # Operands, output and sizes, such that equal ones have the same order.
 Question = tuple[tuple[Indices, ...], Indices, tuple[tuple[str, int], ...]]
+
+
 _preferred: dict[Question, Pairs] = {}
+
 
 # Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
 # a call with its reshapes, and of each product of a stack: a server's CPU, single precision. Only their ratios matter.
 OPERATION, READ, WRITTEN, CALL, EACH = 1 / 140e9, 0.33e-9, 0.25e-9, 28e-6, 0.2e-6
 
-# Seconds of an entry of memory that comes fresh from the system.
-FRESH = 1.2e-9
 
 # Seconds of an entry copied into another order: in runs of so many entries, or within blocks up to these sizes, which other
 # memories hold.
@@ -55,7 +61,7 @@ def plan(
         Index names of the result's axes.
     sizes : tuple of (str, int)
         The size of every index; of one index, in the output and in no operand twice, it may be `ANY`: the plan then holds for
-        all its sizes, in the order chosen for `USUAL`.
+        all its sizes, in the order chosen for `NOMINAL_BATCH`.
     pairs : tuple of (int, int) or (int, int, bool), optional
         Which two operands to multiply, one pair a step, and whether the leading indices of the second stay in place; the
         result of step k is operand ``len(operands) + k``. Default: the planner's choice.
@@ -91,12 +97,12 @@ def plan(
     return _plan(operands, output, tuple(sorted(sizes)), pairs)
 
 
-@planned
+@memoize
 def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     if pairs is None:
         question = _question(operands, output, sizes)
         pairs = _preferred.get(question) or _best_orders(*question)[0]
-    return arrange(operands, output, sizes, pairs)
+    return build_plan(operands, output, sizes, pairs)
 
 
 def best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
@@ -111,83 +117,20 @@ def prefer(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[st
         _preferred.pop(question, None)
     else:
         _preferred[question] = pairs
-    forget_plans()
+    clear_caches()
 
 
 def _question(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Question:
     """What an order depends on: indices without those of size 1, and sizes, that of the rows rounded up."""
-    usual = {index: USUAL if n == ANY else n for index, n in sizes}
+    usual = {index: NOMINAL_BATCH if n == ANY else n for index, n in sizes}
     live, wanted = live_indices(operands, output, usual)
     rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in usual.items())
     return tuple(live), wanted, rounded
 
 
-def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
-    """Return about how long a plan takes, and the gradients of the operands that are wanted.
-
-    A product that is thin waits for its operands or its result, and an operand in another order than a product wants is copied
-    first. On the way back there is one product more for each side that leads to a wanted operand.
-    """
-    wanted = list(wanted)
-    # The result is a matrix, whatever its indices.
-    total = _copy_seconds(plan.last_view, 2) * (1 + any(wanted))
-    for step in plan.steps:
-        stack, rows, summed = math.prod(step.shape[:-2]), *step.left_view.merged[-2:]
-        columns = step.shape[-1]
-        left, right = _copy_seconds(step.left_view), _copy_seconds(step.right_view)
-        of_stack = stack * EACH if stack > 1 else 0.0
-        total += stack * product_seconds(rows, summed, columns) + of_stack + left + right + CALL
-        if wanted[step.left]:
-            added = _added_seconds(step) if step.is_stacked else 0.0
-            total += stack * product_seconds(rows, columns, summed) + of_stack + left + added + CALL
-        if wanted[step.right]:
-            total += stack * product_seconds(summed, rows, columns) + of_stack + right + CALL
-        wanted.append(wanted[step.left] or wanted[step.right])
-    return total
-
-
-def _added_seconds(step: Step) -> float:
-    """About how much longer than a product the gradient of the one matrix takes that multiplies a stack."""
-    stack, rows, columns = step.shape
-    summed = step.left_view.merged[-1]
-    if step.is_unstacked_backward:
-        return IN_BLOCKS[0][1] * stack * columns * (rows + summed) + 2 * CALL
-    return (READ + WRITTEN) * stack * rows * summed + CALL
-
-
-def product_seconds(rows: int, summed: int, columns: int) -> float:
-    """Return about how long a product of these sizes takes, the call left out."""
-    larger, result = max(rows, columns) * summed, rows * columns
-    return max(2 * rows * summed * columns * OPERATION, READ * larger, WRITTEN * result)
-
-
-def is_worth_keeping(step: Step) -> bool:
-    """Whether memory for the result of a step takes less time than the step, once arrays are so large that memory is fresh."""
-    stack, rows, summed, columns = math.prod(step.shape[:-2]), *step.left_view.merged[-2:], step.shape[-1]
-    again = stack * product_seconds(rows, summed, columns) + _copy_seconds(step.left_view) + _copy_seconds(step.right_view)
-    return FRESH * math.prod(step.shape) < again
-
-
 def _training_seconds(plan: Plan) -> float:
     # Operand 0 is x, which wants no gradient in a first layer.
     return seconds(plan, [False] + [True] * (plan.n_operands - 1))
-
-
-def _copy_seconds(view: View, axes: int | None = None) -> float:
-    """About how long seeing an array so takes: nothing, if merged axes are neighbours that at most change places."""
-    split, order = view.split, list(view.permutation)
-    if order == list(range(len(order))) or len(split) == (axes or sum(n != 1 for n in view.merged)):
-        return 0.0
-    entries = math.prod(split)
-    if order[-1] == len(order) - 1 and split[-1] >= RUN:
-        return IN_RUNS * entries
-    if order[1] == 0 and split[order[0]] < 4:
-        # A pass or two over the array, in its order.
-        order = sorted(order, key=lambda axis: axis != 0)
-    # Axes that stay first divide the array into blocks.
-    kept = next(place for place, axis in enumerate([*order, None]) if place != axis)
-    block = math.prod(split[kept:])
-    return entries * next(seconds for size, seconds in IN_BLOCKS if block <= size)
 
 
 @lru_cache(maxsize=4096)
@@ -223,12 +166,12 @@ def _improved(
     operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs
 ) -> dict[Pairs, float]:
     """An order, changed in one place after the other as long as that takes less time: all that were tried, with their time."""
-    best = arrange(operands, output, sizes, pairs).pairs
+    best = build_plan(operands, output, sizes, pairs).pairs
     found: dict[Pairs, float] = {}
 
     def time_of(pairs: Pairs) -> float:
         if pairs not in found:
-            found[pairs] = _training_seconds(arrange(operands, output, sizes, pairs))
+            found[pairs] = _training_seconds(build_plan(operands, output, sizes, pairs))
         return found[pairs]
 
     least, improved = time_of(best), len(pairs) <= CHANGED_UP_TO

@@ -13,7 +13,7 @@ _caches: list[Any] = []
 _generation = 0
 
 
-def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def memoize(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Cache a function of hashable plain data, and let torch.compile call it instead of tracing into it.
 
     The mark is what `torch.compiler.assume_constant_result` sets; it is set here without importing torch.
@@ -33,7 +33,7 @@ def planned(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
     return constant
 
 
-def forget_plans() -> None:
+def clear_caches() -> None:
     """Let all be planned anew: for the planner, when it is told of a better order."""
     global _generation
     _generation += 1

@@ -1,12 +1,12 @@
-"""Gradients of any network by one sweep back over its contraction plan."""
+"""Gradients of a network by one sweep back over its contraction plan."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from tensorly_rnn.contraction import Plan, Step, run_steps, see, unsee
-from tensorly_rnn.network import Network, RowBlocks, apply_plan
+from tensorly_rnn.contraction.execute import plan_vjp, run_steps, sweep_back, undo_view
+from tensorly_rnn.network.network import Network, apply_plan
+from tensorly_rnn.network.row_blocks import RowBlocks
 
 PullBack = Callable[[Any], tuple[list[Any], Any]]
 
@@ -76,22 +76,6 @@ def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple
     return y, pull_back_dy
 
 
-def plan_vjp(
-    backend: Any, plan: Plan, operands: Sequence[Any], shape: tuple[int, ...]
-) -> tuple[Any, Callable[[Any], list[Any]]]:
-    """Return a plan's output as `shape`, and the function that takes the gradient of it to those of the operands."""
-    results = run_steps(plan, backend, operands)
-    return see(backend, results[-1], plan.last_view, shape), partial(pull_back, backend, plan, results)
-
-
-def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:
-    """Gradients of the operands of a plan, given its `run_steps` and the gradient of its output: ``J^T d_output``."""
-    of: list[Any] = [None] * len(results)
-    of[-1] = unsee(backend, d_output, plan.last_view, tuple(results[-1].shape))
-    _sweep(backend, plan, results, of, range(plan.n_operands, len(results)), range(len(results)))
-    return of[: plan.n_operands]
-
-
 def pull_back_blocks(
     backend: Any,
     network: Network,
@@ -108,7 +92,7 @@ def pull_back_blocks(
     Parameters
     ----------
     backend, network, blocks, factors, x
-        As for `tensorly_rnn.operations.apply_blocks`.
+        As for `tensorly_rnn.network.operations.apply_blocks`.
     shared, kept : mapping of int to array, and a sequence of such
         What that returned besides y.
     dy : array, shape (..., network.shape[0])
@@ -133,57 +117,16 @@ def pull_back_blocks(
         results = run_steps(plan, backend, arrays, {**shared, **known}, last=False)
         of: list[Any] = [None] * n_results
         d_block = dy if len(blocks.rows) == 1 else dy[start : start + n]
-        of[-1] = unsee(backend, d_block, plan.last_view, plan.steps[-1].shape if plan.steps else tuple(arrays[-1].shape))
-        _sweep(backend, plan, results, of, own, wanted)
+        of[-1] = undo_view(backend, d_block, plan.last_view, plan.steps[-1].shape if plan.steps else tuple(arrays[-1].shape))
+        sweep_back(backend, plan, results, of, own, wanted)
         of_x.append(of[0])
         for number in (*range(1, plan.n_operands), *blocks.shared):
             if of[number] is not None:
                 of_all[number] = of[number] if of_all[number] is None else of_all[number] + of[number]
         start += n
     of_factors_alone = [x, *factors, *(shared.get(number) for number in range(first.n_operands, n_results))]
-    _sweep(backend, first, of_factors_alone, of_all, blocks.shared, wanted)
+    sweep_back(backend, first, of_factors_alone, of_all, blocks.shared, wanted)
     dx = None
     if x_wanted:
         dx = of_x[0] if len(of_x) == 1 else backend.concatenate(of_x, axis=0)
     return of_all[1 : first.n_operands], dx
-
-
-def _sweep(
-    backend: Any, plan: Plan, results: Sequence[Any], of: list[Any], numbers: Sequence[int], wanted: Sequence[int]
-) -> None:
-    """Fill in the gradients of the operands of some results, last first, from those of the results; for those wanted."""
-    for number in reversed(numbers):
-        step = plan.steps[number - plan.n_operands]
-        d_result = backend.reshape(of[number], step.shape)
-        left = see(backend, results[step.left], step.left_view)
-        right = see(backend, results[step.right], step.right_view)
-        if step.left in wanted:
-            d_left = _of_left(backend, step, d_result, right)
-            of[step.left] = unsee(backend, d_left, step.left_view, tuple(results[step.left].shape))
-        if step.right in wanted:
-            d_right = backend.matmul(_transposed(backend, left), d_result)
-            of[step.right] = unsee(backend, d_right, step.right_view, tuple(results[step.right].shape))
-
-
-def _of_left(backend: Any, step: Step, d_result: Any, right: Any) -> Any:
-    if not step.is_stacked:
-        return backend.matmul(d_result, _transposed(backend, right))
-    if not step.is_unstacked_backward:
-        return backend.sum(backend.matmul(d_result, _transposed(backend, right)), axis=0)
-    rows, summed = d_result.shape[1], right.shape[1]
-    rows_of_all = backend.reshape(backend.transpose(d_result, (1, 0, 2)), (rows, -1))
-    return backend.matmul(rows_of_all, backend.reshape(backend.transpose(right, (0, 2, 1)), (-1, summed)))
-
-
-def push_forward(backend: Any, plan: Plan, results: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """Change of a plan's output for changes of all its operands, to first order, given its `run_steps`: ``J tangents``."""
-    moved = list(tangents)
-    for step in plan.steps:
-        left, d_left = (see(backend, one[step.left], step.left_view) for one in (results, moved))
-        right, d_right = (see(backend, one[step.right], step.right_view) for one in (results, moved))
-        moved.append(backend.matmul(d_left, right) + backend.matmul(left, d_right))
-    return see(backend, moved[-1], plan.last_view)
-
-
-def _transposed(backend: Any, array: Any) -> Any:
-    return backend.transpose(array, (0, 2, 1) if len(array.shape) == 3 else (1, 0))

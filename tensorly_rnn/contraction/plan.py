@@ -1,29 +1,29 @@
-"""Contraction plans: in which order, and with which reshapes and products, several arrays become one.
+"""Contraction plans: which products, with which reshapes, contract several arrays into one.
 
-A plan is plain data made from index names and sizes alone; executing it takes a backend and the arrays. The order is the
-planner's (`tensorly_rnn.planner`) or given; every step is one (batched) matrix product, so a plan runs on any backend, and its
-transpose, the gradient, is read off the same data (`tensorly_rnn.gradients`).
+A plan is plain data, made from index names and sizes alone. Every step is one (batched) matrix product, so that a plan runs on
+any backend, and its transpose, the gradient, follows from the same data (`tensorly_rnn.contraction.execute`).
 """
 
 import math
 import operator
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
-from tensorly_rnn._backend import most_axes
-from tensorly_rnn._planned import planned
-
 Indices = tuple[str, ...]
+
+
 # Two operands, and whether the leading indices of the second stay where they are.
 Pair = tuple[int, int] | tuple[int, int, bool]
+
+
 Pairs = tuple[Pair, ...]
 
+
 # A size that is known only when the plan runs, as a reshape writes it, and the size that its order is chosen for.
-ANY, USUAL = -1, 256
+ANY, NOMINAL_BATCH = -1, 256
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ class Plan:
         return "\n".join(lines)
 
 
-def arrange(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs) -> Plan:
+def build_plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs) -> Plan:
     """Return the plan that multiplies operands pair by pair; of each pair the first has the rows, the second the columns.
 
     A pair ``(left, right, True)`` leaves the indices of the right operand that stand in front of all summed ones in front of
     the rows: its result is ordered (leading, rows, columns), its operand need not be copied for them.
 
-    Parameters and errors are those of `tensorly_rnn.planner.plan`.
+    Parameters and errors are those of `tensorly_rnn.contraction.order.plan`.
     """
     size = dict(sizes)
     live, wanted = live_indices(operands, output, size)
@@ -163,88 +163,6 @@ def size_of_plan(size: Any) -> int:
     if symbols is None or not isinstance(size, (int, symbols.SymInt)) or symbols.has_static_value(size):
         return operator.index(size)
     return ANY
-
-
-def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, ...] | None = None) -> Any:
-    """Run a plan on one backend's arrays and return the result, in the order of the plan's output, as `shape`.
-
-    Without `shape` the result has one axis an index; some backends have no arrays of more than 9 axes.
-    """
-    return see(backend, run_steps(plan, backend, arrays)[-1], plan.last_view, shape)
-
-
-def run_steps(
-    plan: Plan,
-    backend: Any,
-    arrays: Sequence[Any],
-    known: Mapping[int, Any] = MappingProxyType({}),
-    last: bool = True,
-) -> list[Any]:
-    """Return the operands followed by the result of every step; results that are `known`, by number, are taken as they are.
-
-    Without `last` the last result, which no gradient depends on, is None.
-    """
-    results = list(arrays)
-    for step in plan.steps:
-        number = len(results)
-        if number in known:
-            results.append(known[number])
-            continue
-        if not last and number == plan.n_operands + len(plan.steps) - 1:
-            results.append(None)
-            continue
-        left = see(backend, results[step.left], step.left_view)
-        right = see(backend, results[step.right], step.right_view)
-        results.append(backend.matmul(left, right))
-    return results
-
-
-def see(backend: Any, array: Any, view: View, shape: tuple[int, ...] | None = None) -> Any:
-    """Return an array in a view, as `shape` (default ``view.merged``); a copy only where the permutation forces one."""
-    for sizes, order in _rounds(view.split, view.permutation, most_axes(backend)):
-        array = backend.transpose(_reshape(backend, array, sizes), order)
-    return _reshape(backend, array, view.merged if shape is None else shape)
-
-
-def unsee(backend: Any, array: Any, view: View, shape: tuple[int, ...]) -> Any:
-    """Return an array in a view, of any shape, back in the original layout, as `shape`."""
-    for sizes, order in _rounds_back(view.split, view.permutation, most_axes(backend)):
-        array = backend.transpose(_reshape(backend, array, sizes), order)
-    return _reshape(backend, array, shape)
-
-
-def _reshape(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
-    return array if tuple(array.shape) == shape else backend.reshape(array, shape)
-
-
-Rounds = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-
-
-@planned
-def _rounds(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
-    """Sizes and permutations of at most `most` axes each that make up one permutation; none for the identity."""
-    have = tuple(str(axis) for axis in range(len(split)))
-    wanted = tuple(str(axis) for axis in permutation)
-    size = dict(zip(have, split))
-    rounds = []
-    done = 0
-    while have != wanted:
-        # As many of the next axes come to the front as the runs of axes that move as one allow.
-        for count in range(len(wanted), done, -1):
-            front = wanted[:count]
-            reached = (*front, *(axis for axis in have if axis not in front))
-            step = view(have, (reached,), size)
-            if len(step.split) <= most:
-                break
-        rounds.append((step.split, step.permutation))
-        have, done = reached, count
-    return tuple(rounds)
-
-
-@planned
-def _rounds_back(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
-    inverse = tuple(permutation.index(axis) for axis in range(len(permutation)))
-    return _rounds(tuple(split[axis] for axis in permutation), inverse, most)
 
 
 def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int]) -> None:

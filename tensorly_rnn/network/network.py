@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensorly_rnn._checks import one_of, positive_int
-from tensorly_rnn._planned import planned
-from tensorly_rnn.contraction import Indices, Pairs, Plan, size_of_plan
-from tensorly_rnn.planner import is_worth_keeping, plan
+from tensorly_rnn._memoize import memoize
+from tensorly_rnn.contraction.order import plan
+from tensorly_rnn.contraction.plan import Indices, Pairs, Plan, size_of_plan
 
 BATCH = "b"
-# Entries of the arrays that products of many rows write: 4 MB in single precision.
-MOST_AT_ONCE = 2**20
+
+
 CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
+
 
 NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
 
@@ -94,7 +95,7 @@ class Network:
         return {index: self.size[index] for index in (*self.outputs, *self.inputs) if self.size[index] != 1}
 
     @property
-    @planned
+    @memoize
     def transposed(self) -> "Network":
         """The same factors with rows and columns exchanged."""
         return Network(self.factors, self.inputs, self.outputs, self.sizes)
@@ -157,36 +158,7 @@ def apply_plan(network: Network, batch: int, contraction_order: str = "planned")
         that carry an input index in the order of the inputs, each of the others as soon as it has been joined by all
         factors listed after it that share an index with it.
     """
-    return _apply_plan(network.data, size_of_plan(batch), contraction_order)
-
-
-@dataclass(frozen=True)
-class RowBlocks:
-    """Plans of one product, in one order, for so many rows of x after the other.
-
-    Attributes
-    ----------
-    plans : tuple of Plan
-    rows : tuple of int
-    shared : tuple of int
-        Numbers of the results that all of them share, those of factors alone.
-    kept : tuple of int
-        Numbers of the other results that are kept for a gradient rather than computed again.
-    """
-
-    plans: tuple[Plan, ...]
-    rows: tuple[int, ...]
-    shared: tuple[int, ...]
-    kept: tuple[int, ...]
-
-
-def row_blocks(network: Network, batch: int, most: int = MOST_AT_ONCE) -> RowBlocks:
-    """Plans of `apply_plan` for blocks of rows, so few that no step writes an array of many more than `most` entries.
-
-    Memory for larger arrays comes fresh from the system each time and takes several times as long to write; and little of
-    them is still near when the next step reads it.
-    """
-    return _row_blocks(network.data, batch, most)
+    return plan_of_data(network.data, size_of_plan(batch), contraction_order)
 
 
 def tensor_plan(network: Network) -> Plan:
@@ -194,8 +166,9 @@ def tensor_plan(network: Network) -> Plan:
     return _tensor_plan(network.data)
 
 
-@planned
-def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
+@memoize
+def plan_of_data(data: NetworkData, batch: int, contraction_order: str) -> Plan:
+    """Return the plan of `apply_plan` for the data of a network, which a compiler takes as constants."""
     factors, outputs, inputs, sizes = data
     one_of("contraction_order", contraction_order, CONTRACTION_ORDERS)
     pairs = None
@@ -206,27 +179,7 @@ def _apply_plan(data: NetworkData, batch: int, contraction_order: str) -> Plan:
     return plan(((BATCH, *inputs), *factors), (BATCH, *outputs), ((BATCH, batch), *sizes), pairs)
 
 
-@planned
-def _row_blocks(data: NetworkData, batch: int, most: int) -> RowBlocks:
-    factors, outputs, inputs, sizes = data
-    whole = _apply_plan(data, batch, "planned")
-    shared = list(range(1, whole.n_operands))
-    largest = 1
-    for number, step in enumerate(whole.steps, whole.n_operands):
-        if step.left in shared and step.right in shared:
-            shared.append(number)
-        else:
-            largest = max(largest, math.prod(step.shape))
-    count = min(max(batch, 1), -(-largest // most))
-    rows = tuple(len(range(block, batch, count)) for block in range(count))
-    operands, output = ((BATCH, *inputs), *factors), (BATCH, *outputs)
-    plans = (plan(operands, output, ((BATCH, n), *sizes), whole.pairs) for n in rows)
-    own = [number for number in range(whole.n_operands, whole.n_operands + len(whole.steps) - 1) if number not in shared]
-    kept = tuple(number for number in own if count == 1 or is_worth_keeping(whole.steps[number - whole.n_operands]))
-    return RowBlocks(tuple(plans) if count > 1 else (whole,), rows, tuple(shared[whole.n_operands - 1 :]), kept)
-
-
-@planned
+@memoize
 def _tensor_plan(data: NetworkData) -> Plan:
     factors, outputs, inputs, sizes = data
     return plan(factors, (*outputs, *inputs), sizes)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tensorly_rnn._planned import planned
+from tensorly_rnn._memoize import memoize
 from tensorly_rnn._svd import singular_values as values_of
 from tensorly_rnn._svd import truncated_svd
-from tensorly_rnn.network import Network
+from tensorly_rnn.network.network import Network
 
 # What to do with a factor seen as a matrix (rest, bond): return a basis (rest, k) and its rest (k, bond).
 Split = Callable[["Edge", Any], tuple[Any, Any]]
@@ -29,7 +29,7 @@ class Edge:
     child: int
 
 
-@planned
+@memoize
 def edges(network: Network) -> tuple[Edge, ...] | None:
     r"""Return the bonds of a network without loops, depth first from factor 0, or None where there is a loop.
 
