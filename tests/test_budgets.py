@@ -134,7 +134,7 @@ def test_fits_within_a_budget_begin_at_even_ranks_of_every_family_and_at_uneven_
     monkeypatch.setitem(ALGORITHMS, "bt", algorithm)
     found = tlr.factorize(decaying(), "bt", SHAPE, n_param=200)
     column = (tuple(m * n for m, n in zip(*SHAPE)), (1, 1, 1))
-    even = [tlr.BTMatrix.rank_at_most(column, 200, **family) for family in tlr.BTMatrix.families]
+    even = [tlr.BTMatrix.format.rank_at_most(column, 200, **family) for family in tlr.BTMatrix.format.families]
     assert len(set(even)) == 3 and None not in even
     assert fitted[:3] == even and len(fitted) == 4
     assert found.n_param <= 200

@@ -48,7 +48,7 @@ def jacobian(network, factors):
 @settings(max_examples=15)
 def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
     shape = tuple(m * n for m, n in zip(*data.draw(st.sampled_from(SHAPES))))
-    network = tlr.get_format(case.name).make_tensor_network(shape, data.draw(case.ranks(len(shape))))
+    network = tlr.get_format(case.name).format.make_tensor_network(shape, data.draw(case.ranks(len(shape))))
     rng = np.random.default_rng(seed)
     factors = [rng.normal(size=one) for one in network.factor_shapes]
     columns = jacobian(network, factors)
@@ -57,7 +57,7 @@ def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
 
 @every_format
 def test_a_step_near_the_solution_converges_at_once(case):
-    network = tlr.get_format(case.name).make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
+    network = tlr.get_format(case.name).format.make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
     rng = np.random.default_rng(0)
     solution = [rng.normal(size=one) for one in network.factor_shapes]
     tensor = reconstruct(network, solution)
@@ -72,7 +72,7 @@ def test_a_step_near_the_solution_converges_at_once(case):
 
 def problem(name, modes, rank):
     tensor = np.random.default_rng(0).normal(size=(1, *modes))
-    kind = tlr.get_format(name)
+    kind = tlr.get_format(name).format
     return Problem(NUMPY, tensor, kind, rank, np.random.default_rng(1), n_iter_max=1, tol=0.0)
 
 
@@ -91,7 +91,7 @@ def test_every_block_starts_from_what_is_left_over():
 
 
 def test_fit_of_nothing_is_nothing():
-    network = tlr.TRMatrix.make_tensor_network((3, 4), (2, 2, 2))
+    network = tlr.TRMatrix.format.make_tensor_network((3, 4), (2, 2, 2))
     found, error, steps = levenberg_marquardt(
         network, [np.ones(one) for one in network.factor_shapes], np.zeros((3, 4)), 10, 0
     )
@@ -239,7 +239,7 @@ def planted_blocks(seed, n_blocks=2):
 @given(seed=st.integers(0, 1000), data=st.data())
 @settings(max_examples=10)
 def test_matrix_free_steps_are_the_dense_ones(case, seed, data):
-    network = tlr.get_format(case.name).make_tensor_network((4, 3, 5), data.draw(case.ranks(3)))
+    network = tlr.get_format(case.name).format.make_tensor_network((4, 3, 5), data.draw(case.ranks(3)))
     rng = np.random.default_rng(seed)
     factors = [rng.normal(size=shape) for shape in network.factor_shapes]
     right = rng.normal(size=network.n_param)
@@ -253,7 +253,7 @@ def test_matrix_free_steps_are_the_dense_ones(case, seed, data):
 
 @every_format
 def test_matrix_free_fits_converge_like_dense_ones(case):
-    network = tlr.get_format(case.name).make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
+    network = tlr.get_format(case.name).format.make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
     rng = np.random.default_rng(0)
     solution = [rng.normal(size=one) for one in network.factor_shapes]
     start = [one + 0.01 * rng.normal(size=one.shape) for one in solution]

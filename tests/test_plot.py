@@ -43,17 +43,17 @@ def networks(order):
     """Networks of all kinds with that number of modes, by name."""
     shape = (OUT[:order], IN[:order])
     nodes = (RANKS + RANKS)[: 2 * order - 2]
-    yield "tt", tlr.TTMatrix.make_network(shape, (1, *RANKS[: order - 1], 1))
+    yield "tt", tlr.TTMatrix.format.make_network(shape, (1, *RANKS[: order - 1], 1))
     ends = 4 if order > 1 else 1
-    yield "tr", tlr.TRMatrix.make_network(shape, (ends, *RANKS[: order - 1], ends))
-    yield "bt", tlr.BTMatrix.make_network(shape, (1, RANKS[:order]))
-    yield "bt of 2 blocks", tlr.BTMatrix.make_network(shape, (2, RANKS[:order]))
-    yield "ht", tlr.HTMatrix.make_network(shape, (1, *nodes))
-    yield "ht of 4", tlr.HTMatrix.make_network(shape, (4, *nodes))
-    yield "ht on a linear tree", tlr.HTMatrix.on_tree(linear_tree(order)).make_network(shape, (1, *nodes))
+    yield "tr", tlr.TRMatrix.format.make_network(shape, (ends, *RANKS[: order - 1], ends))
+    yield "bt", tlr.BTMatrix.format.make_network(shape, (1, RANKS[:order]))
+    yield "bt of 2 blocks", tlr.BTMatrix.format.make_network(shape, (2, RANKS[:order]))
+    yield "ht", tlr.HTMatrix.format.make_network(shape, (1, *nodes))
+    yield "ht of 4", tlr.HTMatrix.format.make_network(shape, (4, *nodes))
+    yield "ht on a linear tree", HT(linear_tree(order)).make_network(shape, (1, *nodes))
     yield "cp", canonical_polyadic(shape, 5)
-    yield "bt tensor", tlr.BTMatrix.make_tensor_network(OUT[:order], (3, RANKS[:order]))
-    yield "ht tensor", tlr.HTMatrix.make_tensor_network(OUT[:order], (1, *nodes))
+    yield "bt tensor", tlr.BTMatrix.format.make_tensor_network(OUT[:order], (3, RANKS[:order]))
+    yield "ht tensor", tlr.HTMatrix.format.make_tensor_network(OUT[:order], (1, *nodes))
 
 
 def ladder():
@@ -266,7 +266,7 @@ def test_a_stack_leaves_the_root():
 
 
 def test_indices_of_size_one_are_left_out_but_where_they_join():
-    separate = tlr.TRMatrix.make_network(((1, 1, 4, 8), (8, 9, 1, 1)), (1, 4, 5, 6, 1))
+    separate = tlr.TRMatrix.format.make_network(((1, 1, 4, 8), (8, 9, 1, 1)), (1, 4, 5, 6, 1))
     ax = on_figure(separate)
     assert {line.get_gid() for line in ax.lines} == {"r0", "r1", "r2", "r3", "j3", "j4", "i1", "i2"}
     assert [line.get_gid() for line in lines(ax, diagram.TRIVIAL)] == ["r0"]

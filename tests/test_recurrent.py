@@ -215,7 +215,7 @@ def twin(layer):
     return recurrent.LSTM(**{name.removesuffix("_l0"): weight(part) for name, part in parts.items()})
 
 
-PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).gate_modes]
+PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).format.gate_modes]
 
 
 @pytest.mark.parametrize(("factorization", "gate_mode"), PLACES)

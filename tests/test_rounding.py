@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.formats._arithmetic import Arithmetic
+from tensorly_rnn.formats._operators import Arithmetic
 from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
@@ -263,9 +263,9 @@ def test_no_dense_detour(name):
 def test_chains_far_deeper_than_the_interpreters_stack(name):
     order = 60 if name == "ht" else 1200
     kind = tlr.get_format(name)
-    network = kind.make_network(
+    network = kind.format.make_network(
         ((1,) * order, (2,) * order),
-        kind.validate_rank(((1,) * order, (2,) * order), 2) if name == "ht" else (1, *(2,) * (order - 1), 1),
+        kind.format.validate_rank(((1,) * order, (2,) * order), 2) if name == "ht" else (1, *(2,) * (order - 1), 1),
     )
     rng = np.random.default_rng(0)
     f = kind([rng.normal(size=shape) / 2 for shape in network.factor_shapes])

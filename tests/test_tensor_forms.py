@@ -251,7 +251,7 @@ def test_trees_that_are_none_are_refused():
         if tree == ((0, 1), (2, 3)):
             tree = (0, (1, (2, 3)))
         with pytest.raises(kind, match=message):
-            tlr.HTMatrix.validate_rank(((2, 3, 5), (1, 1, 1)), 2, tree=tree)
+            tlr.HTMatrix.format.validate_rank(((2, 3, 5), (1, 1, 1)), 2, tree=tree)
         with pytest.raises(kind, match=message):
             hierarchical_tucker(np.ones((2, 3, 5)), 2, tree=tree)
     with pytest.raises(ValueError, match="^order must be a positive integer; expected at least 1, got 0"):

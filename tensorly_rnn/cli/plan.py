@@ -83,7 +83,7 @@ def candidates(modes: TensorizedShape, budget: int, batch: int, formats: tuple[s
     """Return every format at its largest even rank within a budget, the fastest first; those that have one."""
     found = []
     for name in dict.fromkeys(formats):
-        cls = get_format(name)
+        cls = get_format(name).format
         for family in cls.families:
             rank = cls.rank_at_most(modes, budget, **family)
             if rank is not None:
@@ -94,7 +94,7 @@ def candidates(modes: TensorizedShape, budget: int, batch: int, formats: tuple[s
 
 
 def _smallest(name: str, modes: TensorizedShape) -> int:
-    cls = get_format(name)
+    cls = get_format(name).format
     return cls.make_network(modes, cls.uniform_rank(modes, 1)).n_param
 
 

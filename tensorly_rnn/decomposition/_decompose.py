@@ -27,7 +27,7 @@ from tensorly_rnn.decomposition.alternating_least_squares import alternating_lea
 from tensorly_rnn.decomposition.budget import spend_error, within_budget
 from tensorly_rnn.decomposition.compression import relative_error
 from tensorly_rnn.decomposition.progress import Progress
-from tensorly_rnn.formats import FactorizedMatrix, get_format
+from tensorly_rnn.formats import FactorizedMatrix, Format, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import TensorizedShape, pad_matrix, validate_shape, validate_tensorized_shape
 
@@ -67,8 +67,8 @@ def decompose(
     backend, largest = _check_matrix(argument, matrix)
     modes = validate_tensorized_shape(tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
-    cls, options = get_format(format).variant(options, len(modes[0]))
-    cls.check_options(options)
+    kind = get_format(format)
+    cls, options = kind.format.with_options(options, len(modes[0]))
     budget = _budget(math.prod(shape), rank, settings)
     eps = _check_eps(settings.eps, format)
     if eps and not largest:
@@ -94,7 +94,7 @@ def decompose(
         if reshaped[0].dtype != matrix.dtype:
             # The norm of all may be more than one of them can hold in half precision.
             reshaped = [as_dtype(backend, factor, matrix.dtype) for factor in _evened(backend, reshaped)]
-        return cls(reshaped, shape=true_shape)
+        return kind.in_format(cls, reshaped, true_shape)
 
     def report(factors: list[Any], error: float) -> bool:
         return settings.callback is not None and _is_true(settings.callback(wrap(finished(factors)), error))
@@ -153,7 +153,7 @@ def _budget(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | No
 
 
 def _rank(
-    cls: type[FactorizedMatrix],
+    cls: Format,
     modes: TensorizedShape,
     entries: int,
     rank: Any,
@@ -238,7 +238,7 @@ def _check_eps(eps: Any, format: str) -> float:
 def _start(
     init: Any,
     matrix: Any,
-    cls: type[FactorizedMatrix],
+    cls: Format,
     modes: TensorizedShape,
     rank: Any,
     has_rank: bool,

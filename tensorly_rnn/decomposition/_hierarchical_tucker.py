@@ -6,7 +6,7 @@ from typing import Any
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.decomposition._registry import Problem, decomposes, truncates
 from tensorly_rnn.formats._tree import Node
-from tensorly_rnn.formats.ht import HTMatrix
+from tensorly_rnn.formats.ht import HT
 
 
 @truncates("ht")
@@ -42,7 +42,7 @@ def hierarchical_svd(problem: Problem) -> list[Any]:
        algorithms 1 and 2.
     """
     backend = problem.backend
-    assert issubclass(problem.format, HTMatrix)
+    assert isinstance(problem.format, HT)
     nodes = problem.format.nodes(len(problem.modes))
     # With the modes in the order of the leaves, every node's modes are neighbours.
     axes = (0, *(1 + mode for mode in nodes[0].modes))

@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn.decomposition.progress import Progress
-from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.formats import Format
 from tensorly_rnn.formats._random import unit_factors
 from tensorly_rnn.network.network import Network
 
@@ -29,7 +29,7 @@ class Problem:
 
     backend: Any
     tensor: Any
-    format: type[FactorizedMatrix]
+    format: Format
     rank: Any
     generator: np.random.Generator | np.random.RandomState
     n_iter_max: int

@@ -10,8 +10,8 @@ from tensorly_rnn._backend import at_least_single, detached
 from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
 from tensorly_rnn.decomposition.alternating_least_squares import Limits, alternating_least_squares, sweeps_towards
 from tensorly_rnn.decomposition.compression import expanded_by
-from tensorly_rnn.formats import FactorizedMatrix
-from tensorly_rnn.formats._arithmetic import Arithmetic
+from tensorly_rnn.formats import FactorizedMatrix, Format
+from tensorly_rnn.formats._operators import Arithmetic
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import Network
 
@@ -120,19 +120,19 @@ def _fitted(backend: Any, network: Network, factors: list[Any], sizes: dict[str,
     return best
 
 
-def _tensor_form(factorized: Any) -> tuple[type[FactorizedMatrix], tuple[int, ...]]:
+def _tensor_form(factorized: Any) -> tuple[Format, tuple[int, ...]]:
     """Format and modes of the tensor that a matrix or a tensor is."""
     if isinstance(factorized, FactorizedMatrix):
-        return type(factorized), tuple(m * n for m, n in zip(*factorized.tensorized_shape))
+        return factorized.format, tuple(m * n for m, n in zip(*factorized.tensorized_shape))
     return factorized.format, factorized.shape
 
 
-def _network(kind: type[FactorizedMatrix], factors: Sequence[Any]) -> Network:
+def _network(kind: Format, factors: Sequence[Any]) -> Network:
     """Network of factors in the tensor form."""
-    return kind.tensor_network_of_shapes(tuple(tuple(int(n) for n in one.shape) for one in factors), kind.__name__)
+    return kind.tensor_network_of_shapes(tuple(tuple(int(n) for n in one.shape) for one in factors))
 
 
-def _of_form(factorized: Any, kind: type[FactorizedMatrix], order: int, factors: list[Any]) -> list[Any]:
+def _of_form(factorized: Any, kind: Format, order: int, factors: list[Any]) -> list[Any]:
     """Bring factors of the tensor form to the form of a matrix or tensor."""
     if not isinstance(factorized, FactorizedMatrix):
         return factors

@@ -41,7 +41,7 @@ class Description:
     def of(cls, matrix: FactorizedMatrix) -> "Description":
         """Describe a matrix."""
         tree = getattr(matrix, "tree", None)
-        return cls(matrix.name, matrix.shape, matrix.tensorized_shape, plain(matrix.rank), len(matrix.factors), tree)
+        return cls(matrix.format.name, matrix.shape, matrix.tensorized_shape, plain(matrix.rank), len(matrix.factors), tree)
 
     def factor_names(self, name: str) -> list[str]:
         """Names of the factors' tensors, those of the state dict of a layer whose weight has that name."""

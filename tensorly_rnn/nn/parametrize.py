@@ -140,7 +140,7 @@ class FactorizedParametrization(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.format = get_format(factorization, "factorization")
+        self.format = get_format(factorization, "factorization").format
         n_gates = positive_int("n_gates", where["n_gates"])
         if shape[0] % n_gates:
             raise ValueError(f"n_gates must divide the rows; expected a divisor of {shape[0]}, got {n_gates}.")

@@ -83,7 +83,7 @@ class FactorizedWeight(Keeping):
     ) -> None:
         super().__init__()
         self.implementation = one_of("implementation", implementation, IMPLEMENTATIONS)
-        self.format = get_format(factorization, "factorization")
+        self.format = get_format(factorization, "factorization").format
         self.layout = make_layout(
             rows,
             widths,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorly_rnn._backend import context
 from tensorly_rnn._checks import one_of, positive_int, positive_ints
-from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.formats import Format
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.tensorize import (
     Modes,
@@ -143,7 +143,7 @@ class Layout:
 def make_layout(
     rows: int,
     widths: Sequence[int],
-    format: type[FactorizedMatrix],
+    format: Format,
     *,
     out_modes: Sequence[int] | None = None,
     in_modes: Sequence[int] | None = None,
@@ -159,7 +159,7 @@ def make_layout(
         Rows of one gate.
     widths : sequence of int
         Columns of each part; one or two. The first lies at the beginning of the padded columns, the second at their end.
-    format : subclass of FactorizedMatrix
+    format : Format
     out_modes, in_modes : sequence of int, optional
         Factors of the (padded) rows of one gate and of the (padded) columns; balanced by default.
     n_gates : int
@@ -173,8 +173,8 @@ def make_layout(
     TypeError, ValueError
         If the modes are too small or of unequal length, or an argument is of the wrong form.
     """
-    if not (isinstance(format, type) and issubclass(format, FactorizedMatrix)):
-        raise TypeError(f"format must be a class of a matrix format; expected a FactorizedMatrix, got {format!r}.")
+    if not isinstance(format, Format):
+        raise TypeError(f"format must be a format's value; expected a Format, got {format!r}.")
     rows, widths = positive_int("rows", rows), positive_ints("widths", widths)
     if len(widths) > 2:
         raise ValueError(f"widths must have one or two entries; expected 1 or 2, got {len(widths)}.")

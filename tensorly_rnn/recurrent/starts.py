@@ -89,7 +89,7 @@ def decomposed_weights(
     **options: Any,
 ) -> dict[str, Any]:
     """Decompose the dense ``W_ih`` and ``W_hh``; the weights by name, with those that stay dense."""
-    format = get_format(factorization, "factorization")
+    format = get_format(factorization, "factorization").format
     hidden_size = matrices[0].shape[0] // n_gates
 
     def make(parts: tuple[int, ...], out_modes: Modes, in_modes: Modes) -> GatedWeight:

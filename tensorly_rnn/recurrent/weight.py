@@ -233,7 +233,7 @@ class GatedWeight:
         TypeError, ValueError
             If an argument is of the wrong form.
         """
-        format = get_format(factorization, "factorization")
+        format = get_format(factorization, "factorization").format
         layout = make_layout(rows, widths, format, names=names, **where)
         std = checked_std(std)
         rank = format.validate_rank(layout.tensorized_shape, rank, **layout.rank_options)

@@ -22,7 +22,7 @@ def count(subject: Subject, draw: st.DrawFn) -> None:
     f = draw(subject.matrices())
     total = sum(math.prod(factor.shape) for factor in f.factors)
     assert f.n_param == total, f"n_param: expected the sum of sizes {total}, got {f.n_param}"
-    found = n_param(f.name, f.tensorized_shape, f.rank)
+    found = n_param(f.format.name, f.tensorized_shape, f.rank)
     assert found == total, f"n_param without factors: expected {total}, got {found}"
     assert f.compression_ratio == math.prod(f.shape) / total
     if subject.count is not None:
@@ -34,18 +34,18 @@ def ranks(subject: Subject, draw: st.DrawFn) -> None:
     """A rank says the size of every rank index; its forms agree; a share is an upper bound."""
     cls, f = subject.cls, draw(subject.matrices())
     shape, order = f.tensorized_shape, len(f.tensorized_shape[0])
-    size = {index: n for names, one in zip(cls.indices(order), f.factors) for index, n in zip(names, one.shape)}
-    stated = cls.rank_sizes(f.rank)
+    size = {index: n for names, one in zip(cls.format.indices(order), f.factors) for index, n in zip(names, one.shape)}
+    stated = cls.format.rank_sizes(f.rank)
     assert {index: size[index] for index in stated} == stated, f"rank {f.rank} of factors with the sizes {size}"
-    assert cls.rank_from_sizes(size, order) == f.rank == cls.validate_rank(shape, f.rank)
+    assert cls.format.rank_from_sizes(size, order) == f.rank == cls.format.validate_rank(shape, f.rank)
     wide = ((4, 3, 2), (5, 3, 4))
-    assert cls.validate_rank(wide, np.int64(2)) == cls.validate_rank(wide, 2)
-    assert cls.validate_rank(wide, "same") == cls.validate_rank(wide, 1.0)
+    assert cls.format.validate_rank(wide, np.int64(2)) == cls.format.validate_rank(wide, 2)
+    assert cls.format.validate_rank(wide, "same") == cls.format.validate_rank(wide, 1.0)
     share = draw(st.floats(0.2, 1.0))
-    assert n_param(cls.name, wide, share) <= share * 24 * 60
+    assert n_param(cls.format.name, wide, share) <= share * 24 * 60
     for wrong in (0, -2, True, None, "half", math.nan, -0.5, 1e-9):
-        refuses((TypeError, ValueError), "rank", partial(cls.validate_rank, wide, wrong))
-    refuses(TypeError, "must be an option of the format", lambda: cls.validate_rank(wide, 2, no_option=3))
+        refuses((TypeError, ValueError), "rank", partial(cls.format.validate_rank, wide, wrong))
+    refuses(TypeError, "must be an option of the format", lambda: cls.format.validate_rank(wide, 2, no_option=3))
 
 
 def random(subject: Subject, draw: st.DrawFn) -> None:
@@ -75,7 +75,7 @@ def dtypes(subject: Subject, draw: st.DrawFn) -> None:
         f = subject.cls.random(shape, 2, random_state=number, like=like)
         x = subject.backend.array(np.ones((2, 6), dtype))
         of_factors, of_x = f.gradients(x, x)
-        found = factorize(subject.backend.array(np.ones((6, 6), dtype)), f.name, shape, 1)
+        found = factorize(subject.backend.array(np.ones((6, 6), dtype)), f.format.name, shape, 1)
         results: list[Any] = [*f.factors, *found.factors, *of_factors, of_x, f.to_matrix(), f.apply(x), *(f + f).factors]
         for one in results:
             assert isinstance(one, subject.backend.kind), f"expected {subject.backend.kind}, got {type(one)}"
@@ -116,8 +116,8 @@ def untouched(subject: Subject, draw: st.DrawFn) -> None:
     f.to_matrix(), f.to_tensor(), f.apply(x), f.gradients(x, dy), dy @ f, f.T, f + f, 2 * f, f.inner(f), f.norm()
     f.relative_error(matrix)
     modes = [list(side) for side in f.tensorized_shape]
-    options: dict[str, Any] = {"root_rank": f.stack} if "root_rank" in f.options else {}
-    factorize(matrix, f.name, modes, 1, n_iter_max=2, **options)
+    options: dict[str, Any] = {"root_rank": f.stack} if "root_rank" in f.format.options else {}
+    factorize(matrix, f.format.name, modes, 1, n_iter_max=2, **options)
     assert tuple(map(tuple, modes)) == f.tensorized_shape, "the caller's lists were changed"
     for name, one in watched.items():
         assert (subject.backend.to_numpy(one) == before[name]).all(), f"{name} was written to"
@@ -174,6 +174,6 @@ def refuses(error: type[Exception] | tuple[type[Exception], ...], message: str, 
 
 def _shared_axis(cls: type) -> int:
     """Axis of the last factor whose index stands in the first factors too."""
-    *others, last = cls.indices(2)  # type: ignore[attr-defined]
+    *others, last = cls.format.indices(2)  # type: ignore[attr-defined]
     shared = {index for indices in others for index in indices}
     return next(axis for axis, index in enumerate(last) if index in shared)

@@ -202,10 +202,10 @@ def recovery(subject: Subject, draw: st.DrawFn) -> None:
         for rows, columns in (padded, tuple(max(1, n - 1) for n in padded)):
             matrix, dense = subject.array(options.get("root_rank", 1) * rows, columns, seed=seed)
             for start, init in enumerate(("svd", "random", "random")):
-                f = factorize(matrix, cls.name, shape, "full", init=init, random_state=start, **options)
+                f = factorize(matrix, cls.format.name, shape, "full", init=init, random_state=start, **options)
                 error = np.linalg.norm(subject.backend.to_numpy(f.to_matrix()) - dense) / np.linalg.norm(dense)
                 if error <= (subject.recovery or 0.0):
                     break
             assert type(f) is cls and f.shape == dense.shape
-            assert f.rank == cls.validate_rank(shape, "full", **options)
+            assert f.rank == cls.format.validate_rank(shape, "full", **options)
             assert error <= (subject.recovery or 0.0), f"factorize at full rank: error {error:.1e}, allowed {subject.recovery}"

@@ -147,7 +147,7 @@ def assert_format_laws(
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix)):
         raise TypeError(f"cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}.")
-    name = getattr(cls, "name", None)
+    name = cls.format.name
     if name not in available_formats() or get_format(name) is not cls:
         raise ValueError(
             f"cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "

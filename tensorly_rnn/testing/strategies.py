@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tensorly_rnn._checks import MOST_RANK, positive_int
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor
+from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
 from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
 from tensorly_rnn.testing.backends import Backend, get_backend
 
@@ -85,11 +85,11 @@ def rank_indices(cls: type[FactorizedMatrix], order: int) -> tuple[tuple[str, ..
     >>> rank_indices(TTMatrix, 3)
     (('r1', 'r2'), ('r0', 'r3'))
     """
-    factors = cls.indices(order)
+    factors = cls.format.indices(order)
     modes = {f"{side}{k + 1}" for side in "ji" for k in range(order)}
     standing = Counter(index for indices in factors for index in dict.fromkeys(indices))
     names = [index for index in dict.fromkeys(index for indices in factors for index in indices) if index not in modes]
-    free = tuple(index for index in names if standing[index] > 1 or index == cls.stack_index)
+    free = tuple(index for index in names if standing[index] > 1 or index == cls.format.stack_index)
     return free, tuple(index for index in names if index not in free)
 
 
@@ -137,14 +137,14 @@ def pool(cls: type[FactorizedMatrix]) -> dict[TensorizedShape, Any]:
     for shape in POOL_SHAPES:
         free, single = rank_indices(cls, len(shape[0]))
         # A stack in the smaller ones.
-        stack = {cls.stack_index: 2 if len(shape[0]) < 3 else 1} if cls.stack_index else {}
+        stack = {cls.format.stack_index: 2 if len(shape[0]) < 3 else 1} if cls.format.stack_index else {}
         sizes = {index: 1 + (k + 1) % 3 for k, index in enumerate(free)}
         found[shape] = _canonical(cls, shape, {**sizes, **stack, **dict.fromkeys(single, 1)})
     return found
 
 
 def _canonical(cls: type[FactorizedMatrix], shape: TensorizedShape, sizes: dict[str, int]) -> Any:
-    return cls.explicit_rank(shape, cls.rank_from_sizes(sizes, len(shape[0])))
+    return cls.format.explicit_rank(shape, cls.format.rank_from_sizes(sizes, len(shape[0])))
 
 
 @st.composite
@@ -185,7 +185,7 @@ def factorized_matrices(
         tensorized_shape = st.sampled_from(list(fixed)) if fixed else tensorized_shapes()
     shape = draw(tensorized_shape)
     rank = fixed[shape] if fixed and ranks is None else _draw_rank(draw, cls, shape, ranks)
-    f = _draw_matrix(draw, cls, on, shape, cls.rank_sizes(rank))
+    f = _draw_matrix(draw, cls, on, shape, cls.format.rank_sizes(rank))
     if not padded or on.slow:
         return f
     rows, columns = (draw(st.integers(1, n)) for n in (f.shape[0] // f.stack, f.shape[1]))
@@ -221,7 +221,7 @@ def factorized_pairs(
     f = draw(factorized_matrices(cls, on, tensorized_shape, ranks, padded))
     rank = f.rank if on.slow else _draw_rank(draw, cls, f.tensorized_shape, ranks)
     # The stack is part of the shape.
-    sizes = {**cls.rank_sizes(rank), **({cls.stack_index: f.stack} if cls.stack_index else {})}
+    sizes = {**cls.format.rank_sizes(rank), **({cls.format.stack_index: f.stack} if cls.format.stack_index else {})}
     g = _draw_matrix(draw, cls, on, f.tensorized_shape, sizes)
     return f, cls(g.factors, shape=f.shape)
 
@@ -254,13 +254,14 @@ def factorized_tensors(
     """
     on = get_backend(backend) if isinstance(backend, str) else backend
     format = cls.format
-    fixed = pool(format) if on.slow and shape is None else {}
+    kind = get_format(format.name)
+    fixed = pool(kind) if on.slow and shape is None else {}
     if fixed:
         pairs = draw(st.sampled_from(list(fixed)))
         modes, rank = tuple(m * n for m, n in zip(*pairs)), fixed[pairs]
     else:
         modes = draw(tensor_shapes() if shape is None else shape)
-        rank = draw(canonical_ranks(format, (modes, (1,) * len(modes))))
+        rank = draw(canonical_ranks(kind, (modes, (1,) * len(modes))))
     # A tensor is no stack.
     stacked = {format.stack_index: 1} if format.stack_index else {}
     sizes = {**format.rank_sizes(rank), **stacked, **{f"j{k + 1}": mode for k, mode in enumerate(modes)}}
@@ -268,14 +269,14 @@ def factorized_tensors(
 
 
 def _draw_rank(draw: st.DrawFn, cls: type[FactorizedMatrix], shape: TensorizedShape, ranks: Ranks | None) -> Any:
-    return draw(canonical_ranks(cls, shape)) if ranks is None else cls.validate_rank(shape, draw(ranks(shape)))
+    return draw(canonical_ranks(cls, shape)) if ranks is None else cls.format.validate_rank(shape, draw(ranks(shape)))
 
 
 def _draw_matrix(
     draw: st.DrawFn, cls: type[Matrix], on: Backend, shape: TensorizedShape, rank_sizes: dict[str, int]
 ) -> Matrix:
     sizes = {**rank_sizes, **{f"{side}{k + 1}": mode for side, modes in zip("ji", shape) for k, mode in enumerate(modes)}}
-    return cls([on.array(one) for one in _draw_factors(draw, cls.indices(len(shape[0])), sizes)])
+    return cls([on.array(one) for one in _draw_factors(draw, cls.format.indices(len(shape[0])), sizes)])
 
 
 def _draw_factors(draw: st.DrawFn, indices: tuple[Indices, ...], sizes: dict[str, int]) -> list[np.ndarray]:

@@ -49,7 +49,7 @@ class Subject:
     @property
     def options(self) -> tuple[dict[str, Any], ...]:
         """Keywords that a rank is tried with: none, and a stack where the format has one."""
-        return ({}, {"root_rank": 3}) if "root_rank" in self.cls.options else ({},)
+        return ({}, {"root_rank": 3}) if "root_rank" in self.cls.format.options else ({},)
 
     def shapes(self) -> st.SearchStrategy[TensorizedShape]:
         """Return a strategy of tensorized shapes."""

@@ -125,7 +125,7 @@ def test_low_rank_layer_equals_the_dense_layer_of_its_weights(factorization, dec
 def test_every_place_of_the_gates_gives_the_same_layer(factorization, decompose, gate_mode):
     lstm = dense_lstm()
     settings = {"factorization": factorization, "rank": "full", "decompose": decompose, "gate_mode": gate_mode}
-    if gate_mode not in tlr.get_format(factorization).gate_modes:
+    if gate_mode not in tlr.get_format(factorization).format.gate_modes:
         with pytest.raises(ValueError, match=r"gate_mode must be known; expected one of \('.*', '.*'\), got 'stack'"):
             FactorizedLSTM.from_lstm(lstm, **settings)
         return

@@ -118,7 +118,7 @@ def test_small_products_are_autograds_own(monkeypatch):
 def test_large_results_of_blocks_are_not_kept():
     """The block terms of the papers: most of what their products write is computed again rather than kept."""
     shape, rank = ((16, 4, 4, 4), (8, 20, 20, 18)), (2, (4, 4, 4, 4))
-    network = tlr.get_format("bt").make_network(shape, rank)
+    network = tlr.get_format("bt").format.make_network(shape, rank)
     blocks = row_blocks(network, 96)
     (first, *_), numbers = blocks.plans, range(7, 11)
     assert len(blocks.plans) > 1

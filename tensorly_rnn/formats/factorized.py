@@ -15,7 +15,7 @@ from tensorly_rnn._backend import (
     same_device,
 )
 from tensorly_rnn.contraction.execute import plan_vjp
-from tensorly_rnn.formats._arithmetic import Arithmetic
+from tensorly_rnn.formats._operators import Arithmetic
 from tensorly_rnn.network.network import Network, tensor_plan
 
 NetworkOfShapes = Callable[[tuple[tuple[int, ...], ...]], Network]

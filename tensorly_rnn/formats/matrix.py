@@ -16,10 +16,10 @@ from tensorly_rnn._backend import (
 from tensorly_rnn._checks import check_memory, positive_int
 from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.plan import Plan
-from tensorly_rnn.formats._factorized import Factorized, checked_factors
-from tensorly_rnn.formats._format import Format, Rank
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
 from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
+from tensorly_rnn.formats.factorized import Factorized, checked_factors
+from tensorly_rnn.formats.format import Format, Rank
 from tensorly_rnn.network import arithmetic, operations
 from tensorly_rnn.network import gradients as _gradients
 from tensorly_rnn.network.gradients import PullBack
@@ -39,7 +39,7 @@ from tensorly_rnn.tensorize import (
 )
 
 
-class FactorizedMatrix(Factorized, Format):
+class FactorizedMatrix(Factorized):
     r"""A matrix ``W`` of shape ``(rows, columns)`` held as the factors of a tensor network.
 
     Parameters
@@ -57,20 +57,22 @@ class FactorizedMatrix(Factorized, Format):
         larger than the modes allow.
     """
 
+    #: The format that names the indices of the factors.
+    format: Format
+
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> None:
-        self.factors = checked_factors(factors, self.network_of_shapes)
-        stacked = self.network.size[self.stack_index] if self.stack_index else 1
-        self._shape = None if shape is None else validate_shape(shape, self.network.shape, stacked)
+        self.factors = checked_factors(factors, self.format.network_of_shapes)
+        self._shape = None if shape is None else validate_shape(shape, self.network.shape, self.stack)
 
     @property
     def network(self) -> Network:
         """The network of the factors as they are now."""
-        return self.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
+        return self.format.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
 
     @property
     def rank(self) -> Rank:
         """Canonical rank."""
-        return self.rank_from_sizes(self.network.size, self.order)
+        return self.format.rank_from_sizes(self.network.size, self.order)
 
     @property
     def order(self) -> int:
@@ -80,7 +82,8 @@ class FactorizedMatrix(Factorized, Format):
     @property
     def stack(self) -> int:
         """Number of matrices stacked, rows stack-major."""
-        return self.network.size[self.stack_index] if self.stack_index else 1
+        stack_index = self.format.stack_index
+        return self.network.size[stack_index] if stack_index else 1
 
     @property
     def tensorized_shape(self) -> TensorizedShape:
@@ -317,7 +320,7 @@ class FactorizedMatrix(Factorized, Format):
         factors = arithmetic.transposed(self.backend, self.network, self.factors) if self.stack == 1 else None
         if factors is None:
             return Transposed(self)
-        return type(self)(factors, shape=self._shape and (self._shape[1], self._shape[0]))
+        return self._of_shape(factors, self._shape and (self._shape[1], self._shape[0]))
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``W @ other`` for a vector or a matrix."""
@@ -368,21 +371,37 @@ class FactorizedMatrix(Factorized, Format):
         """
         tensorized_shape = validate_tensorized_shape(tensorized_shape)
         std = checked_std(std)
-        cls, options = cls.variant(options, len(tensorized_shape[0]))
-        rank = cls.validate_rank(tensorized_shape, rank, **options)
-        network = cls.make_network(tensorized_shape, rank)
+        format, rank_options = cls.format.with_options(options, len(tensorized_shape[0]))
+        network = format.make_network(tensorized_shape, format.validate_rank(tensorized_shape, rank, **rank_options))
         check_memory(", ".join(("rank", *options, "tensorized_shape")), network.n_param)
         drawn = unit_factors(network, as_generator(random_state))
         factors = scaled_factors(backend_of("factors", drawn[0]), network, drawn, std)
-        return cls(drawn_like(factors, like))
+        return cls.in_format(format, drawn_like(factors, like))
+
+    @classmethod
+    def in_format(cls, format: Format, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> Self:
+        """Return a matrix of the class in a format of its kind, such as the one on another tree.
+
+        Parameters
+        ----------
+        format : Format
+            Its fields are arguments of the class.
+        factors, shape
+            As the class takes them.
+        """
+        return cls(factors, shape=shape, **format.fields)
 
     _kind = "factorized matrix"
 
     def _description(self) -> str:
-        return f"shape={self.shape}, tensorized_shape={self.tensorized_shape}"
+        fields = (f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
+        return f"shape={self.shape}, tensorized_shape={self.tensorized_shape}" + "".join(fields)
 
     def _with(self, factors: Sequence[Any]) -> Self:
-        return type(self)(factors, shape=self._shape)
+        return self._of_shape(factors, self._shape)
+
+    def _of_shape(self, factors: Sequence[Any], shape: tuple[int, int] | None) -> Self:
+        return self.in_format(self.format, factors, shape)
 
     def _space(self) -> dict[str, Any]:
         return {"shape": self.shape, "tensorized_shape": self.tensorized_shape, "stack": self.stack}
@@ -396,8 +415,8 @@ class FactorizedMatrix(Factorized, Format):
                 yield operations.cut(network, factors, dict(zip(names, (*rows, *columns))))
 
     def _bounds(self, rank: Any) -> dict[str, int]:
-        options = {"root_rank": self.stack} if "root_rank" in self.options else {}
-        return self.rank_sizes(self.validate_rank(self.tensorized_shape, rank, **options))
+        options = {"root_rank": self.stack} if self.format.stack_index else {}
+        return self.format.rank_sizes(self.format.validate_rank(self.tensorized_shape, rank, **options))
 
     def _cropped(self, matrix: Any) -> Any:
         return crop_matrix(self.backend, matrix, self.shape, self.stack)

@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from tensorly_rnn._backend import check_real, same_backend_and_device
 from tensorly_rnn._checks import instance_of, positive_ints
-from tensorly_rnn.formats._factorized import Factorized, checked_factors
-from tensorly_rnn.formats._format import Rank
-from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
+from tensorly_rnn.formats._registry import get_format
+from tensorly_rnn.formats.factorized import Factorized, checked_factors
+from tensorly_rnn.formats.format import Format, Rank
+from tensorly_rnn.formats.matrix import FactorizedMatrix
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import Network
 
@@ -28,19 +29,20 @@ class FactorizedTensor(Factorized):
         If the factors are not arrays of one backend, or their number, axes or sizes do not fit together.
     """
 
-    #: The format that indexes the factors.
-    format: type[FactorizedMatrix]
+    #: The format that names the indices of the factors.
+    format: Format
 
     def __init__(self, factors: Sequence[Any]) -> None:
-        self.factors = checked_factors(getattr(factors, "factors", factors), self._network_of_shapes)
-
-    def _network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
-        return self.format.tensor_network_of_shapes(shapes, type(self).__name__)
+        self.factors = checked_factors(getattr(factors, "factors", factors), self.format.tensor_network_of_shapes)
 
     _kind = "factorized tensor"
 
     def _with(self, factors: Sequence[Any]) -> Self:
-        return type(self)(factors)
+        return type(self)(factors, **self.format.fields)
+
+    def _description(self) -> str:
+        fields = (f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
+        return f"shape={self.shape}" + "".join(fields)
 
     def _space(self) -> dict[str, Any]:
         return {"shape": self.shape}
@@ -51,7 +53,7 @@ class FactorizedTensor(Factorized):
     @property
     def network(self) -> Network:
         """The network of the factors as they are now."""
-        return self._network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
+        return self.format.tensor_network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -118,7 +120,8 @@ class FactorizedTensor(Factorized):
         """Return the same factors as a matrix of one column, ``tensorized_shape = (shape, (1, ..., 1))``."""
         backend = self.backend
         network = self.format.make_network((self.shape, (1,) * self.order), self.rank)
-        return self.format([backend.reshape(factor, one) for factor, one in zip(self.factors, network.factor_shapes)])
+        factors = [backend.reshape(factor, one) for factor, one in zip(self.factors, network.factor_shapes)]
+        return get_format(self.format.name).in_format(self.format, factors)
 
     @classmethod
     def random(
@@ -155,21 +158,19 @@ class FactorizedTensor(Factorized):
             If an argument is of the wrong form.
         """
         modes = positive_ints("shape", shape)
-        drawn = cls.format.random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
+        drawn = get_format(cls.format.name).random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
         return cls.of_matrix(drawn)
 
     @classmethod
     def of_matrix(cls, matrix: FactorizedMatrix) -> Self:
         """Return the factors of a matrix as those of a tensor, each pair of modes ``(m_k, n_k)`` merged into one."""
-        instance_of("matrix", matrix, cls.format, f"a {cls.format.__name__}")
+        kind = get_format(cls.format.name)
+        instance_of("matrix", matrix, kind, f"a {kind.__name__}")
         modes = tuple(m * n for m, n in zip(*matrix.tensorized_shape))
-        shapes = matrix.make_tensor_network(modes, matrix.rank).factor_shapes
+        shapes = matrix.format.make_tensor_network(modes, matrix.rank).factor_shapes
         backend = matrix.backend
-        return cls._of_format(type(matrix), [backend.reshape(one, shape) for one, shape in zip(matrix.factors, shapes)])
-
-    @classmethod
-    def _of_format(cls, format: type[FactorizedMatrix], factors: Sequence[Any]) -> Self:
-        return cls(factors)
+        factors = [backend.reshape(one, shape) for one, shape in zip(matrix.factors, shapes)]
+        return cls(factors, **matrix.format.fields)
 
     def __getitem__(self, index: int) -> Any:
         return self.factors[index]

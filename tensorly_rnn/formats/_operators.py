@@ -35,6 +35,7 @@ class Arithmetic:
     refit: ClassVar[Refit | None] = None
 
     factors: list[Any]
+    format: Any
     network: Any
     backend: Any
     dtype: Any
@@ -222,7 +223,7 @@ class Arithmetic:
         if not isinstance(other, Arithmetic) and backend_name(other) is None:
             return NotImplemented
         self._check_term("the other operand", other)
-        if type(other) is not type(self):
+        if type(other) is not type(self) or other.format != self.format:
             raise TypeError(
                 f"the other operand must be of the same format; expected {_named(self)}, "
                 f"got {_named(other)}. Factorize one of them in the other's format."
@@ -300,5 +301,5 @@ class Arithmetic:
 
 
 def _named(factorized: Any) -> str:
-    tree = getattr(factorized, "tree", None)
-    return type(factorized).__name__ + (f" on the tree {tree}" if tree else "")
+    fields = [f"{name}={value}" for name, value in factorized.format.fields.items() if value is not None]
+    return type(factorized).__name__ + (f" of {', '.join(fields)}" if fields else "")
