@@ -32,23 +32,19 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--tests", help="the tests of every mutant")
 parser.add_argument("--session", default="mutation.sqlite")
 options = parser.parse_args()
-
 os.environ |= {"TEST_BACKENDS": "numpy", "OMP_NUM_THREADS": "1"}
 limits: dict[str, float] = {}
 with use_db(options.session) as session:
     if not session.num_work_items:
         init(sorted(find_modules(options.paths)), session, {})
         places = defaultdict(list)  # drawn first: a place of one operator has up to eleven mutants
-        for item in sorted(
-            session.work_items, key=lambda item: (item.mutations[0].operator_name, item.mutations[0].occurrence)
-        ):
+        for item in sorted(session.work_items, key=lambda item: repr(item.mutations)):
             if "BitOr_" not in item.mutations[0].operator_name:  # in type hints
                 places[str(item.mutations[0].module_path), item.mutations[0].start_pos].append(item)
         rng = random.Random(options.seed)
+        drawn = rng.sample(sorted(places), min(options.mutants, len(places)))
         session.clear()
-        session.add_work_items(
-            rng.choice(places[place]) for place in rng.sample(sorted(places), min(options.mutants, len(places)))
-        )
+        session.add_work_items(rng.choice(places[place]) for place in drawn)
     for item in session.pending_work_items:
         names = TESTS.get(item.mutations[0].module_path.parts[1], "").split()
         tests = options.tests or " ".join(f"tests/test_{name}.py" for name in names) or "tests"
