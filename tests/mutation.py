@@ -32,7 +32,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--tests", help="the tests of every mutant")
 parser.add_argument("--session", default="mutation.sqlite")
 options = parser.parse_args()
-os.environ |= {"TEST_BACKENDS": "numpy", "OMP_NUM_THREADS": "1"}
+os.environ |= {"TEST_BACKENDS": "numpy", "OMP_NUM_THREADS": "1", "CI": "1"}  # CI: the same hypothesis examples each time
 limits: dict[str, float] = {}
 with use_db(options.session) as session:
     if not session.num_work_items:
