@@ -15,7 +15,7 @@ OPEN, INNER = "#EAF1F7", "#FBE9B5"
 # In units of the picture: radius of a factor, least distance of two nodes, length of an open index, room for its label.
 RADIUS, STEP, REACH, MARGIN = 0.3, 1.6, 0.95, 0.4
 # Angle between two open indices of a factor.
-FAN = np.radians(56)
+FAN = np.radians(46)
 # Inches a unit on a new figure.
 UNIT = 0.62
 
