@@ -18,14 +18,13 @@ from torch import nn
 
 import tensorly_rnn as tlr
 from tensorly_rnn import plot
-from tensorly_rnn.formats import linear_tree
 from tensorly_rnn.network import Network
 from tensorly_rnn.nn import factorize_module
 from tensorly_rnn.plot._axes import BLUE, COLORS, VERMILION
 from tensorly_rnn.plot.diagram import RADIUS, REACH, STEP, TRIVIAL, _graph, _layout
 
 SHAPE, RANKS = ((2, 3, 5, 7, 11), (23, 5, 3, 29, 2)), (14, 4, 3, 5, 12, 6, 7, 2)
-EVERY = ("tt", "tr", "bt", "bt of 2 blocks", "ht", "ht of 4", "ht on a linear tree", "cp", "bt tensor")
+EVERY = ("tt", "tr", "bt", "bt of 2 blocks", "ht", "ht of 4", "cp", "bt tensor")
 
 
 def make(name, order):
@@ -44,8 +43,11 @@ def make(name, order):
         "bt": (1, leaves),
         "bt of 2 blocks": (2, leaves),
     }
-    format = tlr.HTMatrix.on_tree(linear_tree(order)) if "linear" in name else tlr.get_format(name[:2])
-    return format.make_network(shape, rank.get(name, (4 if "of 4" in name else 1, *nodes)))
+    return tlr.get_format(name[:2]).make_network(shape, rank.get(name, (4 if "of 4" in name else 1, *nodes)))
+
+
+def new_axes():
+    return Figure().subplots()
 
 
 def draw(network):
@@ -136,12 +138,11 @@ def test_the_layout_is_that_of_the_graph():
     assert np.linalg.norm(ring, axis=1) == pytest.approx([np.linalg.norm(ring[0])] * 5)
     star = places("bt", 5)
     assert star[0].tolist() == [0, 0] and np.linalg.norm(star[1:], axis=1) == pytest.approx([STEP] * 5)
-    for name, format in (("ht", tlr.HTMatrix), ("ht on a linear tree", tlr.HTMatrix.on_tree(linear_tree(5)))):
-        tree = places(name, 5)
-        for place, node in zip(tree, format.nodes(5), strict=True):
-            if node.children:
-                below = tree[list(node.children)]
-                assert below[:, 0].mean() == pytest.approx(place[0]) and np.ptp(below[:, 1]) < 1e-9 < place[1] - below[0, 1]
+    tree = places("ht", 5)
+    for place, node in zip(tree, tlr.HTMatrix.nodes(5), strict=True):
+        if node.children:
+            below = tree[list(node.children)]
+            assert below[:, 0].mean() == pytest.approx(place[0]) and np.ptp(below[:, 1]) < 1e-9 < place[1] - below[0, 1]
 
 
 def test_other_graphs_are_drawn_too():
@@ -172,19 +173,15 @@ def test_indices_of_size_one_are_left_out_except_where_they_join():
 
 
 def test_everything_with_a_network_is_drawn_from_it():
-    dense = np.random.default_rng(0).normal(size=(3, 4, 5))
-    bt = tlr.decomposition.block_term(dense, (2, 2), n_iter_max=2, random_state=0)
-    for factorized in (tlr.HTMatrix.random(((2, 3), (5, 2)), 2, random_state=0), bt):
+    for factorized in (tlr.HTMatrix.random(((2, 3), (5, 2)), 2, random_state=0), tlr.random_ht((3, 4, 5), 2, random_state=0)):
         assert texts(draw(factorized)) == texts(draw(factorized.network))
-    for wrong in (np.zeros((3, 3)), None, [np.zeros((1, 2, 1))]):
-        message = f"^factorized must be a factorized matrix or tensor, or a Network; .* got {type(wrong).__name__}"
-        with pytest.raises(TypeError, match=message):
-            plot.network(wrong)
+    with pytest.raises(TypeError, match="^factorized must be a factorized matrix or tensor, or a Network; .* got ndarray"):
+        plot.network(np.zeros((3, 3)))
 
 
 def test_formats_keep_their_colours():
     def colors(*drawn):
-        ax = plot.error_against_parameters({name: [(10, 0.5), (20, 0.1)] for name in drawn}, ax=Figure().subplots())
+        ax = plot.error_against_parameters({name: [(10, 0.5), (20, 0.1)] for name in drawn}, ax=new_axes())
         return {line.get_label(): line.get_color() for line in ax.lines}
 
     every = colors("tt", "tr", "bt", "ht", "cp", "svd")
@@ -196,7 +193,7 @@ def test_formats_keep_their_colours():
 
 def test_the_baseline_does_not_set_the_scale():
     curves = {"tt": [(100, 0.5), (200, 0.25)], "svd": [(50 * k, 10.0**-k) for k in range(1, 9)]}
-    ax = plot.error_against_parameters(curves, ax=Figure().subplots())
+    ax = plot.error_against_parameters(curves, ax=new_axes())
     assert ax.get_ylim()[0] == pytest.approx(0.125) and ax.get_xlim()[1] == pytest.approx(260)
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 8]
 
@@ -205,7 +202,7 @@ def test_cuts_are_named_by_the_modes_that_they_part():
     dense = np.random.default_rng(0).normal(size=(30, 30)) @ np.diag(0.6 ** np.arange(30))
     for name in ("tt", "ht"):
         f = tlr.factorize(dense, name, ((2, 3, 5), (5, 2, 3)), eps=1e-3)
-        ax = plot.singular_values(f, ax=Figure().subplots())
+        ax = plot.singular_values(f, ax=new_axes())
         tensor = f.to_tensor().transpose(0, 3, 1, 4, 2, 5).reshape(10, 6, 15)
         assert len(ax.lines) == len(f.singular_values())
         for line in ax.lines:
@@ -220,12 +217,12 @@ def test_cuts_are_named_by_the_modes_that_they_part():
 
 def test_tensors_and_long_trains_have_cuts_too():
     train = tlr.TTMatrix.random(((2,) * 9, (3,) * 9), 4, random_state=0)
-    ax = plot.singular_values(train, ax=Figure().subplots())
+    ax = plot.singular_values(train, ax=new_axes())
     labels = [line.get_label() for line in ax.lines]
     assert labels[:2] == ["modes 1-8 | 0", "modes 2-8 | 0, 1"] and labels[-1] == "modes 8 | 0-7"
     assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 8
     tensor = tlr.random_ht((3, 4, 5), 2, tree=((0, 2), 1), random_state=0)
-    ax = plot.singular_values(tensor, ax=Figure().subplots())
+    ax = plot.singular_values(tensor, ax=new_axes())
     assert [line.get_label() for line in ax.lines] == ["modes 0, 2 | 1", "modes 0 | 1, 2", "modes 2 | 0, 1", "modes 1 | 0, 2"]
 
 
@@ -243,13 +240,9 @@ def test_what_an_error_allows_to_lose_is_hollow():
 
 
 def test_curves_that_there_are_not_are_refused():
-    for loops in (
-        tlr.TRMatrix.random(((2, 3, 5), (5, 2, 3)), 2, random_state=0),
-        tlr.BTMatrix.random(((2, 3, 5), (5, 2, 3)), (2, 2), random_state=0),
-        tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0),
-    ):
+    for format, rank in ((tlr.TRMatrix, 2), (tlr.BTMatrix, (2, 2))):
         with pytest.raises(ValueError, match="factorized must have no loops, which no bond cuts in two"):
-            plot.singular_values(loops)
+            plot.singular_values(format.random(((2, 3, 5), (5, 2, 3)), rank, random_state=0))
     with pytest.raises(TypeError, match=r"in factors without loops; expected a method singular_values, got ndarray\."):
         plot.singular_values(np.eye(3))
     line = tlr.TTMatrix.random(((2, 3), (5, 2)), 2, random_state=0)
@@ -268,7 +261,7 @@ def conversion():
 def test_a_conversion_is_drawn_layer_by_layer():
     report = conversion()
     assert report.kept and report.replaced
-    ax = plot.compression_report(report, ax=Figure().subplots())
+    ax = plot.compression_report(report, ax=new_axes())
     assert [label.get_text() for label in ax.get_yticklabels()] == [row.name for row in report]
     widths = {(round(bar.get_y() + bar.get_height() / 2), to_hex(bar.get_facecolor())): bar.get_width() for bar in ax.patches}
     expected = {(k, "#c8c8c8"): row.n_param_before for k, row in enumerate(report)}
@@ -289,12 +282,9 @@ def test_a_conversion_is_drawn_layer_by_layer():
 
 def test_reports_of_nothing_are_empty_and_of_anything_else_refused():
     _, empty = factorize_module(nn.Sequential(nn.ReLU()), factorization="tt", rank=1)
-    ax = plot.compression_report(empty, ax=Figure().subplots())
+    ax = plot.compression_report(empty, ax=new_axes())
     assert not ax.patches and ax.get_title() == "0 to 0 parameters, 0 times fewer"
-    with pytest.raises(
-        TypeError,
-        match="^report must be the second value that factorize_module returns; expected a ConversionReport, got Linear",
-    ):
+    with pytest.raises(TypeError, match="^report must be the second value .* expected a ConversionReport, got Linear"):
         plot.compression_report(nn.Linear(2, 2))
 
 
@@ -337,11 +327,7 @@ FINITE = "expected finite numbers, parameters above 0 and errors of at least 0, 
 @pytest.mark.parametrize(
     ("curves", "error", "message"),
     [
-        (
-            [(10, 0.5)],
-            TypeError,
-            "curves must be a mapping; expected sequences of (parameters, error) by name; got ((10, 0.5),)",
-        ),
+        ([(10, 0.5)], TypeError, "curves must be a mapping; expected sequences of (parameters, error) by name; got ((10,"),
         ({0: [(10, 0.5)]}, TypeError, "curves must be named by strings; expected formats; got 0 of type int."),
         ({"tt": 3}, TypeError, f"curves['tt'] must be a sequence of points (parameters, error); {PAIRS}3"),
         ({"tt": [(10, 0.5), (10,)]}, TypeError, f"{PAIRS}(10,) (at curves['tt'][1])."),

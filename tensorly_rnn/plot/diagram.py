@@ -59,7 +59,7 @@ def network(factorized: Any, ax: Any = None) -> Any:
     >>> f = TTMatrix.random(((2, 3), (4, 5)), rank=6, random_state=0)
     >>> ax = network(f, ax=Figure().subplots())
     >>> [text.get_text() for text in ax.texts]
-    ['0', '1', '$r_{1}=6$', '$m_{1}=2$', '$m_{2}=3$', '$n_{1}=4$', '$n_{2}=5$']
+    ['0', '1', '$m_{1}=2$', '$n_{1}=4$', '$m_{2}=3$', '$n_{2}=5$', '$r_{1}=6$']
     """
     drawn = factorized if isinstance(factorized, Network) else getattr(factorized, "network", None)
     if not isinstance(drawn, Network):
