@@ -116,7 +116,7 @@ def test_every_room_has_its_files_and_tests(pytestconfig):
         files = room.files(pytestconfig.rootpath)
         assert files and all(room_of(path) is room for path in files)
         assert all((pytestconfig.rootpath / test).exists() for test in room.test_files())
-    assert selection("tensorly_rnn/decomposition/refit.py")[:2] == [
-        "tensorly_rnn/decomposition/refit.py",
+    assert selection("tensorly_rnn/decomposition/fitting/refit.py")[:2] == [
+        "tensorly_rnn/decomposition/fitting/refit.py",
         "tests/test_refit.py",
     ]

@@ -132,7 +132,7 @@ def many_modes(subject: Subject, draw: st.DrawFn) -> None:
     if 2 * order <= most_axes(f.backend):
         subject.equal(f.to_tensor(), dense.reshape(*modes[0], *modes[1]), "to_tensor")
     else:
-        refuses(ValueError, "to_tensor: tensorized_shape must have no more axes", f.to_tensor)
+        refuses(ValueError, "tensorized_shape must have no more axes", f.to_tensor)
 
 
 def linearity(subject: Subject, draw: st.DrawFn) -> None:

@@ -82,7 +82,7 @@ def _loaded(name: str) -> Backend:
         # Loading TensorLy's JAX backend would turn double precision on for the whole process.
         if name == "jax" and not framework.config.jax_enable_x64:
             raise ValueError(
-                "get_backend: name must be a backend that computes in double precision; expected float64, got JAX in float32. "
+                "name must be a backend that computes in double precision; expected float64, got JAX in float32. "
                 "Call jax.config.update('jax_enable_x64', True) first."
             )
         backend = BackendManager.load_backend("numpy" if name == "numpy_read_only" else name)

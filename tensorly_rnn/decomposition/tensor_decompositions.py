@@ -1,4 +1,4 @@
-"""Decompositions of tensors in TensorLy's style: a function and a class for each format."""
+"""Decompose tensors in TensorLy's style: a function and a class for each format."""
 
 from typing import Any, ClassVar
 
@@ -36,8 +36,8 @@ def block_term(tensor: Any, rank: Any = None, **settings: Any) -> BTTensor:
     -----
     The tensor is projected to its leading singular subspaces of ``n_blocks * rank_k`` dimensions a mode; there all factors
     are fitted together by Levenberg-Marquardt, ``O(n_param^3)`` a step, or by alternating least squares where there are many.
-    A best approximation need not exist: a ridge that fades with the error holds cancelling blocks back. Local minima do:
-    raise ``n_starts`` where the error is not what it should be.
+    A best approximation need not exist: a ridge that fades with the error limits blocks that cancel. Local minima do exist:
+    raise ``n_starts`` where the error is too large.
 
     References
     ----------
@@ -193,7 +193,7 @@ def _decomposed(format: str, tensor: Any, rank: Any, settings: dict[str, Any], w
         raise ValueError(f"tensor must have a mode and no empty one; expected sizes of at least 1, got shape {shape}.")
     column = backend.reshape(tensor, (-1, 1))
     modes = (shape, (1,) * len(shape))
-    return decompose("tensor", column, format, modes, rank, Settings(**settings), options, wrap, stacklevel=4)
+    return decompose(backend, "tensor", column, format, modes, rank, Settings(**settings), options, wrap, stacklevel=4)
 
 
 def _check_names(settings: dict[str, Any], options: tuple[str, ...]) -> None:
@@ -204,7 +204,7 @@ def _check_names(settings: dict[str, Any], options: tuple[str, ...]) -> None:
 
 
 def _cores(matrix: FactorizedMatrix) -> list[Any]:
-    """Cores of three axes from those of a matrix of one column."""
+    """Return cores of three axes from those of a matrix of one column."""
     return [matrix.backend.reshape(core, (core.shape[0], -1, core.shape[-1])) for core in matrix.factors]
 
 
@@ -214,14 +214,13 @@ class Decomposition:
     Parameters
     ----------
     rank
-        As the function of the same name takes it.
     **settings
-        As the function of the same name takes them.
+        As in the function of the same name.
 
     Attributes
     ----------
     decomposition_
-        What `fit_transform` found last.
+        Last result of `fit_transform`.
     """
 
     _function: ClassVar[Any]
