@@ -44,13 +44,13 @@ def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) 
 
     Notes
     -----
-    Singular vectors are computed for the smaller side only, so that no array as large as the matrix is formed: single precision
-    by the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of the largest;
-    double precision (single where the backend has no wider type) by a QR decomposition without Q. The cost is
+    Singular vectors are computed for the smaller side only, so that no array as large as the matrix is formed: in single
+    precision by the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of the
+    largest; in double precision (single where the backend has no wider type) by a QR decomposition without Q. The cost is
     ``O(m n min(m, n))``.
 
-    Where the rank is far below both sides, and no `max_error` is given, randomized subspace iteration [1]_, algorithm 4.4, takes
-    ``O(m n rank)``. Its error is within 0.1 % of the best one, or the above is used instead.
+    Where the rank is far below both sides, and no `max_error` is given, randomized subspace iteration [1]_, algorithm 4.4,
+    takes ``O(m n rank)``. Its error is within 0.1 % of the best one, or the above is used instead.
 
     References
     ----------

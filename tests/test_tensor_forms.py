@@ -325,7 +325,6 @@ def test_functions_and_classes_agree(function, kind, rank, backend):
 
 @every_decomposition
 def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
-    name = function.__name__
     with pytest.raises(ValueError, match=r"^tensor must be finite; expected numbers, got NaN or infinity"):
         function(np.full((3, 4), np.nan), 1)
     with pytest.raises(

@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> None:
         table(COLUMNS, [_row(one, dense) for one in shown], title=title, text=("format", "rank"), breaks=breaks),
         "Largest even ranks within the budget, a half, a quarter and an eighth of it; in each group the fastest first.",
         "Times are estimates, forward only, in single precision on the planner's reference CPU of "
-        f"{1 / OPERATION / 1e9:.0f} Gflop/s: only their ratios say something of yours.",
+        f"{1 / OPERATION / 1e9:.0f} Gflop/s: only their ratios apply to other machines.",
     )
 
 

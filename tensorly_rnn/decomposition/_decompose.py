@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,6 @@ def decompose(
     settings: Settings,
     options: dict[str, Any],
     wrap: Callable[[FactorizedMatrix], Any] = lambda found: found,
-    stacklevel: int = 3,
 ) -> Any:
     """Decompose a matrix, named `argument` in errors; `wrap` converts the result, also for the callback."""
     working, largest = _check_matrix(backend, argument, matrix)
@@ -128,8 +128,16 @@ def decompose(
     rank_found = problem.rank_of(found)
     if rank_found != wanted and settings.eps is None and budget is None:
         message = f"rank was clipped to what the sizes {modes} allow; asked for {plain(wanted)}, got {plain(rank_found)}."
-        warnings.warn(message, ClippedRankWarning, stacklevel=stacklevel)
+        warnings.warn(message, ClippedRankWarning, stacklevel=_users_stacklevel())
     return wrap(finished(found))
+
+
+def _users_stacklevel() -> int:
+    """Return the `stacklevel` with which a warning of the calling function points to the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tensorly_rnn":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _budget(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:

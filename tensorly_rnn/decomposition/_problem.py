@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Problem:
         """Size of the leading axis."""
         return int(self.tensor.shape[0])
 
-    @property
+    @cached_property
     def modes(self) -> tuple[int, ...]:
         """Sizes of the modes."""
         return tuple(int(size) for size in self.tensor.shape[1:])

@@ -156,6 +156,8 @@ def best_format(
     )
     ((word, value),) = asked.items()
 
+    minima: list[int] = []
+
     def result(name: str, level: float) -> Result:
         started = time.perf_counter()
         try:
@@ -169,6 +171,7 @@ def best_format(
                 random_state=random_state,
             )
         except BudgetError as reason:
+            minima.append(reason.minimum)
             return Result(name, note=_least_budget(reason.minimum))
         seconds = time.perf_counter() - started
         return Result(name, found.rank, found.n_param, found.relative_error(matrix), seconds, found)
@@ -177,7 +180,7 @@ def best_format(
     exact = {name: result(name, 1.0) for name in names}
     results = list(exact.values())
     if all(one.found is None for one in results):
-        raise ValueError(f"{word} must leave room for rank 1 of a format; {results[0].note}, got {word}={value}.")
+        raise ValueError(f"{word} must leave room for rank 1 of a format; {_least_budget(min(minima))}, got {word}={value}.")
     table = {name: [exact[name] if level == 1.0 else result(name, level) for level in LEVELS] for name in names}
     curves = {name: sorted((one.n_param, one.error) for one in row if one.n_param) for name, row in table.items()}
     baseline = _baseline(backend, matrix)

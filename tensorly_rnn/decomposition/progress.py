@@ -10,18 +10,11 @@ Callback = Callable[[list[Any], float], Any]
 
 @dataclass
 class Progress:
-    """Report every iteration, and record whether the callback stopped the fit.
+    """Report every iteration, and record whether the callback stopped the fit."""
 
-    Parameters
-    ----------
-    callback : callable, optional
-        Called as ``callback(factors, error)``, with the relative error, after every iteration of every start; True stops all
-        of them, as in TensorLy.
-    verbose : bool
-        Whether to write one line for each iteration and each start to standard error.
-    """
-
+    #: Called as ``callback(factors, error)``, with the relative error; True stops the iterations of all starts.
     callback: Callback | None = None
+    #: Whether to write one line for each iteration and each start to standard error.
     verbose: bool = False
     stopped: bool = field(default=False, init=False)
     #: Whether there has been an iteration.

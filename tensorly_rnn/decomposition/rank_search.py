@@ -47,20 +47,9 @@ Sizes = dict[str, int]
 def least_rank(problem: Problem, solve: Solve, direct: Solve) -> list[Any]:
     """Return factors of the least ranks found whose error is at most `problem.max_error`.
 
-    Parameters
-    ----------
-    problem : Problem
-        With an error; its rank is an upper bound unless `problem.rank_is_free`.
-    solve : callable
-        Fits a problem of given rank.
-    direct : callable
-        Makes factors within the error by construction, as far as the rank allows.
-
-    Returns
-    -------
-    list of arrays
-        Of at most the parameters of `direct`, where that keeps the error. If the upper bound allows no fit within the error,
-        the best fit at that bound.
+    `solve` fits a problem of given rank; `direct` makes factors within the error by construction, as far as the rank allows.
+    The result has at most the parameters of those. The rank of the problem is an upper bound, unless `problem.rank_is_free`;
+    if it allows no fit within the error, the result is the best fit at that bound.
     """
     if problem.backend is not NUMPY and math.prod(problem.tensor.shape) <= MOST_ENTRIES:
         host = on_host(problem, NUMPY)

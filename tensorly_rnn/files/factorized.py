@@ -170,10 +170,7 @@ def to_text(described: Mapping[str, Description]) -> str:
 def descriptions(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Description]:
     """Return the descriptions of the factorized matrices in the metadata of a file, by name.
 
-    Raises
-    ------
-    ValueError
-        If the metadata was not written by `to_text`.
+    Metadata that `to_text` did not write is a ValueError.
     """
     if KEY not in metadata:
         return {}

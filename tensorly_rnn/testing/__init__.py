@@ -1,4 +1,4 @@
-"""The laws of every format as a test suite, and Hypothesis strategies of modes, ranks, matrices and tensors."""
+"""Test the laws that every format must obey, with Hypothesis strategies of modes, ranks, matrices and tensors."""
 
 import importlib.util
 

@@ -11,6 +11,7 @@ from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.order import plan
 from tensorly_rnn.contraction.plan import Indices
 from tensorly_rnn.decomposition._problem import Problem, Start
+from tensorly_rnn.decomposition.fitting.curvature import inner_gram
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import Network, tensor_plan
 
@@ -159,11 +160,7 @@ def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number:
     right = backend.reshape(right, (rows, terms))
     if not others:
         return backend.reshape(right, network.factor_shapes[number])
-    # The second copy shares the open indices only.
-    copies = tuple(tuple(i if i in opened else f"{i}'" for i in one) for one in indices)
-    sizes = (*network.sizes, *((f"{i}'", n) for i, n in network.sizes if i not in opened))
-    gram = execute(plan((*indices, *copies), (*bonds, *(f"{i}'" for i in bonds)), sizes), backend, [*arrays, *arrays])
-    solved = _solve(backend, backend.reshape(gram, (terms, terms)), right, ridge)
+    solved = _solve(backend, inner_gram(backend, network, factors, number), right, ridge)
     shape = tuple(network.size[index] for index in (*free, *bonds))
     order = tuple((*free, *bonds).index(index) for index in own)
     return backend.transpose(backend.reshape(solved, shape), order)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -51,7 +52,7 @@ def matrix_free(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.nda
     """
     contraction = tensor_plan(network)
     results = run_steps(contraction, NUMPY, factors)
-    inner = [inner_gram(network, factors, p) for p in range(len(factors))]
+    inner = [inner_gram(NUMPY, network, factors, p) for p in range(len(factors))]
     layouts = [_layout(network, p) for p in range(len(factors))]
     ends = np.cumsum([factor.size for factor in factors])[:-1]
 
@@ -125,50 +126,40 @@ def gram_matrix(network: Network, factors: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _block(network: Network, factors: Sequence[np.ndarray], p: int, q: int) -> np.ndarray:
-    open_indices = set(network.outputs)
-    first = [k for k in range(len(factors)) if k != p]
-    second = [k for k in range(len(factors)) if k != q]
-    operands = (
-        *(network.factors[k] for k in first),
-        *(_primed(network.factors[k], open_indices) for k in second),
-    )
-    output = (*network.factors[p], *_primed(network.factors[q], open_indices))
-    arrays = [factors[k] for k in (*first, *second)]
-    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, arrays)
+    found = _contracted_with_itself(NUMPY, network, factors, (p, q), (network.factors[p], network.factors[q]))
     return found.reshape(factors[p].size, factors[q].size)
 
 
 def _diagonal_block(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
     """Return block (p, p): the Gram matrix over p's rank indices times an identity over its open indices."""
     order, shape = _layout(network, p)
-    inner = inner_gram(network, factors, p)
+    inner = inner_gram(NUMPY, network, factors, p)
     block = np.kron(inner, np.eye(math.prod(shape) // len(inner))).reshape(*shape, *shape)
     back = list(np.argsort(order))
     block = block.transpose(*back, *(len(shape) + axis for axis in back))
     return block.reshape(factors[p].size, factors[p].size)
 
 
-def inner_gram(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
+def inner_gram(backend: Any, network: Network, factors: Sequence[Any], p: int) -> Any:
     """Return the Gram matrix of the network without factor p over p's rank indices."""
-    open_indices = set(network.outputs)
-    bonds = tuple(index for index in network.factors[p] if index not in open_indices)
-    others = [k for k in range(len(factors)) if k != p]
-    if not others:
+    bonds = tuple(index for index in network.factors[p] if index not in network.outputs)
+    if len(factors) == 1:
         return np.ones((1, 1))
-    arrays = [factors[k] for k in others]
-    operands = (
-        *(network.factors[k] for k in others),
-        *(_primed(network.factors[k], open_indices) for k in others),
-    )
-    output = (*bonds, *_primed(bonds, open_indices))
-    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, [*arrays, *arrays])
     terms = math.prod(network.size[index] for index in bonds)
-    return found.reshape(terms, terms)
+    found = _contracted_with_itself(backend, network, factors, (p, p), (bonds, bonds))
+    return backend.reshape(found, (terms, terms))
 
 
-def _primed(indices: Indices, shared: set[str]) -> Indices:
-    return tuple(index if index in shared else f"{index}'" for index in indices)
+def _contracted_with_itself(
+    backend: Any, network: Network, factors: Sequence[Any], without: tuple[int, int], outputs: tuple[Indices, Indices]
+) -> Any:
+    """Contract two copies of a network, each without one factor; they share the open indices only."""
 
+    def primed(indices: Indices) -> Indices:
+        return tuple(index if index in network.outputs else f"{index}'" for index in indices)
 
-def _doubled_sizes(network: Network, shared: set[str]) -> tuple[tuple[str, int], ...]:
-    return (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in shared))
+    first, second = ([k for k in range(len(factors)) if k != one] for one in without)
+    operands = (*(network.factors[k] for k in first), *(primed(network.factors[k]) for k in second))
+    sizes = (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in network.outputs))
+    contraction = plan(operands, (*outputs[0], *primed(outputs[1])), sizes)
+    return execute(contraction, backend, [factors[k] for k in (*first, *second)])

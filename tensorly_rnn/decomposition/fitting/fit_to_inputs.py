@@ -51,7 +51,8 @@ def calibrate(
     Notes
     -----
     L-BFGS on the host in double precision. Every step takes a reconstruction, ``4 rows columns min(columns, batch)``
-    operations, and the gradient of the reconstruction. More inputs than columns are replaced by the triangle R of their QR decomposition, ``R^T R = X^T X``.
+    operations, and the gradient of the reconstruction. More inputs than columns are replaced by the triangle R of their QR
+    decomposition, ``R^T R = X^T X``.
 
     References
     ----------

@@ -33,37 +33,24 @@ def levenberg_marquardt(
 
     ``(J^T J + damping * diag(J^T J)) step = J^T (T - f)``
 
-    and the damping depends on the ratio of the actual to the predicted gain [1]_. J is never formed.
+    and the damping depends on the ratio of the actual to the predicted gain [1]_. J is never formed. Scaling each unknown by
+    its diagonal entry makes the steps independent of the scales of blocks and factors.
+
+    Returns the factors, their relative error, and the number of steps.
 
     Parameters
     ----------
-    network : Network
-        In the tensor form, without inputs.
-    factors : sequence of arrays, shapes ``network.factor_shapes``
-        Start.
-    tensor : array, shape ``network.out_modes``
-    n_iter_max : int
-        Most steps.
-    tol : float
-        Relative error that is good enough.
+    network, factors, tensor
+        The network has no inputs; the tensor has its output modes.
+    n_iter_max, tol
+        Most steps, and the relative error that is good enough.
     ridge : float
         Weight of a penalty on the factors' size, relative to the mean of ``diag(J^T J)`` and to the fourth power of the
         relative error: it limits terms that grow while they cancel one another, and does not disturb an exact fit.
     tell : callable, optional
         Called with the factors and their relative error after every step; returns whether to stop.
     curvature : callable
-        Diagonal of ``J^T J`` and the solver of a step: `curvature.dense` or `curvature.matrix_free`.
-    patience : tuple of (int, float)
-        Stops early when that many steps lower the error by less than that share.
-
-    Returns
-    -------
-    (list of arrays, float, int)
-        The factors, their relative error, and the number of steps.
-
-    Notes
-    -----
-    Scaling each unknown by its diagonal entry makes the steps independent of the scales of blocks and factors.
+        `curvature.dense` or `curvature.matrix_free`.
 
     References
     ----------

@@ -27,18 +27,8 @@ def refit(factorized: Any, bounds: Mapping[str, int] | None, max_error: float) -
     tensor is small, whatever the modes' sizes. It is formed and decomposed there; where it would have more than
     `MOST_ENTRIES` entries, alternating least squares fits network to network.
 
-    Parameters
-    ----------
-    factorized : factorized matrix or tensor
-    bounds : mapping of str to int, optional
-        The largest size of every rank index.
-    max_error : float
-        Largest Frobenius norm of the difference; 0 where only the bounds count.
-
-    Returns
-    -------
-    list of arrays
-        Of the same form as the given ones, with no more parameters.
+    `bounds` are the largest sizes of the rank indices, and `max_error` the largest Frobenius norm of the difference, 0 where
+    only the bounds count. The result has the form of the given factors and no more parameters.
     """
     backend = factorized.backend
     kind, modes = _tensor_form(factorized)

@@ -100,15 +100,8 @@ def whitened(problem: Problem) -> tuple[Problem, Bases]:
     of the other, so an exact fit remains exact; but blocks become similar in size, and nearly parallel columns of factors
     become distinct.
 
-    Parameters
-    ----------
-    problem : Problem
-        On the host, already compressed.
-
-    Returns
-    -------
-    (Problem, dict of arrays)
-        The whitened problem, and for each mode the matrix that converts its factors back.
+    Takes a compressed problem on the host; returns the whitened one, and for each mode the matrix that converts its factors
+    back.
     """
     changes = [np.eye(size) for size in problem.modes]
     for _ in range(WHITENING_SWEEPS):
