@@ -35,7 +35,7 @@ HOOKS = (
         "rank_sizes",
         "rank_within",
     ),
-    *("refit", "tensor_indices", "tensor_network_of_shapes", "uniform_rank", "variant"),
+    *("tensor_indices", "tensor_network_of_shapes", "uniform_rank", "variant"),
 )
 #: Results, which the library makes and users read; abstract classes; what laws are written with; plain data of layers.
 NOT_MADE_BY_USERS = (

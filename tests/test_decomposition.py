@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import _decompose
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.decomposition import fit
 from tensorly_rnn.decomposition._block_term import residual_tucker
-from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.decomposition._tensor_ring import _widened, ring_svd
-from tensorly_rnn.decomposition.compression import expanded, levelled, on_host
-from tensorly_rnn.decomposition.curvature import NUMPY, dense, gram_matrix, matrix_free
-from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
+from tensorly_rnn.decomposition.fitting import fit
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY, dense, gram_matrix, matrix_free
+from tensorly_rnn.decomposition.fitting.levenberg_marquardt import levenberg_marquardt
+from tensorly_rnn.decomposition.fitting.subspaces import expanded, on_host, whitened
 from tensorly_rnn.decomposition.progress import Progress
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
@@ -277,12 +277,12 @@ def test_fits_too_large_for_dense_steps_are_finished_without(monkeypatch):
 @every_format
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=5)
-def test_levelled_bases_carry_the_same_energy_and_lead_back(case, seed):
+def test_whitened_bases_carry_the_same_energy_and_lead_back(case, seed):
     rng = np.random.default_rng(seed)
     one = problem(case.name, (4, 3, 5), case.pool[((2, 3, 1), (3, 1, 2))])
     tensor = rng.normal(size=(one.stack, 4, 3, 5)) * np.array([1, 1e-1, 1e-2, 1e-3]).reshape(4, 1, 1)
     one = dataclasses.replace(one, tensor=tensor)
-    even, back = levelled(one)
+    even, back = whitened(one)
     for axis in (1, 2, 3):
         values = np.linalg.svd(np.moveaxis(even.tensor, axis, 0).reshape(even.tensor.shape[axis], -1), compute_uv=False)
         assert values[0] < 1.5 * values[-1]

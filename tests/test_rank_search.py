@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import rank_search
-from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition._problem import Problem
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.rank_search import cuts, possible_sizes, unfolding_ranks
 from tests.backends import BACKENDS
 from tests.cases import CASES
@@ -23,7 +23,7 @@ SHAPE = ((2, 3, 2), (3, 2, 2))
 
 
 def problem_of(tensor, name, rank, error):
-    return Problem(NUMPY, tensor[None], tlr.get_format(name).format, rank, np.random.default_rng(0), 100, 1e-6, error=error)
+    return Problem(NUMPY, tensor[None], tlr.get_format(name).format, rank, np.random.default_rng(0), 100, 1e-6, max_error=error)
 
 
 def unfolded(tensor, group):

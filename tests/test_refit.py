@@ -6,9 +6,9 @@ import torch
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.decomposition import refit
-from tensorly_rnn.decomposition.compression import expanded_by
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting import refit
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting.subspaces import expanded_by
 from tests.backends import BACKENDS, to_numpy
 
 SHAPE = ((3, 2, 5), (5, 3, 2))

@@ -325,7 +325,6 @@ def test_functions_and_classes_agree(function, kind, rank, backend):
 
 @every_decomposition
 def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
-    name = function.__name__
     with pytest.raises(ValueError, match=r"^tensor must be finite; expected numbers, got NaN or infinity"):
         function(np.full((3, 4), np.nan), 1)
     with pytest.raises(
@@ -422,10 +421,10 @@ def test_a_start_of_ones_own():
         assert found.relative_error(tensor) < 1e-9
     with pytest.raises(
         ValueError,
-        match=r"init must have the format, modes and rank asked for; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got",
+        match=r"init must have the given format, modes and rank; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got",
     ):
         block_term(tensor, (2, 3), init=near)
-    with pytest.raises(ValueError, match="init must have the format, modes and rank asked for; expected 'bt' factors"):
+    with pytest.raises(ValueError, match="init must have the given format, modes and rank; expected 'bt' factors"):
         block_term(tensor, (2, 2), init=tlr.random_ht((6, 7, 8), 2, random_state=0))
     with pytest.raises(ValueError, match=r"init must be known; expected one of \('svd', 'random'\), got 'ones'"):
         block_term(tensor, (2, 2), init="ones")

@@ -154,7 +154,7 @@ def test_a_backend_that_is_not_installed_is_named():
         try:
             get_backend("cupy")
         except ImportError as error:
-            print(str(error).startswith("get_backend: name must be an installed backend; got 'cupy' and "))
+            print(str(error).startswith("name must be an installed backend; got 'cupy' and "))
     """)
         == "True"
     )

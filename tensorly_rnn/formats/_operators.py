@@ -19,9 +19,16 @@ from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import arithmetic, operations, trees
 from tensorly_rnn.network.network import Network
 
-#: ``refit(f, bounds, error)``: factors of at most the given sizes of the rank indices (none where None), within an absolute
-#: Frobenius error (0 where only the bounds count), for a network with loops.
-Refit = Callable[[Any, Mapping[str, int] | None, float], list[Any]]
+#: ``fit(f, bounds, max_error)`` returns factors of at most the given sizes of the rank indices (no bounds where None), within
+#: an absolute Frobenius error (0 where only the bounds count), for a network with loops.
+Fit = Callable[[Any, Mapping[str, int] | None, float], list[Any]]
+#: The registered fit, under the key ``"loops"``. Fits are above this package: `tensorly_rnn.decomposition` registers its own.
+FITS: dict[str, Fit] = {}
+
+
+def register_fit(fit: Fit) -> None:
+    """Register the fit by which `round` rounds networks with loops."""
+    FITS["loops"] = fit
 
 
 class Arithmetic:
@@ -30,9 +37,6 @@ class Arithmetic:
     Sums and multiples are of the same format and shape and share no memory with their terms. All but `round` and
     `singular_values`, whose derivatives need not exist, take part in the backend's automatic differentiation.
     """
-
-    #: Rounds a format whose network has loops; set by the room that can fit.
-    refit: ClassVar[Refit | None] = None
 
     factors: list[Any]
     format: Any
@@ -171,8 +175,8 @@ class Arithmetic:
             bounds = dict.fromkeys(self.network.size, 1)
         if trees.is_tree(self.network):
             rounded = trees.rounded(backend, self.network, factors, bounds, error)
-        elif self.refit is not None:
-            rounded = type(self).refit(self._with(factors), bounds, error)  # type: ignore[misc]
+        elif "loops" in FITS:
+            rounded = FITS["loops"](self._with(factors), bounds, error)
         else:
             raise ValueError(
                 f"f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "

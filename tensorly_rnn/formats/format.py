@@ -242,7 +242,8 @@ class Format(ABC):
             share = smallest.n_param / math.prod(smallest.shape)
             raise BudgetError(
                 f"{typed} must leave room for rank 1; expected a budget of at least {smallest.n_param} parameters "
-                f"(a share of {share:.3g}), got {budget}. Ask for more, or choose other modes."
+                f"(a share of {share:.3g}), got {budget}. Ask for more, or choose other modes.",
+                smallest.n_param,
             )
         return found
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
-from tensorly_rnn.decomposition.calibrate import merged_rows
+from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
 
 #: Names of the dense weights of a layer whose inputs belong together, such as those of x and of h.
 Names = tuple[str, ...]

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import numbers
-import re
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -92,8 +91,7 @@ def decomposed(
                     with of_layer(layer.name):
                         found[names] = job.result()
                 except BudgetError as error:
-                    least = re.search(r"(at least \d+ parameters).*(, got \d+)", str(error))
-                    reason = f"expected {least[1]}{least[2]}" if least else str(error)
+                    reason = f"expected at least {error.minimum} parameters"
             yield reason or found
     finally:
         for job in jobs:
@@ -118,7 +116,7 @@ def of_layer(name: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{error} (at layer {name!r})") from None
+        raise type(error)(f"{error} (at layer {name!r})", *error.args[1:]) from None
 
 
 def _of_weight(weight: FactorizedWeight, asked: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Dense tensors straight from the index names, with none of the library's contractions."""
+"""Dense tensors from the index names, without the library's contractions."""
 
 import string
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def by_definition(indices: Sequence[Indices], factors: Sequence[Any], opened: In
 
 
 def matrix_by_definition(cls: type[FactorizedMatrix], factors: Sequence[Any]) -> np.ndarray:
-    """Return the dense matrix that a format's index names give NumPy factors, padding not cropped.
+    """Return the dense matrix of NumPy factors by a format's index names, padding not cropped.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Factors refitted to what a matrix does to given inputs, instead of to its entries."""
+"""Fit factors to the products of a matrix with given inputs, instead of to its entries."""
 
 import math
 import numbers
@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from tensorly_rnn._backend import at_least_single, detached, is_real_float, new_array, same_backend_and_device
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.contraction.execute import plan_vjp
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.network.network import tensor_plan
 from tensorly_rnn.tensorize import crop_matrix, pad_matrix
@@ -19,7 +19,7 @@ from tensorly_rnn.tensorize import crop_matrix, pad_matrix
 def calibrate(
     f: FactorizedMatrix, matrix: Any, inputs: Any, *, ridge: float = 1e-2, n_iter_max: int = 500
 ) -> FactorizedMatrix:
-    r"""Refit factors so that they act on inputs as the dense matrix does: the outputs count, not the entries.
+    r"""Refit factors to the products of the dense matrix with given inputs.
 
     Minimizes ``sum_b ||(W - f) x_b||^2 + ridge * c * ||W - f||_F^2`` over all factors together, from those given, with
     ``c = sum_b ||x_b||^2 / columns``, the mean eigenvalue of ``X^T X``.
@@ -27,21 +27,21 @@ def calibrate(
     Parameters
     ----------
     f : FactorizedMatrix
-        Where to start: `factorize(matrix, ...)`. Not changed.
+        Start, for example `factorize(matrix, ...)`. Not changed.
     matrix : array of f's backend and device, shape `f.shape`
         The dense matrix W.
     inputs : array of f's backend and device, shape (..., columns), floating point
         Typical inputs: rows x_b, all leading axes merged.
     ridge : float
-        Weight of the entries beside the outputs. It decides where the inputs say nothing, and keeps a few inputs from being
-        fitted at the cost of all others.
+        Weight of the entries relative to the outputs. It determines the directions that the inputs do not contain, and
+        limits overfitting to few inputs.
     n_iter_max : int
         Most steps.
 
     Returns
     -------
     FactorizedMatrix
-        Of f's class, rank, shape, backend, dtype and device; what is minimized is at most that of f.
+        Of f's class, rank, shape, backend, dtype and device; the objective is at most that of f.
 
     Raises
     ------
@@ -51,8 +51,8 @@ def calibrate(
     Notes
     -----
     L-BFGS on the host in double precision. Every step takes a reconstruction, ``4 rows columns min(columns, batch)``
-    operations, and the way back through the reconstruction's plan (`tensorly_rnn.gradients`): any network will do. More
-    inputs than columns are replaced by the triangle R of their QR decomposition, ``R^T R = X^T X``.
+    operations, and the gradient of the reconstruction. More inputs than columns are replaced by the triangle R of their QR
+    decomposition, ``R^T R = X^T X``.
 
     References
     ----------
@@ -108,7 +108,7 @@ def merged_rows(rows: np.ndarray | None, more: np.ndarray) -> np.ndarray:
 
 def _fitted(f: FactorizedMatrix, matrix: np.ndarray, rows: np.ndarray, ridge: float, n_iter_max: int) -> list[np.ndarray]:
     network, factors = f.network, f.factors
-    # The mean eigenvalue of X^T X becomes 1, and the error of no factors at all 1/2.
+    # The mean eigenvalue of X^T X becomes 1, and the objective of zero factors 1/2.
     mean = float(np.sum(rows * rows)) / rows.shape[1]
     rows = rows / math.sqrt(mean) if mean else rows
 
@@ -138,7 +138,7 @@ def _fitted(f: FactorizedMatrix, matrix: np.ndarray, rows: np.ndarray, ridge: fl
     found = minimize(
         loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": n_iter_max, "gtol": 1e-8, "maxcor": 20}
     )
-    # A search that ends badly may end above its start.
+    # A failed line search may end above its start.
     best = found.x if found.fun <= loss_and_gradient(start)[0] else start
     return [one * share for one in parts(best)]
 

@@ -1,4 +1,4 @@
-"""Decompositions of tensors in TensorLy's style: a function and a class for each format."""
+"""Decompose tensors in TensorLy's style: a function and a class for each format."""
 
 from typing import Any, ClassVar
 
@@ -27,17 +27,12 @@ def block_term(tensor: Any, rank: Any = None, **settings: Any) -> BTTensor:
     -------
     BTTensor
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
-
     Notes
     -----
     The tensor is projected to its leading singular subspaces of ``n_blocks * rank_k`` dimensions a mode; there all factors
     are fitted together by Levenberg-Marquardt, ``O(n_param^3)`` a step, or by alternating least squares where there are many.
-    A best approximation need not exist: a ridge that fades with the error holds cancelling blocks back. Local minima do:
-    raise ``n_starts`` where the error is not what it should be.
+    A best approximation need not exist: a ridge that fades with the error limits blocks that cancel. Local minima do exist:
+    raise ``n_starts`` where the error is too large.
 
     References
     ----------
@@ -72,11 +67,6 @@ def hierarchical_tucker(tensor: Any, rank: Any = None, tree: Tree | None = None,
     Returns
     -------
     HTTensor
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
 
     Notes
     -----
@@ -116,11 +106,6 @@ def tensor_train(tensor: Any, rank: Any = None, **settings: Any) -> TTTensor:
     TTTensor
         TensorLy's, core k of shape (rank[k], p_k, rank[k + 1]).
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
-
     Notes
     -----
     The error is at most ``sqrt(d - 1)`` times that of the best approximation of these ranks [1]_, Corollary 2.4. The cost
@@ -158,11 +143,6 @@ def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
     TRTensor
         TensorLy's, core k of shape (rank[k], p_k, rank[k + 1]).
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
-
     Notes
     -----
     All cores are fitted together by Levenberg-Marquardt, ``O(n_param^3)`` a step, or by alternating least squares where there
@@ -193,7 +173,7 @@ def _decomposed(format: str, tensor: Any, rank: Any, settings: dict[str, Any], w
         raise ValueError(f"tensor must have a mode and no empty one; expected sizes of at least 1, got shape {shape}.")
     column = backend.reshape(tensor, (-1, 1))
     modes = (shape, (1,) * len(shape))
-    return decompose("tensor", column, format, modes, rank, Settings(**settings), options, wrap, stacklevel=4)
+    return decompose(backend, "tensor", column, format, modes, rank, Settings(**settings), options, wrap)
 
 
 def _check_names(settings: dict[str, Any], options: tuple[str, ...]) -> None:
@@ -204,7 +184,7 @@ def _check_names(settings: dict[str, Any], options: tuple[str, ...]) -> None:
 
 
 def _cores(matrix: FactorizedMatrix) -> list[Any]:
-    """Cores of three axes from those of a matrix of one column."""
+    """Return cores of three axes from those of a matrix of one column."""
     return [matrix.backend.reshape(core, (core.shape[0], -1, core.shape[-1])) for core in matrix.factors]
 
 
@@ -214,14 +194,13 @@ class Decomposition:
     Parameters
     ----------
     rank
-        As the function of the same name takes it.
     **settings
-        As the function of the same name takes them.
+        As in the function of the same name.
 
     Attributes
     ----------
     decomposition_
-        What `fit_transform` found last.
+        Last result of `fit_transform`.
     """
 
     _function: ClassVar[Any]
@@ -243,27 +222,13 @@ class Decomposition:
 
 
 class BlockTerm(Decomposition):
-    """Sum of Tucker blocks; see `block_term`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> BlockTerm(rank=(2, 1)).fit_transform(np.random.default_rng(0).normal(size=(3, 4, 5))).rank
-    (2, (1, 1, 1))
-    """
+    """Sum of Tucker blocks; see `block_term`."""
 
     _function = staticmethod(block_term)
 
 
 class HierarchicalTucker(Decomposition):
-    """Binary tree of transfer tensors; see `hierarchical_tucker`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> HierarchicalTucker(rank=2).fit_transform(np.random.default_rng(0).normal(size=(3, 4, 5))).rank
-    (1, 2, 2, 2, 2)
-    """
+    """Binary tree of transfer tensors; see `hierarchical_tucker`."""
 
     _function = staticmethod(hierarchical_tucker)
     _options = ("tree",)
@@ -283,13 +248,6 @@ class TensorTrain(Decomposition):
 
 
 class TensorRing(Decomposition):
-    """Ring of cores; see `tensor_ring`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> TensorRing(rank=2).fit_transform(np.random.default_rng(0).normal(size=(3, 4, 5))).rank
-    (2, 2, 2, 2)
-    """
+    """Ring of cores; see `tensor_ring`."""
 
     _function = staticmethod(tensor_ring)

@@ -1,7 +1,8 @@
-"""The curvature ``J^T J`` of a network's reconstruction in its factors: as a matrix, by blocks, or as a product."""
+"""The curvature ``J^T J`` of a network's reconstruction, with J its Jacobian in all factors."""
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -15,38 +16,34 @@ from tensorly_rnn.network.network import Network, tensor_plan
 
 NUMPY = BackendManager.load_backend("numpy")
 
-# Conjugate gradients: residual they leave of the right side, and most products a step.
+# Conjugate gradients: relative residual, and most products a step.
 FORCING, MOST_PRODUCTS = 1e-2, 50
 
-#: The step that solves ``(J^T J + diag(shift)) step = right``, given shift and right.
+#: Returns the step that solves ``(J^T J + diag(shift)) step = right``, given shift and right.
 Solve = Callable[[np.ndarray, np.ndarray], np.ndarray]
-#: Diagonal of ``J^T J``, and the solver, at a point.
+#: Returns the diagonal of ``J^T J`` and the solver at a point.
 Curvature = Callable[[Network, Sequence[np.ndarray]], tuple[np.ndarray, Solve]]
 
 
 def dense(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.ndarray, Solve]:
-    """Curvature as a matrix: ``O(n_param^3)`` a step.
-
-    Block (p, q) of ``J^T J`` is the network contracted with itself, factor p left out of the one copy and factor q out of
-    the other.
-    """
+    """Return the curvature as a matrix: ``O(n_param^3)`` a step."""
     gram = gram_matrix(network, factors)
 
     def solve(shift: np.ndarray, right: np.ndarray) -> np.ndarray:
         try:
             return cho_solve(cho_factor(gram + np.diag(shift)), right)
         except LinAlgError:
-            # Where rounding leaves it indefinite, no step is taken.
+            # Indefinite by rounding: no step.
             return np.zeros_like(right)
 
     return np.diag(gram).copy(), solve
 
 
 def matrix_free(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.ndarray, Solve]:
-    """Curvature as a product ``v -> J^T (J v)``: conjugate gradients, preconditioned by the factors' own blocks.
+    """Return the curvature as a product ``v -> J^T (J v)``: conjugate gradients, preconditioned by the diagonal blocks.
 
-    ``J v`` sums the network with one factor after the other replaced by its part of v, ``J^T`` is its transpose; both run
-    over the plan of the reconstruction. The step may be left unfinished: begun at 0, every product lowers the model.
+    ``J v`` sums the network with one factor after the other replaced by its part of v, ``J^T`` is its transpose; both use
+    the plan of the reconstruction. The iteration starts at 0 and may stop early: every product lowers the model.
 
     References
     ----------
@@ -55,7 +52,7 @@ def matrix_free(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.nda
     """
     contraction = tensor_plan(network)
     results = run_steps(contraction, NUMPY, factors)
-    inner = [inner_gram(network, factors, p) for p in range(len(factors))]
+    inner = [inner_gram(NUMPY, network, factors, p) for p in range(len(factors))]
     layouts = [_layout(network, p) for p in range(len(factors))]
     ends = np.cumsum([factor.size for factor in factors])[:-1]
 
@@ -98,9 +95,9 @@ def matrix_free(network: Network, factors: Sequence[np.ndarray]) -> tuple[np.nda
 
 
 def _layout(network: Network, p: int) -> tuple[list[int], tuple[int, ...]]:
-    """Order of a factor's axes that puts its rank indices before its open ones, and its shape then.
+    """Return the order of a factor's axes with its rank indices before its open ones, and its shape in that order.
 
-    By position: in a ring of one core an index stands twice in it.
+    Axes count by position: in a ring of one core an index occurs twice.
     """
     own = network.factors[p]
     order = sorted(range(len(own)), key=lambda axis: own[axis] in network.outputs)
@@ -108,14 +105,17 @@ def _layout(network: Network, p: int) -> tuple[list[int], tuple[int, ...]]:
 
 
 def gradient(network: Network, factors: Sequence[np.ndarray], residual: np.ndarray) -> np.ndarray:
-    """``J^T residual``: for each factor the residual contracted with the network without it."""
+    """Return ``J^T residual``: for each factor the residual contracted with the network without it."""
     contraction = tensor_plan(network)
     parts = pull_back(NUMPY, contraction, run_steps(contraction, NUMPY, factors), residual)
     return np.concatenate([part.reshape(-1) for part in parts])
 
 
 def gram_matrix(network: Network, factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Return ``J^T J`` for the Jacobian J of the reconstruction in all entries of all factors, in the factors' order."""
+    """Return ``J^T J`` over all entries of all factors, in the factors' order.
+
+    Block (p, q) is the network contracted with itself, without factor p in one copy and factor q in the other.
+    """
     count = len(factors)
     rows: list[list[np.ndarray]] = [[np.empty(0)] * count for _ in range(count)]
     for p in range(count):
@@ -126,51 +126,40 @@ def gram_matrix(network: Network, factors: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _block(network: Network, factors: Sequence[np.ndarray], p: int, q: int) -> np.ndarray:
-    """One copy lacks factor p, whose open indices the other copy still holds, and the other way round."""
-    open_indices = set(network.outputs)
-    first = [k for k in range(len(factors)) if k != p]
-    second = [k for k in range(len(factors)) if k != q]
-    operands = (
-        *(network.factors[k] for k in first),
-        *(_primed(network.factors[k], open_indices) for k in second),
-    )
-    output = (*network.factors[p], *_primed(network.factors[q], open_indices))
-    arrays = [factors[k] for k in (*first, *second)]
-    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, arrays)
+    found = _contracted_with_itself(NUMPY, network, factors, (p, q), (network.factors[p], network.factors[q]))
     return found.reshape(factors[p].size, factors[q].size)
 
 
 def _diagonal_block(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
-    """Both copies lack factor p: its open indices meet only themselves, its rank indices the rest of the network."""
+    """Return block (p, p): the Gram matrix over p's rank indices times an identity over its open indices."""
     order, shape = _layout(network, p)
-    inner = inner_gram(network, factors, p)
+    inner = inner_gram(NUMPY, network, factors, p)
     block = np.kron(inner, np.eye(math.prod(shape) // len(inner))).reshape(*shape, *shape)
     back = list(np.argsort(order))
     block = block.transpose(*back, *(len(shape) + axis for axis in back))
     return block.reshape(factors[p].size, factors[p].size)
 
 
-def inner_gram(network: Network, factors: Sequence[np.ndarray], p: int) -> np.ndarray:
-    """Gram matrix of the network without factor p over p's rank indices: its block is this times an identity."""
-    open_indices = set(network.outputs)
-    bonds = tuple(index for index in network.factors[p] if index not in open_indices)
-    others = [k for k in range(len(factors)) if k != p]
-    if not others:
+def inner_gram(backend: Any, network: Network, factors: Sequence[Any], p: int) -> Any:
+    """Return the Gram matrix of the network without factor p over p's rank indices."""
+    bonds = tuple(index for index in network.factors[p] if index not in network.outputs)
+    if len(factors) == 1:
         return np.ones((1, 1))
-    arrays = [factors[k] for k in others]
-    operands = (
-        *(network.factors[k] for k in others),
-        *(_primed(network.factors[k], open_indices) for k in others),
-    )
-    output = (*bonds, *_primed(bonds, open_indices))
-    found = execute(plan(operands, output, _doubled_sizes(network, open_indices)), NUMPY, [*arrays, *arrays])
     terms = math.prod(network.size[index] for index in bonds)
-    return found.reshape(terms, terms)
+    found = _contracted_with_itself(backend, network, factors, (p, p), (bonds, bonds))
+    return backend.reshape(found, (terms, terms))
 
 
-def _primed(indices: Indices, shared: set[str]) -> Indices:
-    return tuple(index if index in shared else f"{index}'" for index in indices)
+def _contracted_with_itself(
+    backend: Any, network: Network, factors: Sequence[Any], without: tuple[int, int], outputs: tuple[Indices, Indices]
+) -> Any:
+    """Contract two copies of a network, each without one factor; they share the open indices only."""
 
+    def primed(indices: Indices) -> Indices:
+        return tuple(index if index in network.outputs else f"{index}'" for index in indices)
 
-def _doubled_sizes(network: Network, shared: set[str]) -> tuple[tuple[str, int], ...]:
-    return (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in shared))
+    first, second = ([k for k in range(len(factors)) if k != one] for one in without)
+    operands = (*(network.factors[k] for k in first), *(primed(network.factors[k]) for k in second))
+    sizes = (*network.sizes, *((f"{index}'", size) for index, size in network.sizes if index not in network.outputs))
+    contraction = plan(operands, (*outputs[0], *primed(outputs[1])), sizes)
+    return execute(contraction, backend, [factors[k] for k in (*first, *second)])

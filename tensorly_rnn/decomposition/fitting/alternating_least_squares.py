@@ -1,4 +1,4 @@
-"""Alternating least squares on any network: a format without an algorithm of its own is decomposed by this."""
+"""Alternating least squares on any network; the algorithm of formats without one of their own."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,70 +10,66 @@ from tensorly_rnn._backend import new_array
 from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.order import plan
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.decomposition._registry import Problem, Start
-from tensorly_rnn.decomposition.starts import best_of_starts
+from tensorly_rnn.decomposition._problem import Problem, Start
+from tensorly_rnn.decomposition.fitting.curvature import inner_gram
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import Network, tensor_plan
 
-# Terms that grow while they cancel one another fit no better in the end; a ridge in proportion to the squared error keeps
-# them from it and fades where the fit succeeds (De Lathauwer and Nion 2008 describe the degeneracy).
+# A ridge in proportion to the squared error limits terms that grow while they cancel one another, and fades where the fit
+# succeeds (De Lathauwer and Nion 2008 describe the degeneracy).
 RIDGE = 1e-3
-# Multiple of the rounding unit below which nothing is left to fit: the squares of the residual lose half the digits.
+# A fit is exact at this multiple of the rounding unit: the squares of the residual lose half the digits.
 EXACT = 1000
-# Most unknowns of one row of a factor: their Gram matrix is decomposed.
+# Most unknowns of one row of a factor, because their Gram matrix is decomposed.
 MOST_TERMS = 2000
 
-#: What is fitted: a network without inputs, and its factors.
+#: A network without inputs, and its factors.
 Target = tuple[Network, Sequence[Any]]
+#: Returns the factors and relative error of a start, given its number from 0.
+Attempt = Callable[[int], tuple[list[Any], float]]
 
 
-def alternating_least_squares(problem: Problem, start: Start = Problem.random_start) -> list[Any]:
-    r"""Solve for one factor after the other, the others fixed, over and over.
+def best_of_restarts(problem: Problem, attempt: Attempt, good_enough: float) -> list[Any]:
+    """Return the best factors of `problem.n_starts` attempts, or of fewer once one is good enough or the user stops."""
+    best: list[Any] = []
+    least = math.inf
+    for number in range(problem.n_starts):
+        problem.progress.begin(f"start {number + 1} of {problem.n_starts}")
+        found, error = attempt(number)
+        if error < least or not best or math.isnan(least):
+            best, least = found, error
+        if least <= good_enough or problem.progress.stopped:
+            break
+    return best
+
+
+def alternating_least_squares(problem: Problem, svd_start: Start = Problem.random_start) -> list[Any]:
+    r"""Solve for one factor after the other with the others fixed, repeatedly.
 
     Every factor occurs once, so the fit is linear in each: with ``E`` the network without the factor, ``O`` the factor's
     open indices and ``B`` its rank indices, the best factor solves
 
     ``sum_B factor[O, B] (sum_rest E[B, rest] E[B', rest]) = sum_rest T[O, rest] E[B', rest]``
 
-    Parameters
-    ----------
-    problem : Problem
-        Its `n_starts` counts: the first start is `problem.init`, all others are random.
-    start : callable
-        Makes the start named "svd"; a random one by default.
-
-    Returns
-    -------
-    list of arrays
-        The best of all starts, each of at most its start's error.
+    The first start is `problem.init`, where "svd" is the result of `svd_start`; all others are random.
     """
     precision = float(problem.backend.eps(problem.tensor.dtype))
 
     def attempt(number: int) -> tuple[list[Any], float]:
-        return sweeps(problem, problem.random_start() if number else problem.first_start(start))[:2]
+        return sweeps(problem, problem.random_start() if number else problem.first_start(svd_start))[:2]
 
-    return best_of_starts(problem, attempt, problem.good_enough(EXACT * precision))
+    return best_of_restarts(problem, attempt, problem.good_enough(EXACT * precision))
 
 
 def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float, int]:
     """Refine factors by alternating least squares.
 
-    Parameters
-    ----------
-    problem : Problem
-    start : sequence of arrays
+    Returns factors of at most the error of the start, their relative error, and the number of sweeps.
 
-    Returns
-    -------
-    (list of arrays, float, int)
-        Factors of at most the start's error, their relative error, and the number of sweeps.
-
-    Notes
-    -----
-    A sweep contracts the tensor once a factor; the normal equations are solved by a truncated eigendecomposition, so a
+    A sweep contracts the tensor once a factor. The normal equations are solved by a truncated eigendecomposition, so a
     deficient rank does no harm. A factor with more than `MOST_TERMS` rank entries (the core of a block term of high rank)
-    stays as the start made it: its equations would not fit in memory. Stops after `problem.n_iter_max` sweeps, when the
-    relative error changes by less than `problem.tol`, when nothing is left to fit, or when the user says so.
+    does not change: its equations would not fit in memory. Stops after `problem.n_iter_max` sweeps, when the relative error
+    changes by less than `problem.tol`, when the fit is good enough, or when the user stops it.
     """
     factors = list(start)
     network = problem.network_of(factors)
@@ -86,7 +82,7 @@ def sweeps(problem: Problem, start: Sequence[Any]) -> tuple[list[Any], float, in
 
 
 class Limits(NamedTuple):
-    """When sweeps stop: their number, the least gain of a sweep, the error that is good enough; errors are relative."""
+    """Limits of sweeps: their number, the least gain of one, and the error that is good enough; errors are relative."""
 
     n_iter_max: int
     tol: float
@@ -103,8 +99,8 @@ def sweeps_towards(
 ) -> tuple[list[Any], float, int]:
     """Refine the factors of a network towards another network of the same open indices, as `sweeps` does.
 
-    A dense tensor is a network of one factor. Towards a network of more, nothing dense is made, and errors below the root
-    of machine precision cannot be told from 0.
+    A dense tensor is a network of one factor. Where the target has more factors, no dense tensor is formed, and errors below
+    the root of machine precision cannot be distinguished from 0.
     """
     factors = list(start)
     squared = float(operations.squared_norm(backend, *target))
@@ -112,7 +108,6 @@ def sweeps_towards(
     best_factors = list(factors)
     n_iter = 0
     while n_iter < limits.n_iter_max:
-        # An exact start, up to rounding, is not improved upon.
         if error <= limits.good_enough**2 * squared:
             break
         previous = error
@@ -134,7 +129,7 @@ def _relative(error: float, squared: float) -> float:
 
 
 def n_terms(network: Network, own: Indices) -> int:
-    """Number of rank entries of a factor: the unknowns of one of its rows."""
+    """Return the number of rank entries of a factor: the unknowns of one of its rows."""
     return math.prod(network.size[index] for index in own if index not in network.outputs)
 
 
@@ -155,7 +150,7 @@ def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number:
     arrays = [factors[k] for k in others]
     indices = tuple(network.factors[k] for k in others)
     goal, goal_factors = target
-    # The target's rank indices are its own.
+    # The rank indices of the target get other names.
     renamed = {index: index if index in opened else f"{index}~" for index in goal.size}
     goal_indices = tuple(tuple(renamed[index] for index in one) for one in goal.factors)
     goal_sizes = {renamed[index]: n for index, n in goal.sizes}
@@ -165,11 +160,7 @@ def _best_factor(backend: Any, network: Network, factors: Sequence[Any], number:
     right = backend.reshape(right, (rows, terms))
     if not others:
         return backend.reshape(right, network.factor_shapes[number])
-    # The second copy shares the open indices and has rank indices of its own.
-    copies = tuple(tuple(i if i in opened else f"{i}'" for i in one) for one in indices)
-    sizes = (*network.sizes, *((f"{i}'", n) for i, n in network.sizes if i not in opened))
-    gram = execute(plan((*indices, *copies), (*bonds, *(f"{i}'" for i in bonds)), sizes), backend, [*arrays, *arrays])
-    solved = _solve(backend, backend.reshape(gram, (terms, terms)), right, ridge)
+    solved = _solve(backend, inner_gram(backend, network, factors, number), right, ridge)
     shape = tuple(network.size[index] for index in (*free, *bonds))
     order = tuple((*free, *bonds).index(index) for index in own)
     return backend.transpose(backend.reshape(solved, shape), order)

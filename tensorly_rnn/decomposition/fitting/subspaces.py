@@ -1,4 +1,4 @@
-"""A fit made small and easy before it is solved: fewer entries, and no direction of a mode weaker than another."""
+"""Change the bases of a problem's modes before the fit: to fewer dimensions, or to directions of the same energy."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,13 @@ from tensorly_rnn._backend import frobenius_norm, new_array
 from tensorly_rnn._svd import left_basis
 from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.network.network import tensor_plan
 from tensorly_rnn.network.operations import cut
 
-# How far down a mode's weak directions are levelled, as a share of the strongest one's energy; sweeps over the modes.
-LEVEL_FLOOR, LEVEL_SWEEPS = 1e-8, 5
-
-# Entries of a tensor that is met at once.
+# Least energy for whitening a direction, as a share of the strongest one's; sweeps over the modes.
+WHITENING_FLOOR, WHITENING_SWEEPS = 1e-8, 5
+# Most entries of a tensor that is compared at once.
 PIECE = 2**22
 
 Bases = dict[int, Any]
@@ -27,7 +26,7 @@ Bases = dict[int, Any]
 def compressed(problem: Problem) -> tuple[Problem, Bases]:
     """Project every mode whose size exceeds what its factor can span; return the small problem and the bases by mode.
 
-    The user's own factors are projected along; nothing of their fit is lost where it was exact.
+    The user's own factors are projected too; an exact fit remains exact.
     """
     network = problem.format.make_tensor_network(problem.modes, problem.rank)
     backend, tensor, bases = problem.backend, problem.tensor, {}
@@ -48,12 +47,12 @@ def _in_bases(problem: Problem, tensor: Any, bases: Bases) -> Problem:
     lost = max(whole**2 - kept**2, 0.0)
 
     def view(factors: list[Any], error: float) -> tuple[list[Any], float]:
-        # The bases are orthonormal: what the projection lost and what the fit leaves over are orthogonal.
+        # The bases are orthonormal: the errors of the projection and of the fit are orthogonal.
         total = math.sqrt(lost + (error * kept) ** 2) / whole if whole else 0.0
         return expanded(problem, factors, bases), total
 
-    allowed = math.sqrt(max(problem.error**2 - lost, 0.0))
-    return replace(problem, tensor=tensor, init=init, error=allowed, view=problem.seen_through(view))
+    max_error = math.sqrt(max(problem.max_error**2 - lost, 0.0))
+    return replace(problem, tensor=tensor, init=init, max_error=max_error, view=problem.composed_view(view))
 
 
 def expanded(problem: Problem, factors: Sequence[Any], bases: Bases) -> list[Any]:
@@ -62,7 +61,7 @@ def expanded(problem: Problem, factors: Sequence[Any], bases: Bases) -> list[Any
 
 
 def expanded_by(backend: Any, indices: Sequence[Indices], factors: Sequence[Any], bases: Bases) -> list[Any]:
-    """Do the same for factors with axes named by `indices`."""
+    """Return the result of `expanded` for factors with axes named by `indices`."""
     grown = list(factors)
     for mode, basis in bases.items():
         number = next(k for k, own in enumerate(indices) if f"j{mode + 1}" in own)
@@ -75,7 +74,7 @@ def expanded_by(backend: Any, indices: Sequence[Indices], factors: Sequence[Any]
 
 
 def kept_everything(problem: Problem, small: Problem) -> bool:
-    """Whether a compression lost nothing but rounding."""
+    """Return whether a compression is exact up to rounding."""
     whole, kept = (float(problem.backend.norm(one.tensor)) for one in (problem, small))
     return whole - kept <= 1e-14 * whole
 
@@ -90,34 +89,27 @@ def on_host(problem: Problem, numpy_backend: Any) -> Problem:
         return np.array(problem.backend.to_numpy(array), dtype=np.float64)
 
     init = problem.init if isinstance(problem.init, str) else [moved(one) for one in problem.init]
-    return replace(problem, backend=numpy_backend, tensor=moved(problem.tensor), init=init, view=problem.seen_through(view))
+    return replace(problem, backend=numpy_backend, tensor=moved(problem.tensor), init=init, view=problem.composed_view(view))
 
 
-def levelled(problem: Problem) -> tuple[Problem, Bases]:
-    r"""Change the basis of every mode until all its directions carry about the same energy.
+def whitened(problem: Problem) -> tuple[Problem, Bases]:
+    r"""Change the basis of every mode until all its directions have about the same energy.
 
-    Mode after mode, `LEVEL_SWEEPS` times over, ``M_k = (S_(k) S_(k)^T + floor)^(-1/2)`` with S the tensor with all other
-    modes changed by their ``M``; the floor keeps rounding errors from being levelled too. A change of basis turns factors of
-    the one tensor into factors of the other, so an exact fit stays one; but blocks of very different sizes, and factors of
-    nearly parallel columns, become alike and far apart.
+    Mode after mode, `WHITENING_SWEEPS` times, ``M_k = (S_(k) S_(k)^T + floor)^(-1/2)`` with S the tensor with all other modes
+    changed by their ``M``; the floor excludes rounding errors. A change of basis converts factors of one tensor to factors
+    of the other, so an exact fit remains exact; but blocks become similar in size, and nearly parallel columns of factors
+    become distinct.
 
-    Parameters
-    ----------
-    problem : Problem
-        On the host, already compressed.
-
-    Returns
-    -------
-    (Problem, dict of arrays)
-        The levelled problem, and for each mode the matrix that leads its factors back.
+    Takes a compressed problem on the host; returns the whitened one, and for each mode the matrix that converts its factors
+    back.
     """
     changes = [np.eye(size) for size in problem.modes]
-    for _ in range(LEVEL_SWEEPS):
+    for _ in range(WHITENING_SWEEPS):
         for mode in range(len(changes)):
             rest = _changed(problem.tensor, {k: change for k, change in enumerate(changes) if k != mode})
             unfolded = np.moveaxis(rest, mode + 1, 0).reshape(rest.shape[mode + 1], -1)
             values, vectors = np.linalg.eigh(unfolded @ unfolded.T)
-            floor = LEVEL_FLOOR * values[-1] or 1.0  # 1 for a tensor of zeros
+            floor = WHITENING_FLOOR * values[-1] or 1.0  # 1 for a tensor of zeros
             changes[mode] = (vectors / np.sqrt(np.maximum(values, 0.0) + floor)) @ vectors.T
     tensor = _changed(problem.tensor, dict(enumerate(changes)))
     back = {mode: np.linalg.inv(change) for mode, change in enumerate(changes)}
@@ -126,7 +118,7 @@ def levelled(problem: Problem) -> tuple[Problem, Bases]:
         returned = expanded(problem, factors, back)
         return returned, relative_error(problem, returned)
 
-    return replace(problem, tensor=tensor, init="random", error=0.0, view=problem.seen_through(view)), back
+    return replace(problem, tensor=tensor, init="random", max_error=0.0, view=problem.composed_view(view)), back
 
 
 def _changed(tensor: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:
@@ -136,7 +128,7 @@ def _changed(tensor: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:
 
 
 def relative_error(problem: Problem, factors: Sequence[Any]) -> float:
-    """``||T - f(factors)||_F / ||T||_F``; 0 for a tensor of zeros. A large tensor is met in parts of its largest mode."""
+    """Return ``||T - f(factors)||_F / ||T||_F``, 0 for a tensor of zeros; a large tensor is compared part by part."""
     network, backend = problem.network_of(factors), problem.backend
     tensor = backend.reshape(problem.tensor, network.out_modes)
     axis = max(range(len(network.out_modes)), key=network.out_modes.__getitem__)

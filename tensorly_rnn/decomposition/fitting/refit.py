@@ -1,4 +1,4 @@
-"""Rounding of formats with loops: their factors are fitted anew, at lower ranks, to what they stand for."""
+"""Round formats with loops: fit factors of lower ranks to the given ones."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,38 +7,28 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn._backend import at_least_single, detached
-from tensorly_rnn.decomposition._registry import ALGORITHMS, Problem
-from tensorly_rnn.decomposition.alternating_least_squares import Limits, alternating_least_squares, sweeps_towards
-from tensorly_rnn.decomposition.compression import expanded_by
+from tensorly_rnn.decomposition._algorithms import algorithm_of
+from tensorly_rnn.decomposition._problem import Problem
+from tensorly_rnn.decomposition.fitting.alternating_least_squares import Limits, sweeps_towards
+from tensorly_rnn.decomposition.fitting.subspaces import expanded_by
 from tensorly_rnn.formats import FactorizedMatrix, Format
-from tensorly_rnn.formats._operators import Arithmetic
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import Network
 
-# Entries of the tensor in the bases of its own factors up to which it is made; starts, steps and least gain of a fit.
+# Most entries of the tensor in the bases of its own factors for forming it; starts, steps and least gain of a fit.
 MOST_ENTRIES, STARTS, STEPS, TOL = 2**22, 5, 300, 1e-9
 HALVINGS = 6
 
 
-def refit(factorized: Any, bounds: Mapping[str, int] | None, error: float) -> list[Any]:
+def refit(factorized: Any, bounds: Mapping[str, int] | None, max_error: float) -> list[Any]:
     r"""Return factors of lower ranks, fitted to those of a matrix or tensor.
 
-    No mode of what factors stand for has more dimensions than its factor's rank indices: in orthonormal bases of the
-    factors themselves the tensor is small, whatever the modes' sizes. It is made and decomposed there; where it would
-    have more than `MOST_ENTRIES` entries, alternating least squares fits network to network.
+    No mode of the tensor spans more dimensions than the rank indices of its factor: in orthonormal bases of the factors the
+    tensor is small, whatever the modes' sizes. It is formed and decomposed there; where it would have more than
+    `MOST_ENTRIES` entries, alternating least squares fits network to network.
 
-    Parameters
-    ----------
-    factorized : factorized matrix or tensor
-    bounds : mapping of str to int, optional
-        The largest size of every rank index; none given leaves them to the error.
-    error : float
-        Frobenius norm of the difference that is allowed; 0 where only the bounds count.
-
-    Returns
-    -------
-    list of arrays
-        In the form of the given ones, and of no more parameters.
+    `bounds` are the largest sizes of the rank indices, and `max_error` the largest Frobenius norm of the difference, 0 where
+    only the bounds count. The result has the form of the given factors and no more parameters.
     """
     backend = factorized.backend
     kind, modes = _tensor_form(factorized)
@@ -63,13 +53,13 @@ def refit(factorized: Any, bounds: Mapping[str, int] | None, error: float) -> li
             n_iter_max=STEPS,
             tol=TOL,
             n_starts=STARTS,
-            error=error,
+            max_error=max_error,
             rank_is_free=bounds is None,
             counted_modes=modes,
         )
-        found = ALGORITHMS.get(kind.name, alternating_least_squares)(problem)
+        found = algorithm_of(kind.name).solve(problem)
     else:
-        found = _fitted(backend, small, reduced, lowered, error)
+        found = _fitted(backend, small, reduced, lowered, max_error)
     grown = expanded_by(backend, kind.tensor_indices(order), found, bases)
     if sum(math.prod(one.shape) for one in grown) > network.n_param:
         grown = factors
@@ -96,24 +86,24 @@ def in_own_bases(backend: Any, network: Network, factors: Sequence[Any]) -> tupl
     return bases, reduced
 
 
-def _fitted(backend: Any, network: Network, factors: list[Any], sizes: dict[str, int], error: float) -> list[Any]:
-    """Fit network to network: at the given sizes, or at the least ones between 1 and these that keep the error."""
+def _fitted(backend: Any, network: Network, factors: list[Any], sizes: dict[str, int], max_error: float) -> list[Any]:
+    """Fit network to network: at the given sizes, or at the least ones between 1 and these within the error."""
     norm = math.sqrt(float(operations.squared_norm(backend, network, factors)))
 
     def fit(chosen: dict[str, int]) -> tuple[list[Any], float]:
-        # The leading part of every bond is a start that is exact for a sum whose terms are alike.
+        # The leading part of every bond is an exact start for a sum of equal terms.
         smaller, start = operations.cut(network, factors, {index: slice(0, n) for index, n in chosen.items()})
-        limits = Limits(STEPS, TOL, error / norm if norm else 0.0)
+        limits = Limits(STEPS, TOL, max_error / norm if norm else 0.0)
         found, relative, _ = sweeps_towards(backend, (network, factors), smaller, start, limits)
         return found, relative * norm
 
-    if error == 0.0:
+    if max_error == 0.0:
         return fit(sizes)[0]
     best, least, most = factors, 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (least + most) / 2
-        found, missed = fit({index: max(1, round(n**middle)) for index, n in sizes.items()})
-        if missed <= error:
+        found, error = fit({index: max(1, round(n**middle)) for index, n in sizes.items()})
+        if error <= max_error:
             best, most = found, middle
         else:
             least = middle
@@ -121,24 +111,21 @@ def _fitted(backend: Any, network: Network, factors: list[Any], sizes: dict[str,
 
 
 def _tensor_form(factorized: Any) -> tuple[Format, tuple[int, ...]]:
-    """Format and modes of the tensor that a matrix or a tensor is."""
+    """Return the format and the modes of a matrix or tensor in the tensor form."""
     if isinstance(factorized, FactorizedMatrix):
         return factorized.format, tuple(m * n for m, n in zip(*factorized.tensorized_shape))
     return factorized.format, factorized.shape
 
 
 def _network(kind: Format, factors: Sequence[Any]) -> Network:
-    """Network of factors in the tensor form."""
+    """Return the network of factors in the tensor form."""
     return kind.tensor_network_of_shapes(tuple(tuple(int(n) for n in one.shape) for one in factors))
 
 
 def _of_form(factorized: Any, kind: Format, order: int, factors: list[Any]) -> list[Any]:
-    """Bring factors of the tensor form to the form of a matrix or tensor."""
+    """Convert factors in the tensor form to the form of a matrix or tensor."""
     if not isinstance(factorized, FactorizedMatrix):
         return factors
     rank = kind.rank_from_sizes(_network(kind, factors).size, order)
     shapes = kind.make_network(factorized.tensorized_shape, rank).factor_shapes
     return [factorized.backend.reshape(one, shape) for one, shape in zip(factors, shapes)]
-
-
-Arithmetic.refit = staticmethod(refit)

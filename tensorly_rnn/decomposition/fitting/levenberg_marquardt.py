@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on any network: all factors at once, second order near a solution."""
+"""Levenberg-Marquardt on any network: all factors at once, of second order near a solution."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tensorly_rnn.contraction.execute import execute
-from tensorly_rnn.decomposition.curvature import NUMPY, Curvature, dense, gradient
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY, Curvature, dense, gradient
 from tensorly_rnn.network.network import Network, tensor_plan
 
-#: Numbers of steps over which a fit must gain at least a share of its error to be worth going on.
+#: Pairs (number of steps, share): the fit stops where the error falls by less than the share over that many steps.
 Patience = tuple[tuple[int, float], ...]
-# A minimum is reached when so many steps in a row have lowered the penalized error by no more than this share each.
-# The error alone may rise meanwhile, as the penalty shrinks the factors.
+# A minimum is reached when this many successive steps each lower the penalized error by no more than this share. The error
+# alone may rise meanwhile, as the penalty shrinks the factors.
 STILL_STEPS, STILL = 5, 1e-8
 
 
@@ -33,39 +33,24 @@ def levenberg_marquardt(
 
     ``(J^T J + damping * diag(J^T J)) step = J^T (T - f)``
 
-    and the damping follows the ratio of the gain found to the gain predicted [1]_. J is never formed.
+    and the damping depends on the ratio of the actual to the predicted gain [1]_. J is never formed. Scaling each unknown by
+    its diagonal entry makes the steps independent of the scales of blocks and factors.
+
+    Returns the factors, their relative error, and the number of steps.
 
     Parameters
     ----------
-    network : Network
-        In the tensor form: no inputs.
-    factors : sequence of arrays, shapes ``network.factor_shapes``
-        Where to start.
-    tensor : array, shape ``network.out_modes``
-    n_iter_max : int
-        Most steps.
-    tol : float
-        Relative error that is good enough.
+    network, factors, tensor
+        The network has no inputs; the tensor has its output modes.
+    n_iter_max, tol
+        Most steps, and the relative error that is good enough.
     ridge : float
         Weight of a penalty on the factors' size, relative to the mean of ``diag(J^T J)`` and to the fourth power of the
-        relative error: terms that grow while they cancel one another are held back, and an exact fit is not disturbed.
+        relative error: it limits terms that grow while they cancel one another, and does not disturb an exact fit.
     tell : callable, optional
         Called with the factors and their relative error after every step; returns whether to stop.
-
     curvature : callable
-        Diagonal of ``J^T J`` and the solver of a step: `curvature.dense` or `curvature.matrix_free`.
-    patience : tuple of (int, float)
-        Stops early when so many steps have gained less than that share of the error.
-
-    Returns
-    -------
-    (list of arrays, float, int)
-        The factors, their relative error, and the number of steps.
-
-    Notes
-    -----
-    The tensor itself is met only in the residual. Scaling each unknown by its own diagonal entry makes the steps independent
-    of how the blocks and factors are scaled.
+        `curvature.dense` or `curvature.matrix_free`.
 
     References
     ----------
@@ -82,7 +67,7 @@ def levenberg_marquardt(
     history = [float(np.linalg.norm(residual))]
     if history[0] <= tol:
         return list(factors), history[0], 0
-    # The penalty may turn an iteration uphill.
+    # With the penalty the error may rise.
     best = current
     damping, growth = 1e-1, 2.0
     still = 0
