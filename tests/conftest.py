@@ -1,11 +1,14 @@
-"""What every test shares: 64-bit JAX, repeatable hypothesis, and a check that no test leaves global state changed."""
+"""Shared by all tests: the tiers, one thread a process, 64-bit JAX, Hypothesis profiles, and a check of global state."""
 
 import os
 
-# One thread each: the tests' arrays are small, and spinning threads on a shared machine cost more than they give.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tests' arrays are small, and two test processes share the cores. Set before the libraries read it.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 # TensorFlow reports its own optimizations as it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from collections.abc import Iterator
 
 import hypothesis
 import jax
@@ -17,14 +20,23 @@ import torch
 collect_ignore = ["mutation.py"]  # a program, which needs the extra `mutation`
 jax.config.update("jax_enable_x64", True)
 
-hypothesis.settings.register_profile("default", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("default", deadline=None, max_examples=10)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tests as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.all and config.option.markexpr == "not slow":
+        config.option.markexpr = ""
+
+
 @pytest.fixture(autouse=True)
-def global_state_stays() -> None:
+def global_state_is_unchanged() -> Iterator[None]:
     before = _global_state()
     yield
     assert _global_state() == before

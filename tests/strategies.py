@@ -1,5 +1,10 @@
-"""Strategies by the rows of `tests/cases.py`, and fixed shapes; those for everyone are in `tensorly_rnn.testing`."""
+"""Strategies by the rows of `tests/cases.py`, fixed shapes and numbers of examples; the public ones are in `tensorly_rnn.testing`."""
 
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from hypothesis import settings
 from hypothesis import strategies as st
 
 import tensorly_rnn as tlr
@@ -17,6 +22,26 @@ SHAPES = (
     ((2, 1, 3), (1, 3, 2)),
     ((1, 1, 2, 3), (3, 2, 1, 1)),
 )
+
+
+def examples(of_ten: int, slow: bool = False) -> settings:
+    """Return Hypothesis settings with a share of the profile's number of examples; at most 2 where `slow`."""
+    scaled = max(1, settings().max_examples * of_ten // 10)
+    return settings(max_examples=min(scaled, 2) if slow else scaled)
+
+
+def pairwise(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return few rows, one value from each axis, in which any two values of two axes occur together at least once."""
+    values = [tuple(axis) for axis in axes]
+    pairs = {
+        row: set(itertools.combinations(enumerate(row), 2)) for row in itertools.product(*(range(len(axis)) for axis in values))
+    }
+    missing = set().union(*pairs.values())
+    chosen = []
+    while missing:
+        chosen.append(max(pairs, key=lambda row: len(missing & pairs[row])))
+        missing -= pairs[chosen[-1]]
+    return [tuple(axis[k] for axis, k in zip(values, row)) for row in sorted(chosen)]
 
 
 @st.composite

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -17,7 +17,7 @@ from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
-from tests.strategies import SHAPES
+from tests.strategies import SHAPES, examples, pairwise
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
 MODES = ((2, 3, 2, 5), (3, 2, 5, 2))
@@ -46,20 +46,6 @@ def tree_matrices(draw, name, slow=False):
     return tlr.get_format(name).random(modes, rank, random_state=draw(st.integers(0, 2**32 - 1)))
 
 
-def law_of_trees(test, fast=20):
-    @pytest.mark.parametrize("backend", BACKENDS, ids=str)
-    @every_tree
-    def run(name, backend):
-        @settings(max_examples=2 if backend.slow else fast)
-        @given(f=tree_matrices(name, backend.slow), data=st.data())
-        def law(f, data):
-            test(backend, on(backend, f), data)
-
-        law()
-
-    return run
-
-
 def cut(f, modes):
     """Singular values of the dense matricization: the given modes against the stack and all other modes."""
     order = f.order
@@ -85,8 +71,7 @@ def expected_cuts(f):
     return [tuple(span) for span in spans[1:]]
 
 
-@law_of_trees
-def test_singular_values_are_those_of_the_dense_matricizations(backend, f, data):
+def singular_values(backend, f, data):
     found = f.singular_values()
     assert sorted(found) == sorted(expected_cuts(f))
     for modes, values in found.items():
@@ -98,8 +83,7 @@ def test_singular_values_are_those_of_the_dense_matricizations(backend, f, data)
         assert_allclose(dense[common:], 0.0, atol=1e-11)
 
 
-@law_of_trees
-def test_rounding_keeps_the_error_asked_for(backend, f, data):
+def rounding_to_an_error(backend, f, data):
     eps = data.draw(st.sampled_from([1e-12, 1e-3, 0.1, 0.3, 0.9]))
     dense = to_numpy(f.to_matrix())
     g = f.round(eps=eps)
@@ -110,8 +94,7 @@ def test_rounding_keeps_the_error_asked_for(backend, f, data):
         assert small <= large
 
 
-@law_of_trees
-def test_rounding_to_a_rank_keeps_the_bound(backend, f, data):
+def rounding_to_a_rank(backend, f, data):
     rank = data.draw(st.integers(1, 1 if f.order == 1 else 3))
     g = f.round(rank)
     dense = to_numpy(f.to_matrix())
@@ -126,8 +109,7 @@ def test_rounding_to_a_rank_keeps_the_bound(backend, f, data):
     assert max(tails.values(), default=0.0) - 1e-11 <= error <= math.sqrt(sum(tail**2 for tail in tails.values())) + 1e-11
 
 
-@law_of_trees
-def test_the_least_ranks_are_found(backend, f, data):
+def least_ranks(backend, f, data):
     # The ranks of the dense cuts; also of sums, where the sum is a tree (that of blocks and rings has loops).
     times = 1.0 if f.name in ("bt", "tr") else 3.0
     g = (f if times == 1.0 else f + 2.0 * f).round(eps=1e-11)
@@ -137,9 +119,24 @@ def test_the_least_ranks_are_found(backend, f, data):
         assert len(values) == max(1, np.count_nonzero(dense > 1e-10 * np.linalg.norm(dense)))
 
 
+TREE_LAWS = {law.__name__: law for law in (singular_values, rounding_to_an_error, rounding_to_a_rank, least_ranks)}
+
+
+@pytest.mark.parametrize("law, name, backend", [
+    pytest.param(*row, marks=pytest.mark.slow if row[-1].slow else ()) for row in pairwise(TREE_LAWS, TREES, BACKENDS)
+], ids=str)  # fmt: skip
+def test_laws_of_trees(law, name, backend):
+    @examples(10, backend.slow)
+    @given(f=tree_matrices(name, backend.slow), data=st.data())
+    def check(f, data):
+        TREE_LAWS[law](backend, on(backend, f), data)
+
+    check()
+
+
 @pytest.mark.parametrize("name", ["tt", "ht"])
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=10)
+@examples(4)
 def test_sums_round_back(name, seed):
     f, g = (tlr.get_format(name).random(MODES, 2, random_state=seed + k) for k in range(2))
     assert (f + f).rank != f.rank
