@@ -13,8 +13,7 @@ from tensorly_rnn import recurrent
 from tensorly_rnn.contraction.cost_model import CALL, OPERATION, WRITTEN, seconds
 from tensorly_rnn.network.network import Network, apply_plan, tensor_plan
 from tensorly_rnn.nn import FactorizedLSTM
-from tensorly_rnn.recurrent import cost
-from tensorly_rnn.recurrent import weight as weight_room
+from tensorly_rnn.recurrent import cost, gated_weight
 from tests.backends import BACKENDS, to_numpy
 
 FORMATS = tlr.available_formats()
@@ -390,7 +389,7 @@ def test_both_ways_to_the_norm_agree(dtype, monkeypatch):
     for summed in (True, False):
         monkeypatch.setattr(cost, "summing_is_cheaper", lambda data, summed=summed: summed)
         for piece in (1, 20, 10**6):
-            monkeypatch.setattr(weight_room, "LARGEST_PIECE", piece)
+            monkeypatch.setattr(gated_weight, "LARGEST_PIECE", piece)
             assert weight.squared_norm() == pytest.approx(exact, rel=1e-6 if dtype == np.float32 else 1e-12)
     monkeypatch.undo()
     wide = Network((("r", "j1", "s"), ("s", "i1", "r")), ("j1",), ("i1",), (("i1", 4), ("j1", 4), ("r", 60), ("s", 60)))

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.nn._checks import check_sequence, checked_dropout, of_every_layer
-from tensorly_rnn.nn._kept import is_transformed, keeps, precision
-from tensorly_rnn.nn._recurrent import Recurrent
+from tensorly_rnn.nn._arguments import check_sequence, checked_dropout, of_every_layer
+from tensorly_rnn.nn.recurrent_module import Recurrent
 from tensorly_rnn.nn.sequence import run as run_steps
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight_cache import is_transformed, keeps, precision
 from tensorly_rnn.recurrent.cells import State
 
 #: More layers than this are a mistake.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.nn._checks import check_alike
+from tensorly_rnn.nn._arguments import check_alike
 from tensorly_rnn.nn._sharded import draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
 

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from tensorly_rnn.nn._sharded import whole
 from tensorly_rnn.nn.parametrize import FactorizedParametrization
 from tensorly_rnn.nn.weight import FactorizedWeight
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 
 def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:

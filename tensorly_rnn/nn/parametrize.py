@@ -11,8 +11,8 @@ from tensorly_rnn._checks import instance_of, one_of, plain, positive_int
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 from tensorly_rnn.recurrent.layout import make_layout
-from tensorly_rnn.recurrent.weight import GatedWeight
 
 STARTS = ("weight", "random")
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from tensorly_rnn._checks import one_of
 from tensorly_rnn.nn._layer import RecurrentLayer
-from tensorly_rnn.nn._recurrent import Options, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn.recurrent_module import Options, checked_forget_bias, set_forget_bias
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 DEFAULTS: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of
-from tensorly_rnn.nn._checks import check_features
-from tensorly_rnn.nn._recurrent import Options, Recurrent, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn._arguments import check_features
+from tensorly_rnn.nn.recurrent_module import Options, Recurrent, checked_forget_bias, set_forget_bias
 from tensorly_rnn.nn.sequence import BACKEND
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 

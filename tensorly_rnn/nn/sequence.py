@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn.nn._checks import autocasts
-from tensorly_rnn.nn._kept import is_traced
-from tensorly_rnn.recurrent import sequence
+from tensorly_rnn.nn._arguments import autocasts
+from tensorly_rnn.nn.weight_cache import is_traced
+from tensorly_rnn.recurrent import unroll as sequence
 from tensorly_rnn.recurrent.cells import Cell, State
 
 #: Sequences that reach each step; None if that is all of them.
@@ -38,7 +38,7 @@ def run(
     batch_sizes : Tensor, shape (L,), or None
         Of a packed sequence: how many of the N sequences, longest first, reach each step.
     state, recurrent, bias_hh, projection, reverse
-        As for `tensorly_rnn.recurrent.sequence.run`.
+        As for `tensorly_rnn.recurrent.unroll.run`.
     """
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     tensors = (from_x, recurrent, bias_hh, projection, *state)
@@ -49,7 +49,7 @@ def run(
 
 
 class BackThroughTime(torch.autograd.Function):
-    """`run` with `tensorly_rnn.recurrent.sequence.run_backward` for its gradient: few products, and few arrays kept."""
+    """`run` with `tensorly_rnn.recurrent.unroll.run_backward` for its gradient: few products, and few arrays kept."""
 
     @staticmethod
     def forward(ctx: Any, cell: Cell, sizes: Sizes, reverse: bool, *tensors: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A weight in factors as a torch module around `tensorly_rnn.recurrent.weight`."""
+"""A weight in factors as a torch module around `tensorly_rnn.recurrent.gated_weight`."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from tensorly_rnn.contraction.plan import size_of_plan
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import checked_std, unit_std
 from tensorly_rnn.network.network import Network, NetworkData
-from tensorly_rnn.nn._checks import check_alike, check_place
-from tensorly_rnn.nn._kept import Keeping, keeps, precision
+from tensorly_rnn.nn._arguments import check_alike, check_place
 from tensorly_rnn.nn._sharded import draw, is_sharded, whole
-from tensorly_rnn.nn.product import apply
+from tensorly_rnn.nn.autograd import apply
+from tensorly_rnn.nn.weight_cache import Keeping, keeps, precision
 from tensorly_rnn.recurrent._checks import checked_part
 from tensorly_rnn.recurrent.cost import rebuilding_is_cheaper
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 from tensorly_rnn.recurrent.layout import make_layout
-from tensorly_rnn.recurrent.weight import GatedWeight
 
 DENSE = torch.contiguous_format
 IMPLEMENTATIONS = ("auto", "factorized", "reconstructed")

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tensorly_rnn._checks import one_of
-from tensorly_rnn.recurrent._layer import Recurrent
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
+from tensorly_rnn.recurrent.layer import Recurrent
 
 
 class RNN(Recurrent):

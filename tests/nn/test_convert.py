@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM, FactorizedLSTMCell, FactorizedWeight, factorize_module
-from tensorly_rnn.nn.calibration import collect_inputs
-from tensorly_rnn.nn.convert import CONVERSIONS
+from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
+from tensorly_rnn.nn.conversion.selection import CONVERSIONS
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 every_cell = pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])

@@ -431,7 +431,7 @@ def test_repr_shows_format_rank_and_compression():
 def test_bad_inputs_are_refused(cell):
     ours, theirs, way, _ = CELLS[cell]
     layer = ours(11, 7, 2, bidirectional=True, factorization="tt", rank=2)
-    name, x = ours.__name__, torch.zeros(5, 4, 11)
+    x = torch.zeros(5, 4, 11)
     h, pair = torch.zeros(4, 4, 7), cell == "lstm"
     state = lambda *parts: parts if pair else parts[0]  # noqa: E731
     with pytest.raises(ValueError, match=r"^input must have input_size features; expected 11, got 10 in shape \(9, 10\)"):

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of
 from tensorly_rnn.decomposition._decompose import Settings
-from tensorly_rnn.nn.calibration import collect_inputs
-from tensorly_rnn.nn.dense_layers import DenseLayer, decomposed, empty_layer, keywords, of_layer
-from tensorly_rnn.nn.replacement import finished, kept_row, replaced
-from tensorly_rnn.nn.report import ConversionReport
-from tensorly_rnn.nn.selection import CONVERSIONS, selected_layers, shared_parameters, why_not
-from tensorly_rnn.recurrent.starts import DECOMPOSE
+from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decomposed, empty_layer, keywords, of_layer
+from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
+from tensorly_rnn.nn.conversion.replacement import finished, kept_row, replaced
+from tensorly_rnn.nn.conversion.report import ConversionReport
+from tensorly_rnn.nn.conversion.selection import CONVERSIONS, selected_layers, shared_parameters, why_not
+from tensorly_rnn.recurrent.initialization import DECOMPOSE
 
 SETTINGS = tuple(Settings.__dataclass_fields__)
 

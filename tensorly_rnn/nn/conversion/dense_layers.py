@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import BudgetError
-from tensorly_rnn.nn.calibration import Names
-from tensorly_rnn.nn.selection import CONVERSIONS, PARTS
+from tensorly_rnn.nn.conversion.layer_inputs import Names
+from tensorly_rnn.nn.conversion.selection import CONVERSIONS, PARTS
 from tensorly_rnn.nn.weight import FactorizedWeight
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 
 @dataclass

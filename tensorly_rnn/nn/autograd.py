@@ -11,8 +11,8 @@ from tensorly_rnn._memoize import memoize
 from tensorly_rnn.contraction.cost_model import OPERATION, READ
 from tensorly_rnn.network import gradients, operations
 from tensorly_rnn.network.network import Network, NetworkData, apply_plan
-from tensorly_rnn.nn._checks import autocasts
-from tensorly_rnn.nn._kept import is_traced
+from tensorly_rnn.nn._arguments import autocasts
+from tensorly_rnn.nn.weight_cache import is_traced
 
 #: Estimate of a forward pass, calls left out, from which on the gradient is taken by hand.
 LEAST_SECONDS = 0.2e-3

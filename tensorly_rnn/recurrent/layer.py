@@ -18,10 +18,10 @@ from tensorly_rnn.recurrent._checks import (
     state_arrays,
 )
 from tensorly_rnn.recurrent.cells import Cell, State
+from tensorly_rnn.recurrent.gated_weight import GatedWeight, arrays_of
+from tensorly_rnn.recurrent.initialization import decomposed_weights, random_parameters
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
-from tensorly_rnn.recurrent.sequence import Passed, run, run_backward, trace_of
-from tensorly_rnn.recurrent.starts import decomposed_weights, random_parameters
-from tensorly_rnn.recurrent.weight import GatedWeight, arrays_of
+from tensorly_rnn.recurrent.unroll import Passed, run, run_backward, trace_of
 
 WEIGHTS = ("weight", "weight_ih", "weight_hh")
 

@@ -7,8 +7,8 @@ from typing import Any
 from tensorly_rnn._checks import one_of
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 from tensorly_rnn.recurrent.layout import make_layout
-from tensorly_rnn.recurrent.weight import GatedWeight
 
 DECOMPOSE = ("input", "layerwise", "full")
 Modes = Sequence[int] | None

@@ -7,9 +7,9 @@ from tensorly_rnn._checks import check_memory, positive_int
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.network.plan_tuning import Tuning, tuned
 from tensorly_rnn.nn._sharded import whole
-from tensorly_rnn.nn.product import apply
+from tensorly_rnn.nn.autograd import apply
 from tensorly_rnn.nn.weight import FactorizedWeight
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 #: Nobody waits for more measurements.
 MOST_TIMES = 10_000

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn.nn._checks import autocasts
+from tensorly_rnn.nn._arguments import autocasts
 
 #: Results that one object keeps, of which those for inputs of other shapes share their arrays.
 MOST = 64

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of, positive_int
-from tensorly_rnn.nn._checks import autocasts, check_alike, checked_proj_size
-from tensorly_rnn.nn._kept import Keeping
+from tensorly_rnn.nn._arguments import autocasts, check_alike, checked_proj_size
 from tensorly_rnn.nn._sharded import assign, draw, whole
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight_cache import Keeping
 from tensorly_rnn.recurrent.cells import Cell, State
-from tensorly_rnn.recurrent.starts import DECOMPOSE
+from tensorly_rnn.recurrent.initialization import DECOMPOSE
 
 #: Where a part of a weight lies: a module and its part of the columns, or a dense parameter.
 Place = tuple[FactorizedWeight | nn.Parameter, int]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tensorly_rnn.nn.calibration import Names
-from tensorly_rnn.nn.dense_layers import DenseLayer
-from tensorly_rnn.nn.report import WeightReport
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.nn.conversion.dense_layers import DenseLayer
+from tensorly_rnn.nn.conversion.layer_inputs import Names
+from tensorly_rnn.nn.conversion.report import WeightReport
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 
 def finished(
