@@ -1,4 +1,4 @@
-"""Torch layers with their weights in factors. The only folder that imports torch."""
+"""Layers of torch with their weights in factors. No other package of tensorly_rnn imports torch."""
 
 from tensorly_rnn.nn.conversion.factorize_module import factorize_module
 from tensorly_rnn.nn.conversion.report import ConversionReport, WeightReport

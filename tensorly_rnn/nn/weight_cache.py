@@ -1,4 +1,4 @@
-"""Arrays made of parameters, kept as long as nothing is recorded and no parameter has changed."""
+"""Cache of arrays computed from parameters, valid until a parameter changes."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self
@@ -6,16 +6,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn.nn._arguments import autocasts
+from tensorly_rnn.nn._torch_context import is_traced
 
-#: Results that one object keeps, of which those for inputs of other shapes share their arrays.
-MOST = 64
+#: Largest number of entries of one cache; entries for other shapes of the input share their arrays.
+MAX_ENTRIES = 64
 
 
-class Kept:
-    """What functions of some parameters have given; a copy, and what is read back from a file, starts empty.
+class WeightCache:
+    """Results of functions of parameters; copies and unpickled instances are empty.
 
-    A parameter has changed where another is in its place, or its version or its memory is another.
+    A parameter has changed if it is another object, or has another version or memory address.
     """
 
     def __init__(self) -> None:
@@ -23,47 +23,49 @@ class Kept:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Remove all entries."""
         self.times_cleared += 1
-        # Replaced as one, so that threads never see the arrays of one another's parameters.
+        # One assignment, so that threads never combine arrays with other parameters.
         self._entry: tuple[list[Any], list[Any], dict[Hashable, Any]] = ([], [], {})
 
-    def get(self, key: Hashable, parameters: Sequence[Tensor], make: Callable[[], Any], sources: Sequence["Kept"] = ()) -> Any:
-        """Return what is kept under a key for these parameters, or make it, perhaps of what others keep: without gradients."""
+    def get(
+        self, key: Hashable, parameters: Sequence[Tensor], make: Callable[[], Any], sources: Sequence["WeightCache"] = ()
+    ) -> Any:
+        """Return the entry of a key, computed without gradients if it is missing or a parameter or source has changed."""
         marks: list[Any] = [(id(one), one._version, one.data_ptr()) for one in parameters]
         marks += [source.times_cleared for source in sources]
         entry = self._entry
         if marks != entry[1]:
-            # The parameters are held, so that no other takes over the number of one.
+            # References to the parameters keep their ids from being reused.
             self._entry = entry = (list(parameters), marks, {})
         made = entry[2]
         if key not in made:
-            if len(made) >= MOST:
+            if len(made) >= MAX_ENTRIES:
                 made.clear()
-            # What inference mode makes cannot be used outside of it.
+            # Inference tensors cannot be used outside of inference mode.
             with torch.inference_mode(False), torch.no_grad():
                 made[key] = make()
         return made[key]
 
-    def __reduce__(self) -> tuple[type["Kept"], tuple[()]]:
-        return Kept, ()
+    def __reduce__(self) -> tuple[type["WeightCache"], tuple[()]]:
+        return WeightCache, ()
 
 
-class Keeping(nn.Module):
-    """A module that keeps what it makes of its parameters in evaluation, until something is done to it."""
+class CachingModule(nn.Module):
+    """A module with a cache, which is cleared by every change of mode, device, dtype or state."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept = Kept()
+        self._cache = WeightCache()
 
     def clear_cache(self) -> None:
-        """Forget the dense weights kept in evaluation: for changes of the factors that torch does not record."""
+        """Clear the cached dense weights; needed after changes of the factors that torch does not record."""
         for module in self.modules():
-            if isinstance(module, Keeping):
-                module._kept.clear()
+            if isinstance(module, CachingModule):
+                module._cache.clear()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode, and forget what is kept."""
+        """Set the mode and clear the cache."""
         self.clear_cache()
         return super().train(mode)
 
@@ -76,11 +78,11 @@ class Keeping(nn.Module):
         super()._load_from_state_dict(*args)
 
 
-def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
-    """Whether a module may keep what it makes of its parameters: in evaluation, without gradients, run as it is.
+def may_cache(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
+    """Return whether a module may cache results: in evaluation mode, without gradients, tracing, transforms or capture.
 
-    Not what traces, transforms or captures would take for a constant, and no parameters but plain ones of the module's own:
-    `fully_shard` fills its own anew in each forward pass, of which their version tells nothing.
+    Parameters of other types are excluded, and so are modules under `fully_shard`, which overwrites the parameters in every
+    forward pass without a change of their version.
     """
     return not (
         module.training
@@ -91,18 +93,3 @@ def keeps(module: nn.Module, parameters: Sequence[Tensor]) -> bool:
         or any(type(one) is not nn.Parameter or one.is_inference() for one in parameters)
         or (parameters[0].is_cuda and torch.cuda.is_current_stream_capturing())
     )
-
-
-def precision(like: Tensor) -> torch.dtype | None:
-    """Precision of what is multiplied out under autocast on the device of a tensor; None without."""
-    return torch.get_autocast_dtype(like.device.type) if autocasts(like) else None
-
-
-def is_traced() -> bool:
-    """Whether something else than this program's own run takes its steps in."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()  # type: ignore[attr-defined, no-untyped-call]
-
-
-def is_transformed() -> bool:
-    """Whether a transform of `torch.func` or forward-mode differentiation runs the program."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0

@@ -1,4 +1,4 @@
-"""Recurrent networks on any TensorLy backend: forward and back-propagation through time, without autograd."""
+"""Recurrent layers on any TensorLy backend, with back-propagation through time and without autograd."""
 
 from tensorly_rnn.recurrent.gated_weight import GatedWeight
 from tensorly_rnn.recurrent.layers import GRU, LSTM, RNN

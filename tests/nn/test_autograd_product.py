@@ -44,7 +44,7 @@ def test_values_and_gradients_are_autograds(case, leading, most, monkeypatch):
     of_wanted = torch.autograd.grad(wanted, factors, dy)
     monkeypatch.setattr(operations, "row_blocks", lambda network, rows: row_blocks(network, rows, most))
     y = autograd.apply(BACKEND, network, factors, x)
-    assert type(y.grad_fn).__name__ == "SweptProductBackward"
+    assert type(y.grad_fn).__name__ == "FactorizedProductBackward"
     torch.testing.assert_close(y, wanted, rtol=0, atol=1e-12)
     torch.testing.assert_close(torch.autograd.grad(y, factors, dy), of_wanted, rtol=0, atol=1e-11)
 
@@ -103,16 +103,16 @@ def test_without_gradients_and_where_it_is_traced_the_plain_product_runs():
     jacobian = torch.func.jacrev(lambda x: autograd.apply(BACKEND, network, detached, x))(x[0])
     torch.testing.assert_close(jacobian @ x[0], autograd.apply(BACKEND, network, detached, x[0]))
     complex_y = autograd.apply(BACKEND, network, [factor.to(torch.complex128) for factor in factors], x.to(torch.complex128))
-    assert type(complex_y.grad_fn).__name__ != "SweptProductBackward"
+    assert type(complex_y.grad_fn).__name__ != "FactorizedProductBackward"
 
 
 def test_small_products_are_autograds_own(monkeypatch):
     network, factors, x = drawn(CASES[0], (3,))
     monkeypatch.setattr(autograd, "LEAST_SECONDS", 0.2e-3)
     clear_caches()
-    assert type(autograd.apply(BACKEND, network, factors, x).grad_fn).__name__ != "SweptProductBackward"
+    assert type(autograd.apply(BACKEND, network, factors, x).grad_fn).__name__ != "FactorizedProductBackward"
     many = x[:1].expand(20_000, -1)
-    assert type(autograd.apply(BACKEND, network, factors, many).grad_fn).__name__ == "SweptProductBackward"
+    assert type(autograd.apply(BACKEND, network, factors, many).grad_fn).__name__ == "FactorizedProductBackward"
 
 
 def test_large_results_of_blocks_are_not_kept():
