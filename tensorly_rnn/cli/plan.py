@@ -18,7 +18,7 @@ from tensorly_rnn.tensorize import TensorizedShape, default_order, factorize_siz
 DEFAULT_RATIO = 10.0
 #: Groups of the table; each has half the budget of the previous one.
 GROUPS = 4
-FORWARD = Use(backward=False, x_gradient=False, kept=True)
+FORWARD = Use(backward=False, x_gradient=False, cached=True)
 COLUMNS = ("format", "rank", "parameters", "ratio", "FLOPs", "time (ms)", "dense time / time")
 
 

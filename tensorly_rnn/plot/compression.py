@@ -38,7 +38,7 @@ def compression_report(report: Any, ax: Any = None) -> Any:
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from tensorly_rnn.nn.report import ConversionReport, WeightReport
+    >>> from tensorly_rnn.nn import ConversionReport, WeightReport
     >>> row = WeightReport("head.weight", n_param_before=9216, n_param=416, format="tt", rank=(1, 2, 1), error=0.25)
     >>> ax = compression_report(ConversionReport((row,), n_param_before=9312, n_param=512), ax=Figure().subplots())
     >>> ax.get_title()

@@ -69,7 +69,7 @@ def test_kept_from_call_to_call(rebuilt):
     with torch.inference_mode():
         layer(x)
     assert rebuilt == [0]
-    assert layer.weight.matrix() is not layer.weight.kept_matrix()  # What a user is given is the user's.
+    assert layer.weight.matrix() is not layer.weight.cached_matrix()  # What a user is given is the user's.
 
 
 @pytest.mark.parametrize("cls", SIZES)
@@ -182,7 +182,7 @@ def test_the_dtype_follows_the_parameters():
     layer, x = linear(), torch.randn(3, 7, dtype=torch.float64)
     before = layer(x)
     assert_close(layer.float()(x.float()), before.float(), atol=1e-6, rtol=0)
-    assert layer.half().weight.kept_matrix().dtype == torch.float16
+    assert layer.half().weight.cached_matrix().dtype == torch.float16
 
 
 def test_nothing_is_kept_in_training_or_with_gradients(rebuilt):
@@ -202,7 +202,7 @@ def test_inference_tensors_do_not_leak():
     with torch.inference_mode():
         layer(x)
     with torch.no_grad():
-        kept = layer.weight.kept_matrix()
+        kept = layer.weight.cached_matrix()
     assert not kept.is_inference() and not kept.requires_grad
     x.requires_grad_()
     layer(x).square().sum().backward()
@@ -257,9 +257,9 @@ def test_autocast_has_a_matrix_of_its_own(rebuilt):
     with torch.autocast("cpu", torch.bfloat16):
         first_time, again = layer(x), layer(x)
         assert layer.weight._matrix_for(3, 0, False).dtype == torch.bfloat16
-        assert layer.weight.kept_matrix().dtype == first_time.dtype == torch.bfloat16
+        assert layer.weight.cached_matrix().dtype == first_time.dtype == torch.bfloat16
     assert torch.equal(first_time, again) and len(rebuilt) == 2
-    assert torch.equal(layer(x), single) and layer.weight.kept_matrix().dtype == torch.float32
+    assert torch.equal(layer(x), single) and layer.weight.cached_matrix().dtype == torch.float32
     lstm = FactorizedLSTM(
         7, 5, **{**SETTINGS, "dtype": torch.float32, "implementation": "factorized", "decompose": "layerwise"}
     )
@@ -305,7 +305,7 @@ def test_parametrized_and_sharded_factors_are_not_kept(rebuilt):
 
 def test_threads_do_not_mix():
     layers, x = [linear(), linear()], torch.randn(3, 7, dtype=torch.float64)
-    layers[1].weight._kept = layers[0].weight._kept  # As a shallow copy has it.
+    layers[1].weight._cache = layers[0].weight._cache  # As a shallow copy has it.
     with torch.no_grad():
         for factor in layers[1].weight.factors:
             factor.mul_(2)
@@ -395,9 +395,9 @@ def test_a_layer_follows_what_is_done_to_one_of_its_weights(rebuilt):
     rebuilt.clear()
     for steps in range(1, 100):
         layer(x[:1].expand(steps, -1, -1))
-    assert rebuilt == [] and len(layer._kept._entry[2]) <= 64
+    assert rebuilt == [] and len(layer._cache._entry[2]) <= 64
     layer.train()
-    assert not layer._kept._entry[2] and not layer.weight_ih_l0._kept._entry[2]
+    assert not layer._cache._entry[2] and not layer.weight_ih_l0._cache._entry[2]
 
 
 @pytest.mark.parametrize(("factorization", "rank"), [("tt", 32), ("tr", 12)])

@@ -10,9 +10,8 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
-from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
-from tensorly_rnn.nn import sequence as nn_sequence
-from tensorly_rnn.nn.sequence import BackThroughTime
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN, autograd
+from tensorly_rnn.nn.autograd import UnrolledCell
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 CELLS = {"tanh": RNN_CELLS["tanh"], "relu": RNN_CELLS["relu"], "gru": GRU_CELL, "lstm": LSTM_CELL}
@@ -39,7 +38,7 @@ def run_by_hand(cell, sizes, reverse):
     batch_sizes = torch.tensor(sizes) if isinstance(sizes, list) else None
 
     def run(from_x, recurrent, bias, projection, *state):
-        output, last = nn_sequence.run(cell, from_x, batch_sizes, state, recurrent, bias, projection, reverse)
+        output, last = autograd.unroll(cell, from_x, batch_sizes, state, recurrent, bias, projection, reverse)
         return output, *last
 
     return run
@@ -52,7 +51,7 @@ def test_first_and_second_derivatives(cell, sizes, reverse):
     for projected, bias in ((False, True), (True, False))[: 2 if cell is LSTM_CELL else 1]:
         given = arguments(cell, sizes, projected, bias)
         run = run_by_hand(cell, sizes, reverse)
-        assert type(run(*given)[0].grad_fn).__name__ == "BackThroughTimeBackward"
+        assert type(run(*given)[0].grad_fn).__name__ == "UnrolledCellBackward"
         assert gradcheck(run, given)
         assert gradgradcheck(run, given)
 
@@ -62,7 +61,7 @@ def test_first_and_second_derivatives(cell, sizes, reverse):
 def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
     given = arguments(cell, PACKED)
     by_hand = run_by_hand(cell, PACKED, reverse)(*given)
-    steps = nn_sequence._by_steps(cell, PACKED, reverse, *given)
+    steps = autograd._unroll_steps(cell, PACKED, reverse, *given)
     steps = (steps[0], *steps[1])
     wanted = [tensor for tensor in given if tensor is not None]
     for one, other in zip(by_hand, steps):
@@ -75,7 +74,7 @@ def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
 
 def test_relu_has_torchs_slope_at_zero_and_keeps_what_is_no_number():
     values = torch.tensor([[[-1.0, -0.0, 0.0], [2.0, math.inf, math.nan]]], dtype=torch.float64)
-    for run in (nn_sequence._by_steps, BackThroughTime.apply):
+    for run in (autograd._unroll_steps, UnrolledCell.apply):
         cell, _, recurrent, bias, projection, state = (
             CELLS["relu"],
             *[None if one is None else torch.zeros_like(one) for one in arguments(CELLS["relu"], (1, 2))],
@@ -142,7 +141,7 @@ def test_autocast_and_traces_take_the_single_steps(ours):
     exact = torch.autograd.grad(layer(x)[0].square().sum(), wanted)
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x)[0]
-    assert type(y.grad_fn).__name__ != "BackThroughTimeBackward"
+    assert type(y.grad_fn).__name__ != "UnrolledCellBackward"
     found = torch.autograd.grad(y.float().square().sum(), wanted)
     assert_close(found, exact, atol=0.03, rtol=0.03)
     with warnings.catch_warnings():
@@ -190,11 +189,11 @@ def test_second_derivatives_of_a_layer_called_twice_with_its_own_state(ours, dec
 
 @every_cell
 def test_nothing_is_kept_where_no_gradient_is_recorded(cell, monkeypatch):
-    monkeypatch.setattr(nn_sequence.sequence, "trace_of", None)
+    monkeypatch.setattr(autograd.recurrence, "make_trace", None)
     given = arguments(cell, PACKED)
     with torch.no_grad():
         found = run_by_hand(cell, PACKED, False)(*given)
-    wanted = nn_sequence._by_steps(cell, PACKED, False, *given)
+    wanted = autograd._unroll_steps(cell, PACKED, False, *given)
     assert_close(list(found), [wanted[0], *wanted[1]], atol=0, rtol=0)
 
 

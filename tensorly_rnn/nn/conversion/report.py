@@ -1,4 +1,4 @@
-"""What a conversion did to a model, as rows and as a table."""
+"""Report of a conversion, as rows and as a table."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from tensorly_rnn._checks import plain
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What became of one weight, or with a `note` of one layer that was kept.
+    """Result of the conversion of one weight, or of one kept layer with a `note`.
 
     Attributes
     ----------
     name : str
-        As in the model's ``state_dict``, without the factors' numbers.
+        Name in ``state_dict`` of the model, without the numbers of the factors.
     n_param_before, n_param : int
-        Parameters of the dense weight and of what stands in its place.
+        Number of parameters of the dense weight, and of the factors.
     format : str
     rank : tuple or None
     error : float
         ``||W - f||_F / ||W||_F``
     output_error : float or None
-        ``||X (W - f)^T||_F / ||X W^T||_F`` over the calibration inputs X, if there were any.
+        ``||X (W - f)^T||_F / ||X W^T||_F`` for the calibration inputs X, if there are any.
     note : str
-        Why the layer was kept, or what is to be said otherwise.
+        Reason why the layer was kept, or another remark.
     """
 
     name: str
@@ -43,20 +43,20 @@ class WeightReport:
 
     @property
     def replaced(self) -> bool:
-        """Whether the weight is in factors now."""
+        """Whether the weight is in factors."""
         return bool(self.format)
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What `factorize_module` did; prints as a table, iterates over its rows.
+    """Report of `factorize_module`; prints as a table and iterates over its rows.
 
     Attributes
     ----------
     rows : tuple of WeightReport
-        In the model's order.
+        In the order of the model.
     n_param_before, n_param : int
-        Of the whole model, what was not touched included.
+        Number of parameters of the whole model.
     """
 
     rows: tuple[WeightReport, ...]
@@ -71,7 +71,7 @@ class ConversionReport:
 
     @property
     def replaced(self) -> tuple[WeightReport, ...]:
-        """Rows of the weights that are in factors now."""
+        """Rows of the weights in factors."""
         return tuple(row for row in self.rows if row.replaced)
 
     @property

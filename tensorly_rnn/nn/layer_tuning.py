@@ -1,4 +1,4 @@
-"""Orders of contraction for the layers of a torch module, by measured time."""
+"""Orders of contraction for the layers of a torch module, chosen by measured time."""
 
 import torch
 from torch import nn
@@ -6,43 +6,43 @@ from torch import nn
 from tensorly_rnn._checks import check_memory, positive_int
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.network.plan_tuning import Tuning, tuned
-from tensorly_rnn.nn._sharded import whole
-from tensorly_rnn.nn.product import apply
+from tensorly_rnn.nn._sharded import gather_full
+from tensorly_rnn.nn.autograd import apply
 from tensorly_rnn.nn.weight import FactorizedWeight
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
-#: Nobody waits for more measurements.
-MOST_TIMES = 10_000
+#: Largest number of measurements.
+MAX_MEASUREMENTS = 10_000
 
 
 def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> dict[str, Tuning]:
-    """Measure in which order the layers of a module are best multiplied with their input, and use that from now on.
+    """Measure orders of contraction for the layers of a module and use the fastest from now on.
 
     Parameters
     ----------
     module : nn.Module
-        Its weights in factors are measured where they lie, in their dtype; nothing of it is changed.
+        Not changed. Its weights in factors are measured on their device and in their dtype.
     rows : int
-        Rows of the layers' inputs: the batch, for recurrent layers times the steps.
+        Number of rows of the layers' inputs: the batch, for recurrent layers times the steps.
     count, repeats : int
-        How many orders of each weight to measure, and how often.
+        Number of orders of each weight, and number of measurements of each order.
 
     Returns
     -------
     dict of str to Tuning
-        For every weight in factors by its name in the module; weights of the same sizes share one. A `Tuning` prints as a
-        table and holds the chosen plan.
+        One entry for every weight in factors, by its name in the module; weights of the same sizes share an entry. A
+        `Tuning` prints as a table and has the chosen plan.
 
     Raises
     ------
     TypeError, ValueError
-        If `module` is no module or has no weight in factors, or a number is not a positive integer.
+        If `module` is not a module or has no weight in factors, or a number is not a positive integer.
 
     Notes
     -----
-    Measured is the product over x with the gradients of the factors, without that of x. The choice holds in this process for
-    all weights of the same sizes, and for all numbers of rows up to the same power of two; what torch.compile has compiled
-    keeps its order. Weights that are multiplied out (``implementation``) do not use it.
+    The product with x and the gradients of the factors are measured, without the gradient of x. The choice applies in this
+    process to all weights of the same sizes and to all numbers of rows with the same next power of two. Compiled functions
+    do not change. Reconstructed weights (``implementation``) do not use the order.
 
     Examples
     --------
@@ -54,10 +54,10 @@ def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> d
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}.")
     rows = positive_int("rows", rows)
-    count, repeats = (positive_int(name, n, most=MOST_TIMES) for name, n in (("count", count), ("repeats", repeats)))
+    count, repeats = (positive_int(name, n, most=MAX_MEASUREMENTS) for name, n in (("count", count), ("repeats", repeats)))
     weights = {name: one for name, one in module.named_modules() if isinstance(one, FactorizedWeight)}
     if not weights:
-        raise ValueError("tune: module must have weights in factors; expected a FactorizedWeight in it, got none.")
+        raise ValueError("module must have weights in factors; expected a FactorizedWeight in it, got none.")
     measured: dict[Network, Tuning] = {}
     found = {}
     for name, weight in weights.items():
@@ -69,7 +69,7 @@ def tune(module: nn.Module, rows: int, *, count: int = 8, repeats: int = 5) -> d
 
 
 def _tuned(weight: FactorizedWeight, network: Network, rows: int, count: int, repeats: int) -> Tuning:
-    factors = [whole(factor).detach().requires_grad_() for factor in weight.factors]
+    factors = [gather_full(factor).detach().requires_grad_() for factor in weight.factors]
     gated = GatedWeight(weight.layout, weight.network, factors)
     check_memory("rows", rows * weight.widths[0])
     x = factors[0].new_ones(rows, weight.widths[0])

@@ -1,4 +1,4 @@
-"""What was decomposed, put in the place of dense layers, and the rows of the report."""
+"""Replacement of dense layers by decomposed ones, and the rows of the report."""
 
 import copy
 import math
@@ -8,22 +8,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from tensorly_rnn.nn.calibration import Names
-from tensorly_rnn.nn.dense_layers import DenseLayer
-from tensorly_rnn.nn.report import WeightReport
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.nn.conversion.dense_layers import DenseLayer
+from tensorly_rnn.nn.conversion.layer_inputs import Names
+from tensorly_rnn.nn.conversion.report import WeightReport
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 
-def finished(
+def make_replacement(
     layer: DenseLayer, found: dict[Names, GatedWeight] | str, inputs: dict[Any, np.ndarray] | None, exact: bool
 ) -> tuple[list[WeightReport], nn.Module | None]:
-    """Rows of the report, and the layer in factors with its numbers, or None where the dense one is kept."""
+    """Return the rows of the report, and the layer in factors or None if the dense one is kept."""
     if isinstance(found, str):
-        return [kept_row(layer.name, layer.module, f"the budget is too small: {found}")], None
+        return [dense_row(layer.name, layer.module, f"the budget is too small: {found}")], None
     before = sum(math.prod(weight.shape) for weight in layer.weights.values())
     after = sum(weight.network.n_param for weight in found.values())
     if after >= before and not exact:
-        return [kept_row(layer.name, layer.module, f"no smaller: {after:,} parameters in place of {before:,}")], None
+        return [dense_row(layer.name, layer.module, f"no smaller: {after:,} parameters in place of {before:,}")], None
     rows = []
     like = next(layer.module.parameters())
     replacement = layer.empty.to_empty(device=like.device)
@@ -60,24 +60,24 @@ def finished(
 def _errors(dense: list[np.ndarray], found: list[np.ndarray], sample: np.ndarray | None) -> tuple[float, float | None]:
     matrix, other = (np.concatenate(parts, axis=1).astype(np.float64) for parts in (dense, found))
 
-    def relative(difference: np.ndarray, whole: np.ndarray) -> float:
-        norm = float(np.linalg.norm(whole))
+    def relative(difference: np.ndarray, reference: np.ndarray) -> float:
+        norm = float(np.linalg.norm(reference))
         return float(np.linalg.norm(difference)) / norm if norm else 0.0
 
     outputs = None if sample is None else relative(sample @ (matrix - other).T, sample @ matrix.T)
     return relative(matrix - other, matrix), outputs
 
 
-def kept_row(name: str, module: nn.Module, note: str) -> WeightReport:
-    """The row of a layer that stays dense."""
+def dense_row(name: str, module: nn.Module, note: str) -> WeightReport:
+    """Return the row of a layer that stays dense."""
     n_param = sum(parameter.numel() for parameter in module.parameters())
     return WeightReport(name or type(module).__name__, n_param, n_param, note=note)
 
 
-def replaced(model: nn.Module, replacements: dict[int, nn.Module], inplace: bool) -> nn.Module:
-    """The model, or a copy of it, with other layers in place of those of these ids."""
+def replace_layers(model: nn.Module, replacements: dict[int, nn.Module], inplace: bool) -> nn.Module:
+    """Return the model, or a copy of it, with replacements for the layers of these ids."""
     if not inplace:
-        # What is in the memo counts as copied: nothing of the replaced layers is.
+        # Layers in the memo count as copied already.
         return copy.deepcopy(model, dict(replacements))
     for parent in list(model.modules()):
         for name, child in parent._modules.items():

@@ -10,8 +10,8 @@ import tensorly_rnn as tlr
 from tensorly_rnn._memoize import clear_caches
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.row_blocks import row_blocks
-from tensorly_rnn.nn import FactorizedLinear, product
-from tensorly_rnn.nn.product import BACKEND
+from tensorly_rnn.nn import FactorizedLinear, autograd
+from tensorly_rnn.nn.autograd import BACKEND
 from tests.cases import CASES
 
 SHAPE = ((5, 3, 2), (2, 7, 3))
@@ -20,7 +20,7 @@ SHAPE = ((5, 3, 2), (2, 7, 3))
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch):
     """However small."""
-    monkeypatch.setattr(product, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(autograd, "LEAST_SECONDS", 0.0)
     clear_caches()
     yield
     clear_caches()
@@ -43,8 +43,8 @@ def test_values_and_gradients_are_autograds(case, leading, most, monkeypatch):
     dy = torch.randn(wanted.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     of_wanted = torch.autograd.grad(wanted, factors, dy)
     monkeypatch.setattr(operations, "row_blocks", lambda network, rows: row_blocks(network, rows, most))
-    y = product.apply(BACKEND, network, factors, x)
-    assert type(y.grad_fn).__name__ == "SweptProductBackward"
+    y = autograd.apply(BACKEND, network, factors, x)
+    assert type(y.grad_fn).__name__ == "FactorizedProductBackward"
     torch.testing.assert_close(y, wanted, rtol=0, atol=1e-12)
     torch.testing.assert_close(torch.autograd.grad(y, factors, dy), of_wanted, rtol=0, atol=1e-11)
 
@@ -56,7 +56,7 @@ def test_first_and_second_derivatives_are_differences(case, most, monkeypatch):
     monkeypatch.setattr(operations, "row_blocks", lambda network, rows: row_blocks(network, rows, most))
 
     def function(x, *factors):
-        return product.apply(BACKEND, network, factors, x)
+        return autograd.apply(BACKEND, network, factors, x)
 
     assert gradcheck(function, (x.requires_grad_(), *factors))
     assert gradgradcheck(function, (x, *factors))
@@ -73,7 +73,7 @@ def test_the_gradient_of_x_is_taken_only_where_it_is_wanted_and_nothing_twice(ca
     monkeypatch.setattr(BACKEND, "matmul", lambda a, b: counted.append(1) or multiply(a, b))
     taken = {}
     for wanted in (False, True):
-        y = product.apply(BACKEND, network, factors, x.requires_grad_(wanted))
+        y = autograd.apply(BACKEND, network, factors, x.requires_grad_(wanted))
         counted.clear()
         y.sum().backward()
         taken[wanted] = len(counted)
@@ -85,7 +85,7 @@ def test_a_factor_in_two_places_counts_twice():
     network = tlr.TTMatrix.random(((3, 3), (2, 2)), 1, random_state=0).network
     core = torch.randn(1, 3, 2, 1, dtype=torch.float64, requires_grad=True)
     x = torch.randn(4, 4, dtype=torch.float64)
-    (found,) = torch.autograd.grad(product.apply(BACKEND, network, [core, core], x).square().sum(), core, create_graph=True)
+    (found,) = torch.autograd.grad(autograd.apply(BACKEND, network, [core, core], x).square().sum(), core, create_graph=True)
     (wanted,) = torch.autograd.grad(
         operations.apply(BACKEND, network, [core, core], x).square().sum(), core, create_graph=True
     )
@@ -97,22 +97,22 @@ def test_a_factor_in_two_places_counts_twice():
 def test_without_gradients_and_where_it_is_traced_the_plain_product_runs():
     network, factors, x = drawn(CASES[0], (3,))
     with torch.no_grad():
-        assert product.apply(BACKEND, network, factors, x).grad_fn is None
+        assert autograd.apply(BACKEND, network, factors, x).grad_fn is None
     detached = [factor.detach() for factor in factors]
-    assert product.apply(BACKEND, network, detached, x).grad_fn is None
-    jacobian = torch.func.jacrev(lambda x: product.apply(BACKEND, network, detached, x))(x[0])
-    torch.testing.assert_close(jacobian @ x[0], product.apply(BACKEND, network, detached, x[0]))
-    complex_y = product.apply(BACKEND, network, [factor.to(torch.complex128) for factor in factors], x.to(torch.complex128))
-    assert type(complex_y.grad_fn).__name__ != "SweptProductBackward"
+    assert autograd.apply(BACKEND, network, detached, x).grad_fn is None
+    jacobian = torch.func.jacrev(lambda x: autograd.apply(BACKEND, network, detached, x))(x[0])
+    torch.testing.assert_close(jacobian @ x[0], autograd.apply(BACKEND, network, detached, x[0]))
+    complex_y = autograd.apply(BACKEND, network, [factor.to(torch.complex128) for factor in factors], x.to(torch.complex128))
+    assert type(complex_y.grad_fn).__name__ != "FactorizedProductBackward"
 
 
 def test_small_products_are_autograds_own(monkeypatch):
     network, factors, x = drawn(CASES[0], (3,))
-    monkeypatch.setattr(product, "LEAST_SECONDS", 0.2e-3)
+    monkeypatch.setattr(autograd, "LEAST_SECONDS", 0.2e-3)
     clear_caches()
-    assert type(product.apply(BACKEND, network, factors, x).grad_fn).__name__ != "SweptProductBackward"
+    assert type(autograd.apply(BACKEND, network, factors, x).grad_fn).__name__ != "FactorizedProductBackward"
     many = x[:1].expand(20_000, -1)
-    assert type(product.apply(BACKEND, network, factors, many).grad_fn).__name__ == "SweptProductBackward"
+    assert type(autograd.apply(BACKEND, network, factors, many).grad_fn).__name__ == "FactorizedProductBackward"
 
 
 def test_large_results_of_blocks_are_not_kept():

@@ -1,4 +1,4 @@
-"""What a model feeds to the weights of its layers: inputs collected while it runs."""
+"""Inputs of the weights of a model's layers, collected in a run of the model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,28 +11,28 @@ from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
 from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
 
-#: Names of the dense weights of a layer whose inputs belong together, such as those of x and of h.
+#: Names of dense weights of a layer whose inputs are concatenated, such as those over x and over h.
 Names = tuple[str, ...]
-#: What each weight of a layer multiplies when the layer is called: rows, shape (batch, columns), by the weight's name.
+#: From the arguments of a layer to the rows, shape (batch, columns), that each weight multiplies, by the name of the weight.
 InputsOf = Callable[..., dict[str, Tensor]]
 
 
 def collect_inputs(model: nn.Module, calibration: Any, groups: Mapping[nn.Module, Sequence[Names]]) -> dict[Any, np.ndarray]:
-    """Run a model on samples, in evaluation mode and without gradients, and return what the weights of its layers multiply.
+    """Run a model in evaluation mode without gradients and return the inputs of the weights of its layers.
 
     Parameters
     ----------
     model : nn.Module
-        Left as it was.
+        Not changed.
     calibration : Tensor, tuple, dict or callable
         The model's argument, its arguments by position or by name, or a function that is called with the model.
     groups : mapping of module to sequence of tuple of str
-        Which weights of which layers; those of one tuple side by side.
+        Layers and their weights; inputs of weights in one tuple are concatenated.
 
     Returns
     -------
     dict of (module, names) to array, shape (at most 2 * columns, columns)
-        Rows with the products ``X^T X`` of all the inputs; no entry where the model did not call the layer.
+        Rows with the same products ``X^T X`` as all inputs; no entry for layers that the model did not call.
     """
     collected: dict[Any, np.ndarray] = {}
 
@@ -63,7 +63,7 @@ def _call(model: nn.Module, calibration: Any) -> None:
     try:
         model(*by_position, **by_name)
     except Exception as reason:
-        raise ValueError(f"calibration must be what the model takes; got {type(reason).__name__}: {reason}.") from reason
+        raise ValueError(f"calibration must be inputs of the model; got {type(reason).__name__}: {reason}.") from reason
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def _cell_inputs(cell: nn.RNNCellBase, input: Tensor, hx: Any = None) -> dict[st
 
 
 def _recurrent_inputs(module: nn.RNNBase, input: Any, hx: Any = None) -> dict[str, Tensor]:
-    """Run layer after layer and direction after direction: ``W_ih`` multiplies the steps, ``W_hh`` the h before each."""
+    """Run each layer and direction: ``W_ih`` multiplies the input of the steps, ``W_hh`` the previous h."""
     collected: dict[str, list[Tensor]] = {}
     for steps, state in _sequences(module, input, hx):
         for layer in range(module.num_layers):
@@ -109,7 +109,7 @@ def _recurrent_inputs(module: nn.RNNBase, input: Any, hx: Any = None) -> dict[st
 
 
 def _sequences(module: nn.RNNBase, input: Any, hx: Any) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """Sequences of equal length, shape (L, N, input_size), each with its part of the initial states."""
+    """Return batches of sequences of equal length, shape (L, N, input_size), with their initial states."""
     state = () if hx is None else tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
     if isinstance(input, PackedSequence):
         return [
@@ -125,7 +125,7 @@ def _as_hx(state: tuple[Tensor, ...]) -> Any:
 
 
 def _one_layer(module: nn.RNNBase, suffix: str, width: int) -> nn.Module:
-    """One layer and direction of torch's module, on the same parameters."""
+    """Return one layer and direction of a module of torch with the same parameters."""
     own = {name: getattr(module, name) for name in ("nonlinearity", "proj_size") if getattr(module, name, None)}
     kind: Any = type(module)
     layer = kind(width, module.hidden_size, bias=module.bias, device="meta", **own).eval()
@@ -134,5 +134,5 @@ def _one_layer(module: nn.RNNBase, suffix: str, width: int) -> nn.Module:
     return layer
 
 
-#: Of subclasses of torch's modules; all others have one weight.
+#: By base class; other layers have one weight.
 INPUTS_OF: dict[type[nn.Module], InputsOf] = {nn.RNNBase: _recurrent_inputs, nn.RNNCellBase: _cell_inputs}

@@ -1,4 +1,4 @@
-"""Which layers of a model are to be replaced, and which cannot be."""
+"""Selection of the layers of a model to replace."""
 
 import re
 from collections import Counter
@@ -11,8 +11,9 @@ from torch import nn
 from tensorly_rnn.nn.linear import FactorizedLinear
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
+from tensorly_rnn.recurrent.initialization import DENSE_NAMES
 
-#: torch's class -> ours and the name of its method that takes torch's. Subclasses are left alone: they may do otherwise.
+#: Class of torch -> class in factors and its method for conversion. Subclasses may behave differently and are excluded.
 CONVERSIONS: dict[type[nn.Module], tuple[type[nn.Module], str]] = {
     nn.Linear: (FactorizedLinear, "from_linear"),
     nn.RNN: (FactorizedRNN, "from_rnn"),
@@ -22,12 +23,11 @@ CONVERSIONS: dict[type[nn.Module], tuple[type[nn.Module], str]] = {
     nn.GRUCell: (FactorizedGRUCell, "from_cell"),
     nn.LSTMCell: (FactorizedLSTMCell, "from_cell"),
 }
-PARTS = ("weight_ih", "weight_hh")
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-def selected_layers(model: nn.Module, pattern: Any, min_size: int) -> Iterator[tuple[str, nn.Module]]:
-    """Layers to be replaced, each once, by the first of its names."""
+def select_layers(model: nn.Module, pattern: Any, min_size: int) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the selected layers, each once, with the first of its names."""
     patterns = () if pattern is None else (pattern,) if isinstance(pattern, (str, re.Pattern)) else pattern
     if not isinstance(patterns, Sequence) or not all(isinstance(one, (str, re.Pattern)) for one in patterns):
         raise TypeError(f"pattern must be a name pattern; expected str, re.Pattern or a sequence of these, got {pattern!r}.")
@@ -49,14 +49,14 @@ def selected_layers(model: nn.Module, pattern: Any, min_size: int) -> Iterator[t
 
 
 def shared_parameters(model: nn.Module) -> set[int]:
-    """Parameters that two modules hold."""
-    held = Counter(id(one) for module in model.modules() for one in module._parameters.values() if one is not None)
-    return {one for one, times in held.items() if times > 1}
+    """Return the ids of parameters that belong to several modules."""
+    owners = Counter(id(one) for module in model.modules() for one in module._parameters.values() if one is not None)
+    return {one for one, count in owners.items() if count > 1}
 
 
-def why_not(module: nn.Module, shared: set[int]) -> str:
-    """Why a layer cannot be replaced, or nothing."""
-    own = PARTS if isinstance(module, nn.RNNCellBase) else getattr(module, "_flat_weights_names", ("weight",))
+def reason_to_keep(module: nn.Module, shared: set[int]) -> str:
+    """Return the reason why a layer cannot be replaced, or an empty str."""
+    own = DENSE_NAMES if isinstance(module, nn.RNNCellBase) else getattr(module, "_flat_weights_names", ("weight",))
     if not all(name in module._parameters for name in own):
         return "its weights are computed from others"
     if any(getattr(module, kind) for kind in HOOKS):

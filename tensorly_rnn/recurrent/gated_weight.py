@@ -1,4 +1,4 @@
-"""A weight of a recurrent layer as a linear map, dense or in factors, with its gates and parts; on any backend."""
+"""Weights of recurrent layers as linear maps, dense or in factors, with gates and parts, on any backend."""
 
 import dataclasses
 import math
@@ -12,7 +12,10 @@ from tensorly_rnn._backend import (
     at_least_single,
     backend_of,
     frobenius_norm,
+    is_real_float,
+    same_backend,
     same_backend_and_device,
+    same_device,
     wider_float,
 )
 from tensorly_rnn._checks import check_memory, instance_of, positive_ints
@@ -24,15 +27,14 @@ from tensorly_rnn.formats._random import RandomState, as_generator, checked_std,
 from tensorly_rnn.network import gradients, operations
 from tensorly_rnn.network.network import Network, tensor_plan
 from tensorly_rnn.recurrent import cost
-from tensorly_rnn.recurrent._checks import check_alike, checked_part, matrix_shape
 from tensorly_rnn.recurrent.layout import Layout, make_layout
 from tensorly_rnn.tensorize import covering_box, pad_axis
 
-#: What `tensorly_rnn.network.operations.apply` is: backend, network, factors and x to the product.
+#: A function with the signature of `tensorly_rnn.network.operations.apply`.
 Product = Callable[[Any, Network, Sequence[Any], Any], Any]
-#: Entries of a matrix that is formed at once to sum its squares.
+#: Largest number of entries of a matrix that is formed at once to sum its squares.
 LARGEST_PIECE = 2**25
-#: A dense matrix is the network of one factor.
+#: Factors of the network of a dense matrix.
 DENSE = (("j1", "i1"),)
 
 
@@ -43,10 +45,10 @@ class GatedWeight:
     Parameters
     ----------
     layout : Layout
-        Where gates, padding and parts of the columns lie in the network's matrix.
+        Positions of gates, padding and parts of the columns in the network's matrix.
     network : Network
     factors : sequence of arrays, shapes ``network.factor_shapes``
-        Kept as they are, not copied.
+        Not copied.
 
     Examples
     --------
@@ -62,7 +64,7 @@ class GatedWeight:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows of all gates, columns of all parts."""
+        """Number of rows of all gates and of columns of all parts."""
         return self.layout.shape
 
     @property
@@ -72,17 +74,17 @@ class GatedWeight:
 
     @property
     def is_dense(self) -> bool:
-        """Whether the only factor is the matrix itself."""
+        """Whether the weight is a dense matrix."""
         return self.network.factors == DENSE
 
     def with_factors(self, factors: Sequence[Any]) -> Self:
-        """Return the same map with other factors."""
+        """Return a weight with the same layout and network and other factors."""
         return dataclasses.replace(self, factors=factors)
 
     def apply(self, x: Any, part: int = 0, product: Product = operations.apply) -> Any:
         """Return ``x W^T`` for one part of the columns, shape (..., n_gates * rows), for x of shape (..., widths[part]).
 
-        A `product` in place of `tensorly_rnn.network.operations.apply` may bring a gradient of its own.
+        The default `product` is `tensorly_rnn.network.operations.apply`. Another one may define its own gradient.
         """
         backend = same_backend_and_device({"factors[0]": self.factors[0], "x": x})
         part = checked_part(part, len(self.layout.spans))
@@ -96,7 +98,7 @@ class GatedWeight:
         return self.layout.gate_major(backend, y, axis)
 
     def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[list[Any], Any]]]:
-        r"""Return ``y = x W^T`` for the first part, and the function from ``dL/dy`` to the gradients of the factors and of x.
+        r"""Return ``y = x W^T`` for the first part, and a function from ``dL/dy`` to the gradients of the factors and of x.
 
         Parameters
         ----------
@@ -110,11 +112,11 @@ class GatedWeight:
         Raises
         ------
         TypeError, ValueError
-            If x, or later dy, is of another backend, dtype or device, or of another shape.
+            If x or dy has another backend, dtype, device or shape.
 
         Notes
         -----
-        Contracts x with the factors, or goes through the dense matrix where the cost model finds that cheaper.
+        Contracts x with the factors, or multiplies with the dense matrix if the cost model estimates that to be cheaper.
         """
         backend = self._check_matrix("x", x, ("batch", self.layout.widths[0]))
         y_shape = (x.shape[0], self.shape[0])
@@ -132,25 +134,25 @@ class GatedWeight:
 
         def pull_back_factors(dy: Any) -> tuple[list[Any], Any]:
             self._check_matrix("dy", dy, y_shape)
-            of, dx = pull_back(self.layout.ungated(backend, dy, 1))
-            return self._uncut(of, slices), dx[:, : x.shape[1]]
+            gradients_of_slices, dx = pull_back(self.layout.ungated(backend, dy, 1))
+            return self._uncut(gradients_of_slices, slices), dx[:, : x.shape[1]]
 
         return self.layout.gate_major(backend, y, 1), pull_back_factors
 
     def matrix(self, part: int = 0) -> Any:
         """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
-        return self.matrix_vjp(checked_part(part, len(self.layout.spans)))[0]
+        return self.matrix_vjp(part)[0]
 
     def matrices(self) -> list[Any]:
-        """Return the dense columns of every part, shapes (n_gates * rows, width), rebuilt at once."""
+        """Return the dense columns of every part, shapes (n_gates * rows, width), from one reconstruction."""
         if len(self.layout.spans) == 1:
             return [self.matrix()]
         padded = operations.to_matrix(self.backend, self.network, self.factors)
-        whole = self.layout.gate_major(self.backend, padded, 0)
-        return [whole[:, start:stop] for start, stop in self.layout.spans]
+        columns = self.layout.gate_major(self.backend, padded, 0)
+        return [columns[:, start:stop] for start, stop in self.layout.spans]
 
     def matrix_vjp(self, part: int = 0) -> tuple[Any, Callable[[Any], list[Any]]]:
-        """Return `matrix`, and the function from the gradient with respect to it to the gradients of the factors."""
+        """Return `matrix`, and a function from the gradient with respect to it to the gradients of the factors."""
         backend = self.backend
         part = checked_part(part, len(self.layout.spans))
         slices, network, factors, offset = self._cut(part)
@@ -166,31 +168,31 @@ class GatedWeight:
         return self.layout.gate_major(backend, columns, 0), pull_back
 
     def squared_norm(self) -> float:
-        """Return the sum of squares of the weight's entries, padding left out, exact to single precision or better.
+        """Return the sum of squares of the weight's entries without padding, to single precision or better.
 
         Notes
         -----
-        The network is contracted with itself, in double precision where there is one, or the matrix is formed, a large one in
-        pieces, whichever the cost model finds cheaper.
+        The network is contracted with itself, in double precision where available, or the matrix is formed, in pieces if it
+        is large, whichever the cost model estimates to be cheaper.
         """
         pieces = (operations.cut(self.network, self.factors, box) for box in self.layout.boxes(self.network))
         return sum(_squared_norm(self.backend, *piece) for piece in pieces)
 
     def rebuilding_is_cheaper(self, batch: int, use: cost.Use = cost.TRAINING, part: int = 0) -> bool:
-        """Whether to go through the dense matrix for that many rows of x, the columns being those of one part."""
+        """Return whether multiplying `batch` rows with the dense columns of a part is estimated to be cheaper."""
         return cost.rebuilding_is_cheaper(self.part_network(part).data, size_of_plan(batch), *use)
 
     @classmethod
     def dense(cls, matrix: Any, widths: Sequence[int] | None = None) -> Self:
-        """Return a dense matrix, shape (rows, sum(widths)), as it is: a network of one factor."""
-        check_alike({"matrix": matrix})
+        """Return a dense matrix, shape (rows, sum(widths)), as a network of one factor."""
+        check_arrays({"matrix": matrix})
         rows, columns = matrix_shape("matrix", matrix, 1)
         layout = Layout(rows, _adjoining(widths, columns), (rows,), (columns,))
         return cls(layout, Network(DENSE, ("j1",), ("i1",), (("i1", columns), ("j1", rows))), [matrix])
 
     @classmethod
     def of_format(cls, matrix: FactorizedMatrix, widths: Sequence[int] | None = None) -> Self:
-        """Return a factorized matrix, its rows gate-major and its columns the parts one after the other."""
+        """Return a factorized matrix as a weight with gate-major rows and adjacent parts."""
         if not isinstance(matrix, FactorizedMatrix):
             raise TypeError(f"matrix must be a factorized matrix; got {type(matrix).__name__}. Use dense.")
         out_modes, in_modes = matrix.tensorized_shape
@@ -214,7 +216,7 @@ class GatedWeight:
         names: tuple[str, str] = ("out_modes", "in_modes"),
         **where: Any,
     ) -> Self:
-        """Draw a weight whose root mean square, padding left out, is exactly `std`.
+        """Draw a weight whose root mean square without padding is exactly `std`.
 
         Parameters
         ----------
@@ -226,12 +228,12 @@ class GatedWeight:
         std : float
         random_state : int, Generator, RandomState or None
         like : array, optional
-            Gives backend, dtype and device; default NumPy's float64.
+            An array of the backend, dtype and device to use; default NumPy float64.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong form.
+            If an argument has a wrong type or value.
         """
         format = get_format(factorization, "factorization").format
         layout = make_layout(rows, widths, format, names=names, **where)
@@ -261,21 +263,21 @@ class GatedWeight:
         parts : sequence of arrays, shapes (n_gates * rows, widths[part])
         layout : Layout
         inputs : sequence of arrays, shapes (batch, widths[part]), optional
-            Typical inputs, to whose products the factors are then refitted; see `tensorly_rnn.decomposition.calibrate`.
+            Typical inputs, to whose products the factors are refitted; see `tensorly_rnn.decomposition.calibrate`.
         factorization, rank, **options
             As for `tensorly_rnn.factorize`.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong form.
+            If an argument has a wrong type or value.
         """
-        instance_of("layout", layout, Layout, "a Layout; make_layout makes one")
+        instance_of("layout", layout, Layout, "a Layout; make_layout returns one")
         instance_of("parts", parts, (list, tuple), "a list of matrices")
         for number, part in enumerate(parts):
             backend_of(f"parts[{number}]", part)
         if inputs is not None:
-            instance_of("inputs", inputs, (list, tuple), "a list of matrices, one a part")
+            instance_of("inputs", inputs, (list, tuple), "a list of matrices, one for each part")
             got = [tuple(getattr(one, "shape", ())) for one in inputs]
             if [shape[1:] for shape in got] != [(width,) for width in layout.widths]:
                 raise ValueError(f"inputs must have the parts' columns; expected {layout.widths}, got {got}.")
@@ -290,7 +292,7 @@ class GatedWeight:
         padded = layout.padded_matrix(backend, parts)
         ratio = options.get("compression_ratio")
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
-            # Of the true entries, not of the padded ones.
+            # The ratio counts the entries without padding.
             options["compression_ratio"] = float(ratio) * (math.prod(padded.shape) / math.prod(layout.shape))
         found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         if inputs is not None:
@@ -298,41 +300,41 @@ class GatedWeight:
         return cls(layout, found.network, found.factors)
 
     def _check_matrix(self, argument: str, array: Any, expected: tuple[int | str, int]) -> Any:
-        """Return the backend of a matrix like the factors, of a shape in which a name stands for any size."""
-        backend = check_alike({"factors[0]": self.factors[0], argument: array})
+        """Return the backend of a matrix of the dtype and device of the factors; a str in `expected` allows any size."""
+        backend = check_arrays({"factors[0]": self.factors[0], argument: array})
         shape = tuple(array.shape)
         if len(shape) != 2 or any(size != got for size, got in zip(expected, shape) if not isinstance(size, str)):
             raise ValueError(f"{argument} must be a matrix that fits; expected shape {expected}, got {shape}.")
         return backend
 
     def part_network(self, part: int) -> Network:
-        """Return the network of the smallest box of columns that holds a part: what x is multiplied with."""
+        """Return the network of the smallest box of columns that contains a part."""
         slices, _ = self._box(part)
         return operations.cut(self.network, (), slices)[0]
 
     def _box(self, part: int) -> tuple[dict[str, slice], int]:
-        """The smallest box of columns that holds a part: its slices and first column."""
+        """Return slices and first column of the smallest box of columns that contains a part."""
         box, offset = covering_box(self.network.in_modes, *self.layout.spans[part])
         return dict(zip(self.network.inputs, box)), offset
 
     def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
-        """The box of a part, its network, factors and first column."""
+        """Return slices, network, factors and first column of the box of a part."""
         slices, offset = self._box(part)
         return slices, *operations.cut(self.network, self.factors, slices), offset
 
-    def _uncut(self, of: Sequence[Any], slices: dict[str, slice]) -> list[Any]:
-        """Gradients of the factors from those of their slices: zeros where nothing was taken."""
-        whole = []
-        for indices, gradient in zip(self.network.factors, of):
+    def _uncut(self, gradients_of_slices: Sequence[Any], slices: dict[str, slice]) -> list[Any]:
+        """Return the gradients of the factors from those of their slices, zero elsewhere."""
+        found = []
+        for indices, gradient in zip(self.network.factors, gradients_of_slices):
             for axis, index in enumerate(indices):
                 if index in slices:
                     gradient = pad_axis(self.backend, gradient, axis, self.network.size[index], slices[index].start)
-            whole.append(gradient)
-        return whole
+            found.append(gradient)
+        return found
 
 
 def arrays_of(name: str, weight: Any) -> dict[str, Any]:
-    """The arrays that a weight is made of, by what to call them."""
+    """Return the arrays of a weight by their names in error messages."""
     if not isinstance(weight, (GatedWeight, FactorizedMatrix)):
         return {name: weight}
     named = {f"{name}.factors[{k}]": factor for k, factor in enumerate(weight.factors)}
@@ -345,12 +347,47 @@ def arrays_of(name: str, weight: Any) -> dict[str, Any]:
     return named
 
 
+def check_arrays(arrays: dict[str, Any]) -> Any:
+    """Return the backend of the named arrays, which must agree in backend, device and real floating-point dtype."""
+    backend = same_backend(arrays)
+    first_name, first = next(iter(arrays.items()))
+    if not is_real_float(first):
+        raise TypeError(f"{first_name} must hold real floating-point numbers; got {first.dtype}.")
+    for name, array in arrays.items():
+        if array.dtype != first.dtype:
+            raise TypeError(
+                f"{name} must have the dtype of {first_name}; expected {first.dtype}, got {array.dtype}. Convert one of them."
+            )
+    same_device(arrays)
+    return backend
+
+
+def checked_part(part: Any, count: int) -> int:
+    """Return the number of a part as an int."""
+    if isinstance(part, bool) or not isinstance(part, numbers.Integral) or not 0 <= int(part) < count:
+        raise ValueError(f"part must be one of the weight's; expected 0 to {count - 1}, got {part!r}.")
+    return int(part)
+
+
+def matrix_shape(name: str, weight: Any, n_gates: int) -> tuple[int, int]:
+    """Return the shape of a weight, which must be a non-empty matrix with the same number of rows for every gate."""
+    shape = tuple(weight.shape)
+    if len(shape) != 2 or 0 in shape:
+        rule, expected = ("be a matrix", "2 axes") if len(shape) != 2 else ("not be empty", "a row and a column or more")
+        raise ValueError(f"{name} must {rule}; expected {expected}, got shape {shape}.")
+    if shape[0] % n_gates:
+        raise ValueError(
+            f"{name} must have as many rows for each of its {n_gates} gates; expected a multiple of {n_gates}, got {shape[0]}."
+        )
+    return shape[0], shape[1]
+
+
 def _squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> float:
     if not cost.summing_is_cheaper(network.data):
         wide = wider_float(backend, factors[0])
         factors = factors if wide is None else [as_dtype(backend, factor, wide) for factor in factors]
         return float(operations.squared_norm(backend, network, factors))
-    # Squares of entries that are rounded each on its own: in the sum little is left of that.
+    # Rounding errors of single entries average out in the sum.
     factors = [at_least_single(backend, factor) for factor in factors]
     index = max((*network.outputs, *network.inputs), key=lambda one: network.size[one])
     n = network.size[index]
@@ -361,7 +398,7 @@ def _squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> flo
 
 
 def _adjoining(widths: Sequence[int] | None, columns: int) -> tuple[tuple[int, int], ...]:
-    """Spans of parts one after the other; one of all columns without widths."""
+    """Return the spans of adjacent parts; one span of all columns without widths."""
     widths = (columns,) if widths is None else positive_ints("widths", widths)
     if sum(widths) != columns:
         raise ValueError(f"widths must add up to the columns; expected {columns}, got {sum(widths)}: {widths}.")

@@ -1,4 +1,4 @@
-"""The weights of dense layers, decomposed side by side on any executor."""
+"""Decomposition of the weights of dense layers, in parallel on any executor."""
 
 import copy
 import inspect
@@ -14,15 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import BudgetError
-from tensorly_rnn.nn.calibration import Names
-from tensorly_rnn.nn.selection import CONVERSIONS, PARTS
+from tensorly_rnn.nn.conversion.layer_inputs import Names
+from tensorly_rnn.nn.conversion.selection import CONVERSIONS
 from tensorly_rnn.nn.weight import FactorizedWeight
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
+from tensorly_rnn.recurrent.initialization import DENSE_NAMES
+
+#: Arguments of a layer that the conversion sets itself.
+OWN_KEYWORDS = ("factorization", "rank", "forget_bias", "device", "dtype")
 
 
 @dataclass
 class DenseLayer:
-    """A dense layer, what is to take its place, and the dense weights that each of its factorized weights stands for."""
+    """A dense layer, its empty replacement, and the weights of the replacement by the names of the dense weights."""
 
     name: str
     module: nn.Module
@@ -30,32 +34,31 @@ class DenseLayer:
     weights: dict[Names, FactorizedWeight] = field(init=False)
 
     def __post_init__(self) -> None:
-        # A weight of two parts stands for that of x and that of h.
+        # A weight of two parts replaces the weights over x and over h.
         self.weights = {
-            (name,) if len(weight.widths) == 1 else tuple(name.replace("weight", part) for part in PARTS): weight
+            (name,) if len(weight.widths) == 1 else tuple(name.replace("weight", part) for part in DENSE_NAMES): weight
             for name, weight in self.empty.named_children()
             if isinstance(weight, FactorizedWeight)
         }
 
     def dense(self, names: Names) -> list[np.ndarray]:
-        """The dense weights of these names."""
+        """Return the dense weights of these names."""
         return [_array(getattr(self.module, name)) for name in names]
 
 
 def keywords(cls: type) -> tuple[str, ...]:
-    """Options of a layer that a conversion does not set itself."""
-    taken = ("factorization", "rank", "forget_bias", "device", "dtype")
+    """Return the keyword arguments of a layer without `OWN_KEYWORDS`."""
     names: list[str] = []
     for one in inspect.signature(cls).parameters.values():
         if one.kind is one.KEYWORD_ONLY:
             names.append(one.name)
         elif one.kind is one.VAR_KEYWORD:
             names += get_args(one.annotation)[0].__annotations__
-    return tuple(name for name in names if name not in taken)
+    return tuple(name for name in names if name not in OWN_KEYWORDS)
 
 
 def empty_layer(module: nn.Module, factorization: str, options: dict[str, Any]) -> nn.Module:
-    """The layer in factors that is to take a dense one's place, of rank 1 and on the meta device."""
+    """Return the replacement of a dense layer, of rank 1 and on the meta device."""
     ours, method = CONVERSIONS[type(module)]
     shapes = {
         id(one): nn.Parameter(torch.empty_like(one, device="meta"), requires_grad=one.requires_grad)
@@ -65,22 +68,22 @@ def empty_layer(module: nn.Module, factorization: str, options: dict[str, Any]) 
     return getattr(ours, method)(copy.deepcopy(module, shapes), factorization=factorization, rank=1, **own)
 
 
-def decomposed(
+def decompose_layers(
     layers: list[DenseLayer],
-    asked: dict[str, Any],
+    settings: dict[str, Any],
     inputs: dict[Any, np.ndarray] | None,
     executor: Executor | None,
 ) -> Iterator[dict[Names, GatedWeight] | str]:
-    """Decompose the weights of all layers; in place of a layer's weights the reason where the budget does not suffice."""
+    """Yield the decomposed weights of each layer, or the reason why the budget is too small."""
     executor = executor or _Serial()
     jobs = []
     for layer in layers:
         for names, weight in layer.weights.items():
             rows = None if inputs is None else inputs.get((layer.module, names))
             parts = None if rows is None else np.split(rows, np.cumsum(weight.widths)[:-1], axis=1)
-            rank, settings = _of_weight(weight, asked)
-            arguments = (layer.dense(names), weight.layout, weight.format.name, rank, parts)
-            jobs.append(executor.submit(GatedWeight.from_matrices, *arguments, **settings))
+            arguments = (layer.dense(names), weight.layout, weight.format.name, _rank_of(weight, settings.get("rank")), parts)
+            options = {name: value for name, value in settings.items() if name != "rank"}
+            jobs.append(executor.submit(GatedWeight.from_matrices, *arguments, **options))
     try:
         remaining = iter(jobs)
         for layer in layers:
@@ -88,7 +91,7 @@ def decomposed(
             reason = ""
             for names, job in zip(layer.weights, remaining):
                 try:
-                    with of_layer(layer.name):
+                    with errors_at_layer(layer.name):
                         found[names] = job.result()
                 except BudgetError as error:
                     reason = f"expected at least {error.minimum} parameters"
@@ -99,7 +102,7 @@ def decomposed(
 
 
 class _Serial(Executor):
-    """One job after the other, at once."""
+    """Runs every job at once, in the calling thread."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -111,22 +114,20 @@ class _Serial(Executor):
 
 
 @contextmanager
-def of_layer(name: str) -> Iterator[None]:
-    """Let errors from within name the function and the layer."""
+def errors_at_layer(name: str) -> Iterator[None]:
+    """Add the name of a layer to errors."""
     try:
         yield
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error} (at layer {name!r})", *error.args[1:]) from None
 
 
-def _of_weight(weight: FactorizedWeight, asked: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Rank and other arguments of the decomposition of one weight."""
-    settings = dict(asked)
-    rank = settings.pop("rank", None)
+def _rank_of(weight: FactorizedWeight, rank: Any) -> Any:
+    """Return the rank for one weight."""
     if isinstance(rank, numbers.Integral) and not isinstance(rank, bool) and int(rank) > 0:
-        # One rank for weights of all sizes: where it is more than a weight can have, the report says so.
+        # A rank larger than a weight admits is no error: the report shows the rank of each weight.
         rank = weight.format.uniform_rank(weight.tensorized_shape, int(rank), **weight.layout.rank_options)
-    return rank, settings
+    return rank
 
 
 def _array(parameter: Tensor) -> np.ndarray:
