@@ -12,6 +12,7 @@ import numpy as np
 from tensorly_rnn._checks import MOST_RANK, BudgetError, plain, positive_int
 from tensorly_rnn._memoize import memoize
 from tensorly_rnn.contraction.plan import Indices
+from tensorly_rnn.formats._networks import matrix_network, network_of_shapes, tensor_network
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.tensorize import Modes, TensorizedShape, validate_tensorized_shape
 
@@ -106,7 +107,7 @@ class Format(ABC):
 
     def rank_sizes(self, rank: Rank) -> dict[str, int]:
         """Return the size of every rank index under a canonical rank."""
-        return dict(_pairs(_names_of(self, rank), rank))
+        return dict(_pairs(_names_of_length(self, _length(rank)), rank))
 
     def rank_from_sizes(self, size: Mapping[str, int], order: int) -> Rank:
         """Return the canonical rank, given the size of every rank index."""
@@ -265,11 +266,11 @@ class Format(ABC):
 
     def make_network(self, tensorized_shape: TensorizedShape, rank: Rank) -> Network:
         """Return the network of a matrix for canonical arguments; cached."""
-        return _network(self, tensorized_shape, rank)
+        return matrix_network(self, tensorized_shape, rank)
 
     def make_tensor_network(self, shape: Modes, rank: Rank) -> Network:
         """Return the network of a tensor of that shape; cached."""
-        return _tensor_network(self, shape, rank)
+        return tensor_network(self, shape, rank)
 
     def network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
         """Return the network that factors of these shapes form; cached.
@@ -279,7 +280,7 @@ class Format(ABC):
         ValueError
             Naming the first factor that does not fit.
         """
-        return _network_of_shapes(self, shapes, False)
+        return network_of_shapes(self, shapes, False)
 
     def tensor_network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
         """Return the network that factors of these shapes form in the tensor form; cached.
@@ -289,7 +290,7 @@ class Format(ABC):
         ValueError
             Naming the first factor that does not fit.
         """
-        return _network_of_shapes(self, shapes, True)
+        return network_of_shapes(self, shapes, True)
 
 
 def smaller_sides(sizes: Modes) -> tuple[int, ...]:
@@ -360,79 +361,15 @@ def _ends(format: Format, order: int) -> frozenset[str]:
     )
 
 
-def _names_of(format: Format, rank: Rank) -> RankNames:
-    """Return the form of a canonical rank: that of the number of modes whose form has as many entries."""
-    return _names_of_length(format, _length(rank))
-
-
 def _length(rank: Rank) -> int:
     return sum(map(_length, rank)) if isinstance(rank, tuple) else 1
 
 
 @memoize
 def _names_of_length(format: Format, length: int) -> RankNames:
+    """Return the form of the canonical ranks with that many entries."""
     for order in range(1, length + 2):
         names = format.rank_names(order)
         if isinstance(names, str) or sum(1 for _ in _pairs(names, names)) == length:
             return names
     raise ValueError(f"rank must have the form of {format.name!r}; expected {format.rank_names(2)} for two modes.")
-
-
-def _rank_network(format: Format, order: int, sizes: dict[str, int], tensor: bool) -> Network:
-    stack = (format.stack_index,) if format.stack_index else ()
-    return Network(
-        factors=format.tensor_indices(order) if tensor else format.indices(order),
-        outputs=(*stack, *(f"j{k + 1}" for k in range(order))),
-        inputs=() if tensor else tuple(f"i{k + 1}" for k in range(order)),
-        sizes=tuple(sorted(sizes.items())),
-    )
-
-
-@memoize
-def _network(format: Format, tensorized_shape: TensorizedShape, rank: Rank) -> Network:
-    out_modes, in_modes = tensorized_shape
-    sizes = dict(_pairs(format.rank_names(len(out_modes)), rank))
-    sizes |= {f"j{k + 1}": mode for k, mode in enumerate(out_modes)}
-    sizes |= {f"i{k + 1}": mode for k, mode in enumerate(in_modes)}
-    return _rank_network(format, len(in_modes), sizes, False)
-
-
-@memoize
-def _tensor_network(format: Format, shape: Modes, rank: Rank) -> Network:
-    sizes = dict(_pairs(format.rank_names(len(shape)), rank)) | {f"j{k + 1}": mode for k, mode in enumerate(shape)}
-    return _rank_network(format, len(shape), sizes, True)
-
-
-@memoize
-def _network_of_shapes(format: Format, shapes: tuple[tuple[int, ...], ...], tensor: bool) -> Network:
-    order = format.order_of(len(shapes))
-    if order is None:
-        raise ValueError(f"factors must form a network; {len(shapes)} factors do not. Give one a core or node.")
-    indices = format.tensor_indices(order) if tensor else format.indices(order)
-    network = _rank_network(format, order, _sizes(indices, shapes), tensor)
-    modes = network.out_modes[-order:]
-    in_modes = (1,) * order if tensor else network.in_modes
-    format.explicit_rank((modes, in_modes), format.rank_from_sizes(network.size, order))
-    return network
-
-
-def _sizes(expected: tuple[Indices, ...], shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
-    """Return the size of every index, or raise an error that names the first factor that does not fit."""
-    sizes: dict[str, int] = {}
-    first: dict[str, int] = {}
-    for number, (indices, shape) in enumerate(zip(expected, shapes)):
-        if len(shape) != len(indices):
-            raise ValueError(
-                f"factors must have one axis an index; expected {len(indices)} axes {indices}, "
-                f"got shape {shape} (at factors[{number}])."
-            )
-        for index, size in zip(indices, shape):
-            if size < 1:
-                raise ValueError(f"factors must not be empty; got shape {shape} (at factors[{number}]).")
-            if sizes.setdefault(index, size) != size:
-                raise ValueError(
-                    f"factors must agree on the size of index {index}; expected {sizes[index]} as in "
-                    f"factors[{first[index]}], got {size} in shape {shape} (at factors[{number}])."
-                )
-            first.setdefault(index, number)
-    return sizes
