@@ -34,8 +34,8 @@ that Python finds; it returns a torch module, which takes images of shape (batch
 and deviations, and gives a tensor with a row for each.
 
 If the program is interrupted at any moment, even by SIGKILL, the same command resumes with the same results. The state that it
-needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions that differ from
-the interrupted run's are refused, and ``--fresh`` discards it, the features too.
+needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions other
+than those of the interrupted run are refused, and ``--fresh`` discards it, the features too.
 
 The folder ``captioning_results`` (or ``--output``) receives ``captions.png``, test images with a caption by each system,
 ``training_curves.png`` and three tables. ``results.csv`` has one line for each seed and system:

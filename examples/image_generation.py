@@ -32,8 +32,8 @@ MNIST is a folder with ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte`
 about forty times as long as the stand-in.
 
 If the program is interrupted at any moment, even by SIGKILL, the same command resumes with the same results. The state that it
-needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions that differ from
-the interrupted run's are refused, and ``--fresh`` discards it.
+needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions other
+than those of the interrupted run are refused, and ``--fresh`` discards it.
 
 The folder ``image_generation_results`` (or ``--output``) receives ``samples.png``, images that the systems drew from the
 same latent vectors beside test images, ``bound_curves.png`` and two tables. ``results.csv`` has one line for each seed and

@@ -29,8 +29,8 @@ blocked split everything is far worse, and the systems differ by no more than th
     torchrun --nproc-per-node 2 examples/indian_pines.py     # every batch divided among 2 processes, same results
 
 If the program is interrupted at any moment, even by SIGKILL, the same command resumes with the same results. The state that it
-needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions that differ from
-the interrupted run's are refused, and ``--fresh`` discards it.
+needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions other
+than those of the interrupted run are refused, and ``--fresh`` discards it.
 
 The folder ``indian_pines_results`` (or ``--output``) receives three pictures and two tables. ``results.csv`` has one
 line for each split, seed, system and way to obtain it; shares are between 0 and 1, parameters exclude the biases:
