@@ -60,6 +60,7 @@ def small(tmp_path_factory):
     return folder, done.stdout, table(folder / "results.csv")
 
 
+@pytest.mark.slow
 def test_compact_systems_learn_and_have_the_published_counts(small):
     _, _, rows = small
     assert [(row["system"], row["pixels"]) for row in rows] == [
@@ -74,6 +75,7 @@ def test_compact_systems_learn_and_have_the_published_counts(small):
         assert float(row["accuracy_at_noise_2"]) < float(row["accuracy"])
 
 
+@pytest.mark.slow
 def test_loss_falls_and_curves_are_complete(small):
     folder, _, rows = small
     curves = table(folder / "curves.csv")
@@ -83,6 +85,7 @@ def test_loss_falls_and_curves_are_complete(small):
         assert float(own[-1]["loss"]) < 0.85 * float(own[0]["loss"])
 
 
+@pytest.mark.slow
 def test_the_last_lines_say_what_is_reproduced(small):
     folder, printed, rows = small
     lines = printed.strip().splitlines()
@@ -96,6 +99,7 @@ def test_the_last_lines_say_what_is_reproduced(small):
     assert [claim["claim"].split()[0] for claim in claims] == ["BT-LSTM", "early", "noise", "permuted"]
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(small):
     folder, _, _ = small
     for name in ("clips", "training_curves", "accuracy_against_parameters", "sensitivity"):
@@ -105,6 +109,7 @@ def test_pictures_are_not_blank(small):
         assert 0.01 < np.mean((pixels < 0.9).any(axis=-1)) < 0.95
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_results(small, tmp_path):
     folder, _, _ = small
     for kept in ("stand_in", "frames"):
@@ -127,6 +132,7 @@ def test_a_killed_run_goes_on_to_the_same_results(small, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_real_files_of_youtube_celebrities_with_the_dense_lstm(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(8):

@@ -49,6 +49,7 @@ def coco(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_results_have_every_system_and_learn(small):
     folder, printed = small
     rows = {row["system"]: row for row in table(folder / "results.csv")}
@@ -64,6 +65,7 @@ def test_results_have_every_system_and_learn(small):
     assert "data: stand-in (rendered scenes" in printed and "written to" in printed
 
 
+@pytest.mark.slow
 def test_scores_are_sacrebleus_of_the_captions_written(small):
     from sacrebleu import corpus_bleu
 
@@ -80,6 +82,7 @@ def test_scores_are_sacrebleus_of_the_captions_written(small):
         assert 100 * np.mean(exact) == pytest.approx(float(row["exact"]))
 
 
+@pytest.mark.slow
 def test_curves_cover_every_epoch_and_fall(small):
     folder, _ = small
     curves = table(folder / "curves.csv")
@@ -90,12 +93,14 @@ def test_curves_cover_every_epoch_and_fall(small):
         assert own[-1]["test_loss"] == row["test_loss"]
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(small):
     folder, _ = small
     for name in ("captions.png", "training_curves.png"):
         assert_not_blank(folder / name)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(small, tmp_path):
     arguments = [*SMALL, "--output", tmp_path]
     checkpoints = tmp_path / "checkpoints"

@@ -53,6 +53,7 @@ def small(tmp_path_factory):
         return folder / "out", done.stdout, list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_ones_own_front_end_feeds_the_systems(small):
     _, printed, rows = small
     dense, fdht = rows
@@ -65,6 +66,7 @@ def test_ones_own_front_end_feeds_the_systems(small):
     assert "front end: 0 weights here" in printed and "FDHT-LSTM is more accurate than dense LSTM" in printed
 
 
+@pytest.mark.slow
 def test_pictures_and_curves_are_there(small):
     folder, _, _ = small
     with (folder / "curves.csv").open() as file:
@@ -112,6 +114,7 @@ def few(examples):
     return frames, clips, Split("groups", 0, np.arange(15), np.arange(15, 24), frames.targets[15:], ())
 
 
+@pytest.mark.slow
 def test_the_small_front_end_learns_and_goes_on_where_it_was(few, tmp_path):
     from running.checkpoint import Checkpoints
     from video.front_end import obtain_features

@@ -113,9 +113,7 @@ def test_orders_that_differ_in_one_place():
     assert (2, (0, 1, False), False) in found and ((0, 1, False), 2, True) in found and ((1, 0, False), 2, False) in found
     assert ((0, 2, False), 1, False) in found and (0, (1, 2, True), False) in found
     # Of three operands any two can be joined first.
-    assert {frozenset(orders._pairs(one, 3)[0][:2]) for one in found} == {
-        frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))
-    }
+    assert {frozenset(orders._pairs(one, 3)[0][:2]) for one in found} == {frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))}
     assert orders._tree(3) == tree
 
 

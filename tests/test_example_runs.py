@@ -60,6 +60,7 @@ def uninterrupted(data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     kill_at(checkpoints / "random-0-ht-scratch.pt", start(PROGRAM, data, tmp_path))
@@ -74,6 +75,7 @@ def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     assert not checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_started_again_come_to_what_one_comes_to(data, uninterrupted, tmp_path):
     kill_at(tmp_path / "checkpoints" / "random-0-dense-snapshot.pt", start(TORCHRUN, data, tmp_path))
     printed = run(TORCHRUN, data, tmp_path)
@@ -85,6 +87,7 @@ def test_two_processes_killed_and_started_again_come_to_what_one_comes_to(data, 
     assert table(tmp_path / "results.csv") == table(uninterrupted / "results.csv")
 
 
+@pytest.mark.slow
 def test_a_wrong_flag_gives_one_message_for_all_processes(data, tmp_path):
     process = start(TORCHRUN, data, tmp_path, "--seeds", "0")
     printed, errors = process.communicate()

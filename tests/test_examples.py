@@ -33,6 +33,7 @@ def quick(tmp_path_factory):
     return folder, done.stdout, rows
 
 
+@pytest.mark.slow
 def test_results_have_every_system_on_both_splits(quick):
     _, _, rows = quick
     assert list(rows[0]) == COLUMNS
@@ -45,6 +46,7 @@ def test_results_have_every_system_on_both_splits(quick):
     assert {row["data"] for row in rows} == {"real (AVIRIS Indian Pines, shipped with TensorLy)"}
 
 
+@pytest.mark.slow
 def test_every_system_is_better_than_chance(quick):
     _, _, rows = quick
     for row in rows:
@@ -54,6 +56,7 @@ def test_every_system_is_better_than_chance(quick):
             assert float(row["kappa"]) > 0, row
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_layers(quick):
     _, _, rows = quick
     by_system = {row["system"]: row for row in rows}
@@ -68,6 +71,7 @@ def test_counts_are_those_of_the_layers(quick):
             assert int(row["recurrent_parameters"]) - int(row["input_hidden_parameters"]) == 4 * 64 * 64
 
 
+@pytest.mark.slow
 def test_blocked_split_names_what_falls_out(quick):
     _, printed, rows = quick
     left_out = {row["left_out"] for row in rows if row["split"] == "blocked"}
@@ -76,6 +80,7 @@ def test_blocked_split_names_what_falls_out(quick):
     assert "Oats" in " ".join(printed.split())
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(quick):
     folder, printed, _ = quick
     for name in ("accuracy_against_parameters", "training_curves", "classified_map"):
@@ -87,6 +92,7 @@ def test_pictures_are_not_blank(quick):
     assert "written to" in printed
 
 
+@pytest.mark.slow
 def test_curves_cover_every_epoch(quick):
     folder, _, rows = quick
     with (folder / "curves.csv").open() as file:
@@ -167,6 +173,7 @@ def test_windows_are_the_neighbourhoods(hyperspectral):
     np.testing.assert_allclose(found[1].numpy(), reflected.transpose(2, 0, 1).reshape(10, 1620), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_matrix_is_decomposed_in_all_formats(tmp_path):
     done = run("--quick", "--output", tmp_path, program="decompose_matrix.py")
     assert done.returncode == 0, done.stderr
@@ -182,6 +189,7 @@ def test_a_matrix_is_decomposed_in_all_formats(tmp_path):
         assert np.ptp(matplotlib.image.imread(tmp_path / picture)) > 0.5
 
 
+@pytest.mark.slow
 def test_a_matrix_of_ones_own_is_decomposed(tmp_path):
     matrix = np.random.default_rng(0).normal(size=(36, 30)).astype(np.float32)
     np.save(tmp_path / "weight.npy", matrix)

@@ -102,6 +102,7 @@ def test_everything_public_is_called():
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @few
 @given(data=st.data())
+@pytest.mark.slow
 def test_hostile_arguments(name, data):
     function, arguments = WAYS[name]()
     chosen = sorted(set(arguments) - set(FLAGS))
@@ -130,6 +131,7 @@ def test_misspelt_arguments(name):
 
 
 @every_way
+@pytest.mark.slow
 def test_what_is_odd_but_right(name):
     plain = outcome(name, *WAYS[name]())
     assert not isinstance(plain, Exception) or name in ("TRMatrix.singular_values", "load_factorized", "save_factorized"), (

@@ -41,6 +41,7 @@ def mnist(tmp_path_factory):
     return folder, (images > 127).reshape(60, 784)
 
 
+@pytest.mark.slow
 def test_results_have_the_published_counts_and_learn(quick):
     folder, printed = quick
     rows = {row["system"]: row for row in table(folder / "results.csv")}
@@ -59,6 +60,7 @@ def test_results_have_the_published_counts_and_learn(quick):
     assert "data: stand-in (scikit-learn's" in printed and "written to" in printed
 
 
+@pytest.mark.slow
 def test_curves_cover_every_epoch_and_fall(quick):
     folder, _ = quick
     curves = table(folder / "curves.csv")
@@ -70,6 +72,7 @@ def test_curves_cover_every_epoch_and_fall(quick):
         assert min(float(line["test_bound"]) for line in own) == float(row["lowest_test_bound"])
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(quick):
     folder, _ = quick
     assert sorted(path.name for path in folder.iterdir()) == ["bound_curves.png", "curves.csv", "results.csv", "samples.png"]
@@ -88,6 +91,7 @@ def test_every_system_has_about_as_many_parameters(mnist):
     assert counts == {"bt": 1184, "tt": 1312, "tr": 1232, "ht": 1113}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(quick, tmp_path):
     arguments = [*SMALL, "--output", tmp_path]
     kill_at(tmp_path / "checkpoints" / "bt-0.pt", start(PROGRAM, *arguments))

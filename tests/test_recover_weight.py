@@ -55,6 +55,7 @@ def by_case(folder, column):
     return {(row["panel"], row["format"]): float(row[column]) for row in read(folder / "results.csv")}
 
 
+@pytest.mark.slow
 def test_counts_are_the_papers(quick):
     found = {}
     for (panel, name), count in by_case(quick[0], "parameters").items():
@@ -67,6 +68,7 @@ def test_counts_are_the_papers(quick):
     assert not (quick[0] / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_everything_is_learnt_nearly_as_well_as_it_can_be(quick):
     errors, direct = by_case(quick[0], "error"), by_case(quick[0], "decomposition_error")
     assert errors["b", "dense"] < 0.03
@@ -76,6 +78,7 @@ def test_everything_is_learnt_nearly_as_well_as_it_can_be(quick):
             assert direct[case] * (1 if case[0] in "cde" else 0.98) - 1e-4 < error < direct[case] + 0.05
 
 
+@pytest.mark.slow
 def test_two_modes_are_the_same_in_every_format(quick):
     direct = by_case(quick[0], "decomposition_error")
     for panel in "cde":
@@ -83,6 +86,7 @@ def test_two_modes_are_the_same_in_every_format(quick):
     assert direct["f", "bt"] - direct["f", "tr"] > 0.1
 
 
+@pytest.mark.slow
 def test_two_modes_reach_what_singular_values_allow(quick, recovery):
     w = recovery.make_picture()
     rearranged = w.reshape(8, 8, 8, 8).transpose(0, 2, 1, 3).reshape(64, 64)
@@ -92,6 +96,7 @@ def test_two_modes_reach_what_singular_values_allow(quick, recovery):
         assert direct[panel, "bt"] == pytest.approx(np.sqrt(squares[rank:].sum() / squares.sum()), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_papers_order_of_its_panels(quick):
     errors = by_case(quick[0], "error")
     # More ranks, or blocks, are better; four modes lose against two.
@@ -99,6 +104,7 @@ def test_the_papers_order_of_its_panels(quick):
     assert errors["d", "bt"] < errors["e", "bt"] < errors["c", "bt"]
 
 
+@pytest.mark.slow
 def test_curves_fall_and_are_complete(quick):
     curves = {}
     for row in read(quick[0] / "curves.csv"):
@@ -110,6 +116,7 @@ def test_curves_fall_and_are_complete(quick):
         assert float(rows[-1]["error"]) < float(rows[0]["error"])
 
 
+@pytest.mark.slow
 def test_the_picture_is_not_blank(quick):
     pixels = matplotlib.image.imread(quick[0] / "recovered.png")[..., :3]
     assert min(pixels.shape[:2]) > 1000
