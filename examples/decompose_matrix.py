@@ -39,7 +39,6 @@ from tqdm import tqdm
 
 import tensorly_rnn as tlr
 from hyperspectral import load_scene
-from running.atomic import replacing
 from running.options import positive
 from tensorly_rnn import plot
 
@@ -90,7 +89,7 @@ def report(results: list[tuple], path: Path) -> None:
         (name, found.rank, found.n_param, f"{found.compression_ratio:.1f}", f"{error:.4f}", f"{seconds:.2f}")
         for name, found, error, seconds in results
     ]
-    with replacing(path, "w", newline="") as file:
+    with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     for name, rank, parameters, shown, error, seconds in (header, *rows):
         print(f"{name:<8}{parameters:>12}{shown:>10}{error:>16}{seconds:>10}  {rank}")
@@ -99,8 +98,7 @@ def report(results: list[tuple], path: Path) -> None:
 def save(axes: plt.Axes, path: Path, title: str) -> None:
     """Write a picture."""
     axes.set_title(title, fontsize="medium")
-    with replacing(path) as file:
-        axes.figure.savefig(file, dpi=150)
+    axes.figure.savefig(path, dpi=150)
     plt.close(axes.figure)
 
 

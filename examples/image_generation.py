@@ -77,7 +77,6 @@ from learning.trial_options import chosen_systems, fingerprint_of, make_parser, 
 from learning.trial_report import by_system, curve_rows, result_rows, results_table, score_of
 from learning.trials import Outcome, Settings, Trial, run_trials
 from papers.published import LAYERS
-from running.atomic import replacing
 from running.checkpoint import Checkpoints, digest, open_checkpoints
 from running.options import mistakes_in_one_line, parse, positive
 from running.report import make_console, write_csv
@@ -243,8 +242,7 @@ def draw_samples(path: Path, outcomes: list[Outcome], digits: Digits) -> None:
         for axis, (title, rows) in zip(axes.flat, panels, strict=False):
             axis.imshow(tiled(rows), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
             axis.set_title(title, fontsize=11)
-        with replacing(path) as file:
-            figure.savefig(file)
+        figure.savefig(path)
         plt.close(figure)
 
 

@@ -248,7 +248,6 @@ def make_plan(arguments: list[str] | None) -> Plan:
     )
     systems = with_ranks([system for system in SYSTEMS if system.name in options.systems], options.rank)
     with mistakes_in_one_line(parser, options.output):
-        processes.check_device(options.device)
         scene = load_scene(options.data)
         splits = [
             make_split(scene, name, seed, options.test_pixels) for name in options.splits for seed in range(options.seeds)

@@ -45,7 +45,6 @@ from scipy.optimize import minimize
 from sklearn.datasets import load_digits
 
 from running import style
-from running.atomic import replacing
 from running.options import positive
 from tensorly_rnn import recurrent
 
@@ -211,7 +210,7 @@ def results_table(runs: list[Run]) -> Table:
 def write_csv(path: Path, runs: list[Run]) -> None:
     """Write one line for each run."""
     header = ("system", "seed", "parameters", "loss", "training accuracy", "test accuracy", "evaluations", "seconds")
-    with replacing(path, "w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for run in runs:
@@ -227,8 +226,7 @@ def draw(path: Path, runs: list[Run], samples: Samples) -> None:
         above, below = figure.subfigures(2, 1, height_ratios=(1, 1.25))
         draw_sequences(above, runs, samples)
         draw_results(below, runs)
-        with replacing(path) as file:
-            figure.savefig(file)
+        figure.savefig(path)
         plt.close(figure)
 
 

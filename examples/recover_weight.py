@@ -59,7 +59,6 @@ from rich.table import Table
 
 from learning.trials import Outcome, Settings, Trial, run_trials
 from papers.recovery import DENSE, FORMATS, RANKS, Recovery, cases, direct_error, load_picture
-from running.atomic import replacing
 from running.checkpoint import Checkpoints, digest, open_checkpoints
 from running.options import mistakes_in_one_line, parse, positive
 from running.report import make_console, make_progress, make_table, mean_and_deviation, percent, write_csv
@@ -197,8 +196,7 @@ def draw(path: Path, wanted: np.ndarray, outcomes: dict[str, list[Outcome]], err
                 errors_here = f"error {first.scores['error']:.1%}; decomposed {errors[f'{panel}-{name}']:.1%}"
                 axis.set_xlabel(errors_here, fontsize=8)
         figure.colorbar(image, ax=axes[2:, 0], location="left", fraction=0.12, aspect=14, label="entry of the matrix")
-        with replacing(path) as file:
-            figure.savefig(file)
+        figure.savefig(path)
         plt.close(figure)
 
 

@@ -15,7 +15,25 @@ MOST_RANK = 2**31
 
 
 class BudgetError(ValueError):
-    """A budget of parameters that leaves no room for rank 1."""
+    """A budget of parameters that leaves no room for rank 1.
+
+    Attributes
+    ----------
+    minimum : int
+        Number of parameters at rank 1.
+    """
+
+    def __init__(self, message: str, minimum: int) -> None:
+        # Both are `args`, from which pickle makes the error anew in another process.
+        super().__init__(message, minimum)
+        self.minimum = minimum
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ClippedRankWarning(UserWarning):
+    """A rank above what the sizes allow was clipped."""
 
 
 def positive_int(argument: str, value: object, cure: str = "", most: int | None = None) -> int:

@@ -9,28 +9,28 @@ import scipy.linalg
 
 from tensorly_rnn._backend import as_dtype, at_least_single, context, frobenius_norm, largest_magnitude, new_array, wider_float
 
-# Entries of the matrix worked on at a time.
+# Entries of the matrix processed at a time.
 _PIECE = 2**20
-# Products and bases rounded to the matrix's type add up to so many machine epsilons of its norm to an error.
+# Rounding of products and bases adds up to this many machine epsilons of the norm to an error.
 _ROUNDING = 4
-# A sketch pays where the matrix is so many times wider and taller.
+# Least ratio of both sides to the sketch for which a sketch is faster.
 _SKETCH_PAYS = 12
-# It is accepted once what further steps would gain is this small a share of the squared error.
+# A sketch is accepted once further steps would gain at most this share of the squared error.
 _NEGLIGIBLE = 4e-4
 
 
-def truncated_svd(backend: Any, matrix: Any, rank: int, tail: float = 0.0) -> tuple[Any, Any]:
+def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) -> tuple[Any, Any]:
     """Return ``(U, S Vh)`` of the best approximation of at most that rank; their product is the approximation.
 
-    With a `tail`, of the least rank whose error ``||matrix - approximation||_F`` is at most that.
+    With a `max_error`, of the least rank whose error ``||matrix - approximation||_F`` is at most that.
 
     Parameters
     ----------
     backend : TensorLy backend of the matrix
     matrix : array, shape (m, n)
-        Half precision is worked on in single precision.
+        Half precision is computed in single precision.
     rank : int
-    tail : float
+    max_error : float
 
     Returns
     -------
@@ -40,28 +40,28 @@ def truncated_svd(backend: Any, matrix: Any, rank: int, tail: float = 0.0) -> tu
     Raises
     ------
     ValueError
-        If no driver finds the singular values.
+        If no LAPACK driver converges.
 
     Notes
     -----
-    Only the smaller side has its singular vectors computed, so that nothing as large as the matrix is made: single precision
-    by the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of the largest;
-    double precision (single where the backend has no wider type) by a QR decomposition without Q. The cost is
+    Singular vectors are computed for the smaller side only, so that no array as large as the matrix is formed: in single
+    precision by the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of the
+    largest; in double precision (single where the backend has no wider type) by a QR decomposition without Q. The cost is
     ``O(m n min(m, n))``.
 
-    Where the rank is far below both sides, and no `tail` is given, randomized subspace iteration [1]_, algorithm 4.4, takes
-    ``O(m n rank)``. Its error is within 0.1 % of the best one, or the above is done instead.
+    Where the rank is far below both sides, and no `max_error` is given, randomized subspace iteration [1]_, algorithm 4.4,
+    takes ``O(m n rank)``. Its error is within 0.1 % of the best one, or the above is used instead.
 
     References
     ----------
     .. [1] Halko, Martinsson, Tropp, Finding structure with randomness, SIAM Review 53(2), 2011.
     """
     rows, columns = matrix.shape
-    basis, rest = left_basis(backend, backend.reshape(matrix, (1, rows, columns)), 1, rank, tail)
+    basis, rest = left_basis(backend, backend.reshape(matrix, (1, rows, columns)), 1, rank, max_error)
     return basis, rest[0]
 
 
-def left_basis(backend: Any, tensor: Any, axis: int, rank: int, tail: float = 0.0) -> tuple[Any, Any]:
+def left_basis(backend: Any, tensor: Any, axis: int, rank: int, max_error: float = 0.0) -> tuple[Any, Any]:
     """Return an orthonormal basis of the leading part of one axis, and the tensor projected onto it.
 
     Parameters
@@ -71,7 +71,7 @@ def left_basis(backend: Any, tensor: Any, axis: int, rank: int, tail: float = 0.
     axis : int
         The axis to compress.
     rank : int
-    tail : float
+    max_error : float
         As in `truncated_svd`.
 
     Returns
@@ -85,17 +85,17 @@ def left_basis(backend: Any, tensor: Any, axis: int, rank: int, tail: float = 0.
     rank = min(rank, size, before * after)
     small_side = min(size, before * after)
     right = None
-    if tail == 0.0 and _SKETCH_PAYS * _sketch_size(rank) <= small_side:
+    if max_error == 0.0 and _SKETCH_PAYS * _sketch_size(rank) <= small_side:
         right = _leading_right_vectors(backend, _unfolded(backend, slabs), rank)
     if right is None and size > small_side:
         unfolded = _unfolded(backend, slabs)
         values, vectors = _spectrum(backend, backend.reshape(unfolded, (size, small_side, 1)))
-        right = new_array(backend, vectors[:, : _needed_rank(backend, slabs, values, rank, tail)], slabs)
+        right = new_array(backend, vectors[:, : _needed_rank(backend, slabs, values, rank, max_error)], slabs)
     if right is not None:
         basis, _ = backend.qr(backend.matmul(_unfolded(backend, slabs), right))  # (p, r)
     else:
         values, vectors = _spectrum(backend, slabs)
-        basis = new_array(backend, vectors[:, : _needed_rank(backend, slabs, values, rank, tail)], slabs)
+        basis = new_array(backend, vectors[:, : _needed_rank(backend, slabs, values, rank, max_error)], slabs)
     rest = backend.reshape(_projected(backend, slabs, basis), (*shape[:axis], basis.shape[1], *shape[axis + 1 :]))
     return as_dtype(backend, basis, tensor.dtype), as_dtype(backend, rest, tensor.dtype)
 
@@ -108,26 +108,26 @@ def singular_values(backend: Any, matrix: Any) -> Any:
     return new_array(backend, values, matrix)
 
 
-def _needed_rank(backend: Any, array: Any, values: np.ndarray, rank: int, tail: float) -> int:
-    """Least rank, 1 or more, that leaves singular values of root sum of squares at most `tail`; `rank` if that is less.
+def _needed_rank(backend: Any, array: Any, values: np.ndarray, rank: int, max_error: float) -> int:
+    """Return the least rank, 1 or more, whose remaining singular values have a norm of at most `max_error`; at most `rank`.
 
-    What rounding to the array's type adds to the error is taken off the tail; of less than that nothing is cut.
+    The error of rounding to the array's type is subtracted first.
     """
-    if tail == 0.0 or values[0] == 0.0:
-        return rank if tail == 0.0 else min(rank, 1)
+    if max_error == 0.0 or values[0] == 0.0:
+        return rank if max_error == 0.0 else min(rank, 1)
     shares = values / values[0]
     rounding = _ROUNDING * float(backend.eps(array.dtype)) * np.linalg.norm(shares)
-    if tail / values[0] <= rounding:
+    if max_error / values[0] <= rounding:
         return rank
-    allowed = math.sqrt((tail / values[0]) ** 2 - rounding**2)
-    left_over = np.sqrt(np.cumsum(shares[::-1] ** 2))
-    return max(1, min(rank, int(np.count_nonzero(left_over > allowed))))
+    truncation = math.sqrt((max_error / values[0]) ** 2 - rounding**2)
+    errors = np.sqrt(np.cumsum(shares[::-1] ** 2))
+    return max(1, min(rank, int(np.count_nonzero(errors > truncation))))
 
 
 def _spectrum(backend: Any, slabs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return singular values, descending, and left singular vectors, on the host in double precision.
 
-    They are those of the unfolding (p, before * after) of an array of shape (before, p, after), with p at most the other side.
+    The matrix is the unfolding (p, before * after) of an array of shape (before, p, after), with p at most the other side.
     """
     double = wider_float(backend, slabs)
     if double is None:
@@ -147,7 +147,7 @@ def _gram(backend: Any, slabs: Any, dtype: Any) -> np.ndarray:
 
 
 def _triangle(backend: Any, slabs: Any) -> np.ndarray:
-    """Return R of ``A^T = Q R``, piece after piece: R of what is stacked is R of the stacked Rs."""
+    """Return R of ``A^T = Q R``, piece after piece: R of stacked pieces is R of their stacked Rs."""
     triangle = None
     for piece in _pieces(backend, slabs):
         columns = backend.transpose(piece, (1, 0))
@@ -185,7 +185,7 @@ def _by_other_driver(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _decomposed(backend: Any, array: Any, small: np.ndarray, first: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose the small matrix that stands for `array` by the first driver that converges."""
+    """Decompose the small matrix made from `array` by the first LAPACK driver that converges."""
     for driver in (first, _by_other_driver):
         try:
             values, vectors = driver(small)
@@ -198,9 +198,9 @@ def _decomposed(backend: Any, array: Any, small: np.ndarray, first: Any) -> tupl
     if math.isfinite(largest):
         found = f"finite entries of magnitude up to {largest:.3g}. Scale it to magnitudes near 1 or use double precision."
     else:
-        found = "NaN or infinite entries. Look for where they come from."
+        found = "NaN or infinite entries. Check where they come from."
     raise ValueError(
-        "truncated_svd: matrix must have singular values that can be found; expected one of two LAPACK drivers to converge, "
+        "matrix must have singular values that LAPACK can compute; expected one of two drivers to converge, "
         f"got neither for shape {(size, before * after)} with {found}"
     )
 
@@ -216,12 +216,12 @@ def _leading_right_vectors(backend: Any, matrix: Any, rank: int) -> Any:
     ``||A V||^2 - ||s||^2 = ||A V - U diag(s)||^2``, free of cancellation: the gain of half a step.
     """
     across = backend.transpose(matrix, (1, 0))
-    # A generator of its own: the result depends on the matrix alone.
+    # With a fixed seed the result depends on the matrix only.
     start = np.random.default_rng(0).normal(size=(matrix.shape[0], _sketch_size(rank)))
     q, _ = backend.qr(new_array(backend, start, matrix))
     whole = frobenius_norm(backend, matrix) ** 2
     rounding = 2 * _ROUNDING * float(backend.eps(matrix.dtype))
-    # After so many steps the Gram matrix would have been as cheap.
+    # After these steps the Gram matrix would have been as cheap.
     for step in range(min(matrix.shape) // (3 * start.shape[1])):
         y, triangle = backend.qr(backend.matmul(across, q))  # (n, l), (l, l)
         small = np.asarray(backend.to_numpy(triangle), dtype=float).T
@@ -234,11 +234,11 @@ def _leading_right_vectors(backend: Any, matrix: Any, rank: int) -> Any:
         found = backend.matmul(q, new_array(backend, u[:, :rank] * s[:rank], matrix))
         gain = frobenius_norm(backend, backend.matmul(image, v) - found) ** 2
         captured = float(np.sum(s[:rank] ** 2))
-        # Two lower bounds of the least squared error: the values beyond the rank, and what is not captured, which single
-        # precision tells to 1e-4 of the whole.
+        # Two lower bounds of the least squared error: the values beyond the rank, and the part not captured, which single
+        # precision resolves to 1e-4 of the whole.
         error = max(float(np.sum(s[rank:] ** 2)), whole - captured - 1e-4 * whole)
-        # A part that is slow to converge gains little in each step, but for the longer; one that a random start hardly
-        # meets gains little at first.
+        # A part that converges slowly gains little in each step, but over more steps; a part that is nearly orthogonal to the
+        # random start gains little at first.
         if step >= 2 and gain <= _NEGLIGIBLE * error / (2 * step + 2) + rounding**2 * captured:
             return backend.matmul(y, v)
         q, _ = backend.qr(image)
@@ -246,7 +246,7 @@ def _leading_right_vectors(backend: Any, matrix: Any, rank: int) -> Any:
 
 
 def _unfolded(backend: Any, slabs: Any) -> Any:
-    """Unfolding (p, before * after) of an array of shape (before, p, after)."""
+    """Return the unfolding (p, before * after) of an array of shape (before, p, after)."""
     before, size, after = slabs.shape
     return backend.reshape(backend.transpose(slabs, (1, 0, 2)), (size, before * after))
 

@@ -77,8 +77,8 @@ CASES = (
         _chain_count,
         (
             *_COMMON_WRONG,
-            ((1, 2, 1), ValueError, "rank must have 4 entries; expected 4, got 3"),
-            ((2, 2, 2, 2), ValueError, "must begin and end with 1"),
+            ((1, 2, 1), ValueError, "rank must have 4 entries; expected the form .*, got 3 entries"),
+            ((2, 2, 2, 2), ValueError, "must be 1 at the ends.* expected r0 = 1, got 2"),
             ((1, 2, 0, 1), ValueError, r"rank\[2\] must be a positive integer; expected at least 1, got 0"),
             ((1, 2, 1.5, 1), TypeError, r"rank\[2\] must be a positive integer; expected int, got 1.5 of type float"),
         ),
@@ -90,8 +90,8 @@ CASES = (
         _chain_count,
         (
             *_COMMON_WRONG,
-            ((2, 2, 2), ValueError, "rank must have 4 entries; expected 4, got 3"),
-            ((2, 3, 2, 3), ValueError, "must close the ring"),
+            ((2, 2, 2), ValueError, "rank must have 4 entries; expected the form .*, got 3 entries"),
+            ((2, 3, 2, 3), ValueError, "must have equal entries for one index; expected r0 = 2 again, got 3"),
             ((2, -3, 2, 2), ValueError, r"rank\[1\] must be a positive integer; expected at least 1, got -3"),
         ),
     ),
@@ -101,9 +101,9 @@ CASES = (
         _block_term_count,
         (
             *_COMMON_WRONG,
-            ((1, 2, 3), ValueError, r"must be \(n_blocks, core rank\); expected 2 entries, got 3"),
+            ((1, 2, 3), ValueError, r"must have 2 entries; expected the form \(n, \(r1, r2, r3\)\), got 3 entries"),
             ((0, 2), ValueError, r"rank\[0\] must be a positive integer; expected at least 1, got 0"),
-            ((2, (1, 2)), ValueError, r"rank\[1\] must have 3 entries; expected 3, got 2"),
+            ((2, (1, 2)), ValueError, r"rank\[1\] must have 3 entries; expected the form .*, got 2 entries"),
             ((2, 1e-9), ValueError, "expected a budget of at least"),
         ),
     ),

@@ -17,6 +17,7 @@ import pytest
 import tensorly
 import torch
 
+collect_ignore = ["mutation.py"]  # a program, which needs the extra `mutation`
 jax.config.update("jax_enable_x64", True)
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=10)

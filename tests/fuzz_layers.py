@@ -137,7 +137,7 @@ def factorized_weight() -> nn.FactorizedWeight:
 
 
 method("FactorizedWeight.forward", factorized_weight, x=given(tensors(2, 5)), part=given(0), bias=given(tensors(6)))
-for name in ("matrix", "kept_matrix"):
+for name in ("matrix", "cached_matrix"):
     method(f"FactorizedWeight.{name}", factorized_weight, part=given(0))
 for name in ("matrices", "extra_repr", "clear_cache"):
     method(f"FactorizedWeight.{name}", factorized_weight)

@@ -35,7 +35,7 @@ HOOKS = (
         "rank_sizes",
         "rank_within",
     ),
-    *("refit", "tensor_indices", "tensor_network_of_shapes", "uniform_rank", "variant"),
+    *("tensor_indices", "tensor_network_of_shapes", "uniform_rank", "variant"),
 )
 #: Results, which the library makes and users read; abstract classes; what laws are written with; plain data of layers.
 NOT_MADE_BY_USERS = (
@@ -127,7 +127,7 @@ for one in ("bt", "ht", "tr", "tt"):
         **{"tensorized_shape": modes, "rank": rank, "std": given(0.5), "random_state": seed, "like": given(normal(1))},
         **stack,
     )
-    way(f"{called}.validate_rank", kind.validate_rank, tensorized_shape=modes, rank=rank, **stack)
+    way(f"{called}.validate_rank", kind.format.validate_rank, tensorized_shape=modes, rank=rank, **stack)
     method(f"{called}.plan", make, batch=given(3))
     for name in ("apply", "vjp", "__rmatmul__", "__matmul__"):
         operand = {"__rmatmul__": given(normal(2, 6)), "__matmul__": given(normal(15, 2))}.get(name, x)
@@ -143,7 +143,6 @@ for one in ("bt", "ht", "tr", "tt"):
     for name in ("norm", "to_matrix", "to_tensor", "singular_values"):
         method(f"{called}.{name}", make)
 
-way("HTMatrix.on_tree", tlr.HTMatrix.on_tree, tree=given(((0, 2), 1)), order=given(3))
 
 for kind in (tlr.BTTensor, tlr.HTTensor):
 

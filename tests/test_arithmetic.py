@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 
 import jax
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.formats import FactorizedMatrix, Format
 from tensorly_rnn.network import arithmetic, operations
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
@@ -337,17 +338,24 @@ def test_wrong_scalars_are_refused(case):
             operation(torch.ones(6, 15), f)
 
 
-class Pair(FactorizedMatrix):
-    """Two matrices side by side, outputs in one factor and inputs in the other: its transpose is another format."""
+@dataclass(frozen=True)
+class SideBySide(Format):
+    """Outputs in one factor and inputs in the other: the transpose is another format."""
 
     name = "pair"
-    order_of = staticmethod(lambda n_factors: 1)
-    indices = staticmethod(lambda order: (("j1", "r"), ("r", "i1")))
-    rank_sizes = classmethod(lambda cls, rank: {"r": rank})
-    rank_from_sizes = classmethod(lambda cls, size, order: size["r"])
-    explicit_rank = classmethod(lambda cls, tensorized_shape, rank, **options: rank)
-    full_rank = classmethod(lambda cls, tensorized_shape, **options: min(tensorized_shape[0][0], tensorized_shape[1][0]))
-    uniform_rank = classmethod(lambda cls, tensorized_shape, rank, **options: rank)
+
+    def indices(self, order):
+        return ("j1", "r"), ("r", "i1")
+
+    def rank_names(self, order):
+        return "r"
+
+    def full(self, sizes, stack=1):
+        return sizes[0]
+
+
+class Pair(FactorizedMatrix):
+    format = SideBySide()
 
 
 def test_a_format_of_ones_own():

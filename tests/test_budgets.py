@@ -1,5 +1,6 @@
 """Budgets by parameters and by ratio, the comparison of formats, and its plots."""
 
+import pickle
 import time
 
 import numpy as np
@@ -12,10 +13,11 @@ from matplotlib.figure import Figure
 import tensorly_rnn as tlr
 from tensorly_rnn import plot
 from tensorly_rnn._checks import BudgetError
-from tensorly_rnn.decomposition import _decompose, compression, hierarchical_tucker, tensor_train
-from tensorly_rnn.decomposition._registry import ALGORITHMS
+from tensorly_rnn.decomposition import _decompose, hierarchical_tucker, tensor_train
+from tensorly_rnn.decomposition._algorithms import ALGORITHMS
 from tensorly_rnn.decomposition.best_format import _baseline, _svd_result
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting import subspaces
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tests.cases import CASES
 from tests.strategies import examples
 
@@ -73,8 +75,12 @@ def test_budgets_that_cannot_be_met_or_read_are_refused(case):
         tlr.factorize(dense, case.name, SHAPE, n_param=3)
     with pytest.raises(BudgetError, match=r"^compression_ratio=500 must leave room for rank 1"):
         tlr.factorize(dense, case.name, SHAPE, compression_ratio=500)
-    with pytest.raises(BudgetError, match=r"^\w+Matrix.random: rank=0.001 must leave room for rank 1"):
+    with pytest.raises(BudgetError, match=r"^rank=0.001 must leave room for rank 1") as caught:
         tlr.get_format(case.name).random(SHAPE, 0.001)
+    minimum = tlr.get_format(case.name).random(SHAPE, 1, random_state=0).n_param
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is BudgetError and str(again) == str(caught.value)
+    assert again.minimum == caught.value.minimum == minimum
     with pytest.raises(ValueError, match="n_param must be the only budget; .* got rank and n_param"):
         tlr.factorize(dense, case.name, SHAPE, 2, n_param=300)
     with pytest.raises(ValueError, match="compression_ratio must be the only budget; .* got n_param and compression_ratio"):
@@ -128,14 +134,14 @@ def test_no_decomposition_at_the_ranks_found_is_better(name, budget):
 def test_fits_within_a_budget_begin_at_even_ranks_of_every_family_and_at_uneven_ones(monkeypatch):
     fitted = []
 
-    def algorithm(problem):
+    def solve(problem):
         fitted.append(problem.rank)
         return problem.random_start()
 
-    monkeypatch.setitem(ALGORITHMS, "bt", algorithm)
+    monkeypatch.setitem(ALGORITHMS, "bt", ALGORITHMS["bt"]._replace(solve=solve))
     found = tlr.factorize(decaying(), "bt", SHAPE, n_param=200)
     column = (tuple(m * n for m, n in zip(*SHAPE)), (1, 1, 1))
-    even = [tlr.BTMatrix.rank_at_most(column, 200, **family) for family in tlr.BTMatrix.families]
+    even = [tlr.BTMatrix.format.rank_at_most(column, 200, **family) for family in tlr.BTMatrix.format.families]
     assert len(set(even)) == 3 and None not in even
     assert fitted[:3] == even and len(fitted) == 4
     assert found.n_param <= 200
@@ -193,7 +199,7 @@ def test_comparisons_that_make_no_sense_are_refused():
         tlr.best_format(dense, SHAPE)
     with pytest.raises(ValueError, match=r"one of them only; got \{'n_param': 100, 'eps': 0.1\}"):
         tlr.best_format(dense, SHAPE, n_param=100, eps=0.1)
-    with pytest.raises(ValueError, match="n_param must be met by a format; got n_param=3"):
+    with pytest.raises(ValueError, match="n_param must leave room for rank 1 of a format; expected a budget of at least"):
         tlr.best_format(dense, SHAPE, n_param=3)
     with pytest.raises(ValueError, match="formats must be known; expected one of .* got 'cp'"):
         tlr.best_format(dense, SHAPE, n_param=300, formats=("cp",))
@@ -239,7 +245,7 @@ def test_an_error_asked_for_is_spent(monkeypatch, name, dtype):
 def test_a_large_tensor_is_met_in_parts(monkeypatch):
     dense = np.random.default_rng(0).normal(size=(64, 64)) @ np.diag(0.8 ** np.arange(64))
     whole = tlr.factorize(dense, "tt", ((4, 4, 4), (4, 4, 4)), eps=0.2)
-    monkeypatch.setattr(compression, "PIECE", 100)
+    monkeypatch.setattr(subspaces, "PIECE", 100)
     heard = []
     parts = tlr.factorize(dense, "tt", ((4, 4, 4), (4, 4, 4)), eps=0.2, callback=lambda _, error: heard.append(error))
     assert parts.rank == whole.rank

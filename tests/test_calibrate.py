@@ -5,7 +5,7 @@ import pytest
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import calibrate
-from tensorly_rnn.decomposition.calibrate import merged_rows
+from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
 from tests.backends import every_backend
 from tests.benchmarks.calibration import measured
 

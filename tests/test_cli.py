@@ -81,7 +81,7 @@ def test_plan_prints_counts_costs_and_estimates(capsys):
     assert {row[0] for row in rows} == set(tlr.available_formats())
     modes = tlr.factorize_size(512, 3), tlr.factorize_size(784, 3)
     for name, rank, parameters, ratio, flops, ms, times in rows:
-        network = tlr.get_format(name).make_network(modes, eval(rank))
+        network = tlr.get_format(name).format.make_network(modes, eval(rank))
         assert parameters == f"{network.n_param:,}" and network.n_param <= 8000
         assert ratio == f"{512 * 784 / network.n_param:,.1f}" and flops == f"{network.cost(10).forward.flops:,}"
         assert float(times) == pytest.approx(float(dense[4]) / float(ms), rel=0.02)
@@ -92,7 +92,7 @@ def test_plan_prints_counts_costs_and_estimates(capsys):
     assert times == sorted(times)
     for name, rank, *_ in first:
         blocks = {"n_blocks": eval(rank)[0]} if name == "bt" else {}
-        assert eval(rank) == tlr.get_format(name).rank_at_most(modes, 8000, **blocks)
+        assert eval(rank) == tlr.get_format(name).format.rank_at_most(modes, 8000, **blocks)
     assert all(int(row[2].replace(",", "")) <= 4000 for row in rows[6:])
     assert "estimates, forward only" in out and "140 Gflop/s" in out
 

@@ -102,7 +102,7 @@ def test_a_matrix_that_multiplies_a_stack_is_copied_where_it_must_be():
 
 def test_a_copy_is_spared_where_the_estimate_says_so():
     # The second product of a train: its ranks stand between the rows and the modes of the outputs.
-    chosen = apply_plan(tlr.get_format("tt").make_network(((16, 4, 4, 4), (8, 20, 20, 18)), (1, 4, 4, 4, 1)), 96)
+    chosen = apply_plan(tlr.get_format("tt").format.make_network(((16, 4, 4, 4), (8, 20, 20, 18)), (1, 4, 4, 4, 1)), 96)
     assert [step.is_stacked for step in chosen.steps] == [False, False, True, True]
     assert chosen.steps[-1].indices == ("b", "j1", "j2", "j3", "j4")
 
@@ -168,7 +168,7 @@ def test_applying_is_cheaper_than_the_dense_product_at_the_papers_sizes():
         found = tlr.cost(name, modes, rank, batch=96)
         assert found.forward.flops < share * dense
         # Block by block, as it is executed.
-        network = tlr.get_format(name).make_network(modes, tlr.get_format(name).validate_rank(modes, rank))
+        network = tlr.get_format(name).format.make_network(modes, tlr.get_format(name).format.validate_rank(modes, rank))
         blocks = row_blocks(network, 96)
         assert max(one.peak for one in blocks.plans) < 1024 * 57600 / 25
 
@@ -329,7 +329,7 @@ def test_blocks_of_rows_make_up_the_whole(case, data, batch, most):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_network_is_written_as_it_is_made(case):
     for shape, rank in case.pool.items():
-        network = tlr.get_format(case.name).make_network(shape, rank)
+        network = tlr.get_format(case.name).format.make_network(shape, rank)
         assert eval(repr(network), {"Network": tlr.Network}) == network
 
 

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import _decompose
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tests.backends import every_backend, to_numpy
 from tests.cases import CASES
 from tests.strategies import examples
@@ -33,7 +33,7 @@ def test_exactly_low_rank_is_recovered(case, backend):
     @examples(6, backend.slow)
     @given(data=st.data())
     def law(data):
-        rank = tlr.get_format(case.name).validate_rank(SHAPE, (1, 3, 4, 1) if case.name == "tt" else (2, 3, 4, 2, 3))
+        rank = tlr.get_format(case.name).format.validate_rank(SHAPE, (1, 3, 4, 1) if case.name == "tt" else (2, 3, 4, 2, 3))
         f = tlr.get_format(case.name).random(SHAPE, rank, random_state=data.draw(st.integers(0, 1000)))
         found = tlr.factorize(backend.array(f.to_matrix()), case.name, SHAPE, rank)
         assert found.rank == rank
@@ -321,7 +321,7 @@ def test_a_share_is_of_the_entries_that_there_are(case):
     for share in (0.4, 0.7):
         f = tlr.factorize(dense, case.name, ((2, 4), (4, 5)), share, n_iter_max=2)
         kind = type(f)
-        assert f.rank == kind.rank_at_most(((2, 4), (4, 5)), int(share * 90))
+        assert f.rank == kind.format.rank_at_most(((2, 4), (4, 5)), int(share * 90))
         assert f.n_param <= share * 90
 
 
@@ -427,7 +427,7 @@ def test_a_smaller_error_takes_more_and_an_exact_low_rank_no_more_than_itself(ca
     found = tlr.factorize(low.to_matrix(), case.name, SHAPE, eps=1e-10)
     assert found.rank == low.rank
     capped = tlr.factorize(dense, case.name, SHAPE, 2, eps=1e-10)
-    assert capped.rank == tlr.get_format(case.name).validate_rank(SHAPE, 2)
+    assert capped.rank == tlr.get_format(case.name).format.validate_rank(SHAPE, 2)
 
 
 def test_errors_that_cannot_be_asked_for_are_refused():

@@ -1,4 +1,4 @@
-"""The main example in the processes of torchrun, killed and started again, and on damaged files."""
+"""The main example in the processes of torchrun, killed and started again."""
 
 import os
 import subprocess
@@ -64,12 +64,8 @@ def uninterrupted(data, tmp_path_factory):
 def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     kill_at(checkpoints / "random-0-ht-scratch.pt", start(PROGRAM, data, tmp_path))
-    damaged = checkpoints / "random-0-dense-snapshot.pt"
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2] ^= 1  # in the middle of a weight, where torch.load alone would not see it
-    damaged.write_bytes(content)
     printed = " ".join(run(PROGRAM, data, tmp_path).split())
-    assert f"{damaged} is damaged: that part is trained anew going on with the interrupted run in {checkpoints}" in printed
+    assert f"going on with the interrupted run in {checkpoints}" in printed
     for name in ("results.csv", "curves.csv"):
         assert table(tmp_path / name) == table(uninterrupted / name)
     assert not checkpoints.exists()
@@ -138,19 +134,12 @@ def test_the_first_process_alone_writes_and_discards(checkpoint, tmp_path, monke
     assert states.path("a").exists()
 
 
-def test_every_damage_is_seen(checkpoint, tmp_path):
+def test_a_state_is_replaced_whole_or_not_at_all(checkpoint, tmp_path):
     states = checkpoint.Checkpoints(tmp_path, {})
-    states.save("whole", STATE)
-    whole = (tmp_path / "whole.pt").read_bytes()
-    changed = [whole[:size] for size in (0, 10, 32, 500, len(whole) - 1)] + [whole + b"x"]
-    for place in range(0, len(whole), 41):
-        changed.append(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-    for content in changed:
-        (tmp_path / "damaged.pt").write_bytes(content)
-        assert states.load("damaged") is None
-    lines = states.check()
-    assert lines[0] == f"{tmp_path / 'damaged.pt'} is damaged: that part is trained anew" and len(lines) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole.pt"]
+    states.save("a", {"epoch": 1})
+    with pytest.raises(Exception, match="pickle"):
+        states.save("a", {"weight": torch.zeros(9), "function": lambda: None})
+    assert states.load("a") == {"epoch": 1} and len(states.check()) == 1
 
 
 def test_foreign_files_are_left_alone(checkpoint, tmp_path):
@@ -211,23 +200,6 @@ def test_no_code_in_a_file_is_run(checkpoint, tmp_path, monkeypatch):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(examples, tmp_path):
-    from running.atomic import replacing
-
-    path = tmp_path / "table.csv"
-    path.write_text("old")
-    with pytest.raises(KeyError), replacing(path, "w", encoding="utf-8") as file:
-        file.write("new")
-        file.flush()
-        raise KeyError
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    with replacing(path, "w", encoding="utf-8") as file:
-        file.write("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_shares_make_up_the_mean_of_the_batch(examples, monkeypatch, count, size):
@@ -243,20 +215,3 @@ def test_shares_make_up_the_mean_of_the_batch(examples, monkeypatch, count, size
         assert len(share) >= 1
         means.append(weight * losses[share].mean())
     torch.testing.assert_close(sum(means) / count, losses[2 : 2 + size].mean(), rtol=0, atol=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("device", "message"),
-    [("mps", "must be cpu or cuda, got mps"), ("cuda:1", "must be cpu or cuda, got cuda:1"),
-     ("cuda", "every process needs a GPU of its own; 3 processes, 2 found")],
-)  # fmt: skip
-def test_several_processes_need_a_device_each(examples, monkeypatch, device, message):
-    from running import processes
-
-    processes.check_device(torch.device(device))
-    monkeypatch.setattr(processes, "count", lambda: 3)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    processes.check_device(torch.device("cpu"))
-    with pytest.raises(ValueError, match=message):
-        processes.check_device(torch.device(device))

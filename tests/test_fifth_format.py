@@ -86,7 +86,7 @@ BROKEN = (
     (
         "reconstruction",
         "indices",
-        lambda cp: classmethod(lambda cls, order: tuple((i, j, r) for j, i, r in cp.indices(order))),
+        lambda cp: lambda self, order: tuple((i, j, r) for j, i, r in cp.indices(self, order)),
     ),
     ("reconstruction", "to_matrix", lambda cp: lambda f: cp.to_matrix(f) * (1 + 1e-8)),
     ("reconstruction", "to_tensor", lambda cp: lambda f: cp.to_tensor(f).swapaxes(0, -1).reshape(cp.to_tensor(f).shape)),
@@ -112,14 +112,14 @@ BROKEN = (
     ("arithmetic", "inner", lambda cp: lambda f, other: cp.inner(f, f)),
     ("arithmetic", "__add__", lambda cp: lambda f, other: cp.__add__(f, f)),
     ("arithmetic", "norm", lambda cp: lambda f: cp.norm(f) ** 2),
-    ("recovery", "full_rank", lambda cp: classmethod(lambda cls, tensorized_shape, **options: 1)),
-    ("count", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: size["r"] + 1)),
+    ("recovery", "full", lambda cp: lambda self, sizes, stack=1: 1),
+    ("count", "rank_from_sizes", lambda cp: lambda self, size, order: size["r"] + 1),
     ("count", "n_param", lambda cp: property(lambda f: cp.n_param.fget(f) + 1)),
-    ("ranks", "rank_from_sizes", lambda cp: classmethod(lambda cls, size, order: size["r"] + 1)),
+    ("ranks", "rank_from_sizes", lambda cp: lambda self, size, order: size["r"] + 1),
     (
         "ranks",
         "explicit_rank",
-        lambda cp: classmethod(lambda cls, tensorized_shape, rank, **options: abs(int(rank or 1)) or 1),
+        lambda cp: lambda self, tensorized_shape, rank, root_rank=None: abs(int(rank or 1)) or 1,
     ),
     ("random", "random", lambda cp: classmethod(lambda cls, *a, **options: cp.random.__func__(cls, *a, **options) * 1.01)),
     (
@@ -143,7 +143,14 @@ def broken(cp, monkeypatch):
     hypothesis.settings.load_profile("red")
 
     def make(attribute, value):
-        cls = type("Broken", (cp,), {attribute: value(cp), "name": "broken", "__module__": __name__})
+        # Attributes of the format are broken in its value, others in the class of matrices.
+        kind = type(cp.format)
+        names = {"name": "broken", "__module__": __name__}
+        if hasattr(cp, attribute):
+            own = {attribute: value(cp), "format": type("BrokenFormat", (kind,), names)()}
+        else:
+            own = {"format": type("BrokenFormat", (kind,), {**names, attribute: value(kind)})()}
+        cls = type("Broken", (cp,), {**own, "__module__": __name__})
         monkeypatch.setattr(sys.modules[__name__], "Broken", cls, raising=False)
         return register(cls)
 
@@ -176,7 +183,7 @@ def test_a_wrong_count_and_a_write_to_what_is_read_only_are_red(cp, broken):
 
 def test_what_cannot_be_tested_is_refused(cp):
     class Unknown(cp):
-        name = "unknown"
+        format = type("UnknownFormat", (type(cp.format),), {"name": "unknown"})()
 
     with pytest.raises(
         ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"

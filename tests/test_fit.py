@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.decomposition import fit
 from tensorly_rnn.decomposition._block_term import residual_tucker
-from tensorly_rnn.decomposition._registry import Problem
+from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.decomposition._tensor_ring import _widened, ring_svd
-from tensorly_rnn.decomposition.compression import expanded, levelled, on_host
-from tensorly_rnn.decomposition.curvature import NUMPY, dense, gram_matrix, matrix_free
-from tensorly_rnn.decomposition.levenberg_marquardt import levenberg_marquardt
+from tensorly_rnn.decomposition.fitting import fit
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY, dense, gram_matrix, matrix_free
+from tensorly_rnn.decomposition.fitting.levenberg_marquardt import levenberg_marquardt
+from tensorly_rnn.decomposition.fitting.subspaces import expanded, on_host, whitened
 from tensorly_rnn.decomposition.progress import Progress
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
@@ -48,7 +48,7 @@ def jacobian(network, factors):
 @examples(6)
 def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
     shape = tuple(m * n for m, n in zip(*data.draw(st.sampled_from(SHAPES))))
-    network = tlr.get_format(case.name).make_tensor_network(shape, data.draw(case.ranks(len(shape))))
+    network = tlr.get_format(case.name).format.make_tensor_network(shape, data.draw(case.ranks(len(shape))))
     rng = np.random.default_rng(seed)
     factors = [rng.normal(size=one) for one in network.factor_shapes]
     columns = jacobian(network, factors)
@@ -57,7 +57,7 @@ def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
 
 @every_format
 def test_a_step_near_the_solution_converges_at_once(case):
-    network = tlr.get_format(case.name).make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
+    network = tlr.get_format(case.name).format.make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
     rng = np.random.default_rng(0)
     solution = [rng.normal(size=one) for one in network.factor_shapes]
     tensor = reconstruct(network, solution)
@@ -72,7 +72,7 @@ def test_a_step_near_the_solution_converges_at_once(case):
 
 def problem(name, modes, rank):
     tensor = np.random.default_rng(0).normal(size=(1, *modes))
-    kind = tlr.get_format(name)
+    kind = tlr.get_format(name).format
     return Problem(NUMPY, tensor, kind, rank, np.random.default_rng(1), n_iter_max=1, tol=0.0)
 
 
@@ -91,7 +91,7 @@ def test_every_block_starts_from_what_is_left_over():
 
 
 def test_fit_of_nothing_is_nothing():
-    network = tlr.TRMatrix.make_tensor_network((3, 4), (2, 2, 2))
+    network = tlr.TRMatrix.format.make_tensor_network((3, 4), (2, 2, 2))
     found, error, steps = levenberg_marquardt(
         network, [np.ones(one) for one in network.factor_shapes], np.zeros((3, 4)), 10, 0
     )
@@ -239,7 +239,7 @@ def planted_blocks(seed, n_blocks=2):
 @given(seed=st.integers(0, 1000), data=st.data())
 @examples(4)
 def test_matrix_free_steps_are_the_dense_ones(case, seed, data):
-    network = tlr.get_format(case.name).make_tensor_network((4, 3, 5), data.draw(case.ranks(3)))
+    network = tlr.get_format(case.name).format.make_tensor_network((4, 3, 5), data.draw(case.ranks(3)))
     rng = np.random.default_rng(seed)
     factors = [rng.normal(size=shape) for shape in network.factor_shapes]
     right = rng.normal(size=network.n_param)
@@ -253,7 +253,7 @@ def test_matrix_free_steps_are_the_dense_ones(case, seed, data):
 
 @every_format
 def test_matrix_free_fits_converge_like_dense_ones(case):
-    network = tlr.get_format(case.name).make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
+    network = tlr.get_format(case.name).format.make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
     rng = np.random.default_rng(0)
     solution = [rng.normal(size=one) for one in network.factor_shapes]
     start = [one + 0.01 * rng.normal(size=one.shape) for one in solution]
@@ -277,12 +277,12 @@ def test_fits_too_large_for_dense_steps_are_finished_without(monkeypatch):
 @every_format
 @given(seed=st.integers(0, 1000))
 @examples(2)
-def test_levelled_bases_carry_the_same_energy_and_lead_back(case, seed):
+def test_whitened_bases_carry_the_same_energy_and_lead_back(case, seed):
     rng = np.random.default_rng(seed)
     one = problem(case.name, (4, 3, 5), case.pool[((2, 3, 1), (3, 1, 2))])
     tensor = rng.normal(size=(one.stack, 4, 3, 5)) * np.array([1, 1e-1, 1e-2, 1e-3]).reshape(4, 1, 1)
     one = dataclasses.replace(one, tensor=tensor)
-    even, back = levelled(one)
+    even, back = whitened(one)
     for axis in (1, 2, 3):
         values = np.linalg.svd(np.moveaxis(even.tensor, axis, 0).reshape(even.tensor.shape[axis], -1), compute_uv=False)
         assert values[0] < 1.5 * values[-1]

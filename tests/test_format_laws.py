@@ -191,28 +191,28 @@ def test_factors_are_live(case):
 def test_a_share_is_an_upper_bound_and_the_next_rank_breaks_it(case, share):
     kind, shape = tlr.get_format(case.name), ((8, 8, 8), (8, 8, 8))
     dense = 512 * 512
-    rank = kind.validate_rank(shape, share)
+    rank = kind.format.validate_rank(shape, share)
     assert tlr.n_param(case.name, shape, rank) <= share * dense
     largest = max(np.hstack([np.ravel(part) for part in rank]))
-    assert tlr.n_param(case.name, shape, kind.uniform_rank(shape, int(largest) + 1)) > share * dense
+    assert tlr.n_param(case.name, shape, kind.format.uniform_rank(shape, int(largest) + 1)) > share * dense
 
 
 @every_format
 def test_a_budget_is_met_by_the_largest_even_rank_from_the_first_on(case):
     kind, shape = tlr.get_format(case.name), ((3, 5, 2), (7, 2, 4))
-    counts = [tlr.n_param(case.name, shape, kind.uniform_rank(shape, rank)) for rank in range(1, 6)]
+    counts = [tlr.n_param(case.name, shape, kind.format.uniform_rank(shape, rank)) for rank in range(1, 6)]
     assert counts == sorted(set(counts))
-    assert kind.rank_at_most(shape, counts[0] - 1) is None
+    assert kind.format.rank_at_most(shape, counts[0] - 1) is None
     for rank, (count, more) in enumerate(itertools.pairwise(counts), start=1):
         for budget in (count, more - 1):
-            assert kind.rank_at_most(shape, budget) == kind.uniform_rank(shape, rank)
+            assert kind.format.rank_at_most(shape, budget) == kind.format.uniform_rank(shape, rank)
 
 
 @every_format
 def test_unit_factors_give_entries_of_variance_one(case):
     # Of independent factors the variance is the product of theirs, once for every product that an entry sums.
     for shape, rank in case.pool.items():
-        network = tlr.get_format(case.name).make_network(shape, rank)
+        network = tlr.get_format(case.name).format.make_network(shape, rank)
         terms = case.reference([np.ones(one) for one in network.factor_shapes])
         assert_allclose(unit_std(network) ** (2 * len(network.factors)) * terms, 1.0)
     drawn = unit_factors(network, np.random.default_rng(0))
@@ -230,7 +230,7 @@ def test_wrong_ranks_are_refused(case):
     kind, shape = tlr.get_format(case.name), ((4, 3, 2), (5, 3, 4))
     for rank, error, message in case.wrong_ranks:
         with pytest.raises(error, match=message) as caught:
-            kind.validate_rank(shape, rank)
+            kind.format.validate_rank(shape, rank)
         assert str(caught.value).startswith("rank")
         with pytest.raises(error, match=message):
             kind.random(shape, rank)
@@ -240,10 +240,10 @@ def test_wrong_ranks_are_refused(case):
             with pytest.raises(error, match=message):
                 tlr.factorize(np.ones((24, 60)), case.name, shape, rank)
     with pytest.raises(TypeError, match="leaf_rank must be an option of the format"):
-        kind.validate_rank(shape, 2, leaf_rank=3)
+        kind.format.validate_rank(shape, 2, leaf_rank=3)
     if "root_rank" in kind.options:
         with pytest.raises(ValueError, match=r"^root_rank must be a positive integer"):
-            kind.validate_rank(shape, 2, root_rank=0)
+            kind.format.validate_rank(shape, 2, root_rank=0)
 
 
 @every_format
@@ -319,4 +319,4 @@ def test_what_is_no_operand_or_number_is_named(case):
             kind.random(shape, 2, std=std)
     assert kind.random(shape, 2, std=np.float32(0.5), random_state=np.int64(1)).shape == (6, 15)
     with pytest.raises(ValueError, match="rank='same' must leave room for rank 1"):
-        kind.validate_rank(((1,) * 9, (2, *(1,) * 8)), "same")
+        kind.format.validate_rank(((1,) * 9, (2, *(1,) * 8)), "same")

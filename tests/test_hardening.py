@@ -96,7 +96,7 @@ def test_trees_of_another_number_of_leaves_are_refused():
             with pytest.raises(ValueError, match="tree must have one leaf a mode; expected 3 leaves, got"):
                 call()
     with pytest.raises(ValueError, match=r"expected 3 leaves, got \(\(\(0, 1\), 2\), 3\) with 4\."):
-        tlr.HTMatrix.on_tree((((0, 1), 2), 3)).random(MODES, 2)
+        tlr.HTMatrix.random(MODES, 2, tree=(((0, 1), 2), 3))
 
 
 def test_mistyped_options_are_refused_under_budgets_too():

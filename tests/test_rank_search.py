@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import rank_search
-from tensorly_rnn.decomposition._registry import Problem
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition._problem import Problem
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.rank_search import cuts, possible_sizes, unfolding_ranks
 from tests.backends import every_backend
 from tests.cases import CASES
@@ -24,7 +24,9 @@ SHAPE = ((2, 3, 2), (3, 2, 2))
 
 
 def problem_of(tensor, name, rank, error):
-    return Problem(NUMPY, tensor[None], tlr.get_format(name), rank, np.random.default_rng(0), 100, 1e-6, error=error)
+    return Problem(
+        NUMPY, tensor[None], tlr.get_format(name).format, rank, np.random.default_rng(0), 100, 1e-6, max_error=error
+    )
 
 
 def unfolded(tensor, group):
@@ -39,7 +41,7 @@ def test_no_unfolding_has_a_rank_above_its_cheapest_cut(case, data, seed):
     rank = data.draw(case.ranks(4))
     if case.name == "ht":
         rank = (1, *rank[1:])
-    network = tlr.get_format(case.name).make_tensor_network((4, 3, 5, 3), rank)
+    network = tlr.get_format(case.name).format.make_tensor_network((4, 3, 5, 3), rank)
     rng = np.random.default_rng(seed)
     factors = [rng.normal(size=shape) for shape in network.factor_shapes]
     tensor = reconstruct(network, factors).reshape(4, 3, 5, 3)
@@ -56,14 +58,14 @@ def test_no_unfolding_has_a_rank_above_its_cheapest_cut(case, data, seed):
 
 
 def test_the_bounds_of_a_ring_are_products_of_two_bonds():
-    network = tlr.TRMatrix.make_tensor_network((2, 2, 2, 2), (3, 5, 7, 11, 3))
+    network = tlr.TRMatrix.format.make_tensor_network((2, 2, 2, 2), (3, 5, 7, 11, 3))
     assert cuts(network, (1,)) == [("r1", "r2")]
     assert cuts(network, (0, 1)) == [("r0", "r2")]
     assert cuts(network, (0, 2)) == [("r0", "r1", "r2", "r3")]
 
 
 def test_the_bounds_of_blocks_have_the_core_on_either_side():
-    network = tlr.BTMatrix.make_tensor_network((2, 2, 2), (5, (2, 3, 7)))
+    network = tlr.BTMatrix.format.make_tensor_network((2, 2, 2), (5, (2, 3, 7)))
     assert {frozenset(cut) for cut in cuts(network, (1,))} == {frozenset(("n", "r2")), frozenset(("n", "r1", "r3"))}
 
 
@@ -80,7 +82,7 @@ def test_unfolding_ranks_are_those_of_the_singular_values(seed, error):
 
 
 def test_possible_ranks_are_all_of_them_in_order():
-    network = tlr.TRMatrix.make_tensor_network((6, 5, 4), (1, 6, 4, 1))
+    network = tlr.TRMatrix.format.make_tensor_network((6, 5, 4), (1, 6, 4, 1))
     ranks = {(0,): 5, (1,): 4, (2,): 4}
     found = [tuple(one[f"r{k}"] for k in range(3)) for one in possible_sizes(network, ranks, None, 90)]
 
@@ -99,7 +101,7 @@ def test_possible_ranks_are_all_of_them_in_order():
 
 def test_possible_ranks_reach_as_far_as_the_parameters(monkeypatch):
     monkeypatch.setattr(rank_search, "TRIES", 10**6)
-    network = tlr.TRMatrix.make_tensor_network((6, 5, 4), (1, 6, 4, 1))
+    network = tlr.TRMatrix.format.make_tensor_network((6, 5, 4), (1, 6, 4, 1))
     found = {tuple(one[f"r{k}"] for k in range(3)) for one in possible_sizes(network, {}, None, 90)}
     expected = {
         r for r in itertools.product(range(1, 30), repeat=3) if 6 * r[0] * r[1] + 5 * r[1] * r[2] + 4 * r[2] * r[0] <= 90
@@ -108,7 +110,7 @@ def test_possible_ranks_reach_as_far_as_the_parameters(monkeypatch):
 
 
 def test_where_there_are_too_many_ranks_large_ones_are_thinned_out(monkeypatch):
-    network = tlr.TRMatrix.make_tensor_network((60, 50, 40), (1, 6, 4, 1))
+    network = tlr.TRMatrix.format.make_tensor_network((60, 50, 40), (1, 6, 4, 1))
     every = possible_sizes(network, {(0,): 30}, None, 10_000)
     assert every and all(one["r0"] * one["r1"] >= 30 for one in every)
     # At most 3 each near together, which is not enough.

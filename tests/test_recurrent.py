@@ -13,8 +13,7 @@ from tensorly_rnn import recurrent
 from tensorly_rnn.contraction.cost_model import CALL, OPERATION, WRITTEN, seconds
 from tensorly_rnn.network.network import Network, apply_plan, tensor_plan
 from tensorly_rnn.nn import FactorizedLSTM
-from tensorly_rnn.recurrent import cost
-from tensorly_rnn.recurrent import weight as weight_room
+from tensorly_rnn.recurrent import cost, gated_weight
 from tests.backends import BACKENDS, to_numpy
 from tests.strategies import in_pairs, slow_but_one
 
@@ -216,7 +215,7 @@ def twin(layer):
     return recurrent.LSTM(**{name.removesuffix("_l0"): weight(part) for name, part in parts.items()})
 
 
-PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).gate_modes]
+PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).format.gate_modes]
 
 
 SIZES = {"plain": (11, 7, {}), "padded": (17, 6, {}), "even": (6, 6, {}), "projected": (11, 7, {"proj_size": 3})}
@@ -340,7 +339,7 @@ def test_the_norm_of_a_padded_stack_leaves_the_padding_out():
 def test_the_weight_is_rebuilt_only_where_that_takes_less_time():
     modes = {"factorization": "tt", "rank": 1, "out_modes": (16, 16), "in_modes": (16, 16), "random_state": 0}
     weight = recurrent.GatedWeight.random(256, (256,), **modes)
-    training, kept = cost.Use(), cost.Use(backward=False, kept=True)
+    training, kept = cost.Use(), cost.Use(backward=False, cached=True)
     assert not any(weight.rebuilding_is_cheaper(batch, training) for batch in (1, 100))
     # A matrix that is there already costs its own product only, until there are so many rows that its arithmetic counts.
     assert weight.rebuilding_is_cheaper(1, kept)
@@ -375,7 +374,7 @@ def test_estimates_count_products_and_gradients():
     assert cost.factorized_seconds(network, 7, cost.Use(steps=4)) == pytest.approx(every + in_python, rel=1e-12)
     low = Network((("j1", "r"), ("r", "i1")), ("j1",), ("i1",), (("i1", 3), ("j1", 5), ("r", 2)))
     for backward in (False, True):
-        once, again = (cost.rebuilt_seconds(low, 7, cost.Use(backward, kept=kept)) for kept in (False, True))
+        once, again = (cost.rebuilt_seconds(low, 7, cost.Use(backward, cached=kept)) for kept in (False, True))
         assert once - again == pytest.approx(seconds(tensor_plan(low), (backward,) * 2), rel=1e-9)
     # Three products there, and three more back: one for each side but x.
     assert seconds(tensor_plan(low), (True, True)) >= 3 * seconds(tensor_plan(low), (False, False)) > 0
@@ -390,7 +389,7 @@ def test_both_ways_to_the_norm_agree(dtype, monkeypatch):
     for summed in (True, False):
         monkeypatch.setattr(cost, "summing_is_cheaper", lambda data, summed=summed: summed)
         for piece in (1, 20, 10**6):
-            monkeypatch.setattr(weight_room, "LARGEST_PIECE", piece)
+            monkeypatch.setattr(gated_weight, "LARGEST_PIECE", piece)
             assert weight.squared_norm() == pytest.approx(exact, rel=1e-6 if dtype == np.float32 else 1e-12)
     monkeypatch.undo()
     wide = Network((("r", "j1", "s"), ("s", "i1", "r")), ("j1",), ("i1",), (("i1", 4), ("j1", 4), ("r", 60), ("s", 60)))
@@ -507,7 +506,7 @@ def test_random_has_the_factors_of_the_torch_layer(factorization, decompose, pro
 
 @every_format
 @every_way
-def test_there_and_back(factorization, decompose):
+def test_round_trip(factorization, decompose):
     _, dense = torch_layer("projected lstm")
     x, hx, d_output, d_state = draws(dense)
     layer = dense.factorized(factorization, "full", decompose=decompose, hidden_modes=(2, 2, 2), input_modes=(3, 3, 3))
@@ -576,18 +575,18 @@ def weights(rows=12, inputs=5, hidden=3, dtype=np.float64):
 W_IH, W_HH = weights()
 TT = tlr.TTMatrix.random(((4, 3), (5, 1)), 2, random_state=0)
 BAD_LAYERS = [
-    ("LSTM", dict(), TypeError, r"LSTM: weights must be weight_ih and weight_hh, or weight over \[x; h\] alone; got none"),
+    ("LSTM", dict(), TypeError, r"^weights must be weight_ih and weight_hh, or weight over \[x; h\] alone; got none"),
     ("LSTM", dict(weight_ih=W_IH), TypeError, r"alone; got \('weight_ih',\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight=W_IH), TypeError, r"got \('weight', 'weight_ih', 'weight_hh'\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH[:11]), ValueError, "weight_hh must have as many rows for each of its 4 gates; expected a multiple of 4, got 11"),
     ("LSTM", dict(weight_ih=W_IH[:8], weight_hh=W_HH), ValueError, r"weight_ih must fit the layer; expected shape \(12, 5\), got \(8, 5\)"),
-    ("GRU", dict(weight_ih=W_IH, weight_hh=W_HH), ValueError, r"GRU: weight_hh must fit the layer; expected shape \(12, 4\), got \(12, 3\)"),
+    ("GRU", dict(weight_ih=W_IH, weight_hh=W_HH), ValueError, r"^weight_hh must fit the layer; expected shape \(12, 4\), got \(12, 3\)"),
     ("LSTM", dict(weight_ih=W_IH[0], weight_hh=W_HH), ValueError, r"weight_ih must be a matrix; expected 2 axes, got shape \(5,\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, bias_hh=np.zeros(11)), ValueError, r"bias_hh must fit the layer; expected shape \(12,\), got \(11,\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((2, 3))), ValueError, r"weight_hh must fit the layer; expected shape \(12, 2\), got \(12, 3\)"),
     ("LSTM", dict(weight_ih=W_IH, weight_hh=W_HH, weight_hr=np.zeros((3, 2))), ValueError, r"weight_hr must fit the layer; expected shape \(3, 3\), got \(3, 2\)"),
-    ("LSTM", dict(weight_ih=W_IH[:, :0], weight_hh=W_HH), ValueError, r"LSTM: weight_ih must not be empty; expected a row and a column or more, got shape \(12, 0\)"),
-    ("LSTM", dict(weight_ih=W_IH[:0], weight_hh=W_HH[:0, :0]), ValueError, r"LSTM: weight_hh must not be empty; .* got shape \(0, 0\)"),
+    ("LSTM", dict(weight_ih=W_IH[:, :0], weight_hh=W_HH), ValueError, r"^weight_ih must not be empty; expected a row and a column or more, got shape \(12, 0\)"),
+    ("LSTM", dict(weight_ih=W_IH[:0], weight_hh=W_HH[:0, :0]), ValueError, r"^weight_hh must not be empty; .* got shape \(0, 0\)"),
     ("LSTM", dict(weight=W_HH), ValueError, "weight must have a column for x and 3 for h; expected at least 4, got 3"),
     ("LSTM", dict(weight=recurrent.GatedWeight.dense(W_IH, (5,))), ValueError, r"weight must have its columns in these parts; expected widths \(2, 3\), got \(5,\)"),
     ("LSTM", dict(weight_ih=recurrent.GatedWeight.dense(W_IH, (2, 3)), weight_hh=W_HH), ValueError, r"weight_ih must have its columns in these parts; expected widths \(5,\), got \(2, 3\)"),
@@ -637,12 +636,12 @@ def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="^d_matrix " + fits % (12, 5, "5, 12")):
         weight.matrix_vjp()[1](np.ones((5, 12)))
     for make, error, message in (
-        (lambda: recurrent.GatedWeight.dense(W_IH[0]), ValueError, r"dense: matrix must be a matrix; expected 2 axes, got shape \(5,\)"),
-        (lambda: recurrent.GatedWeight.dense(W_IH[:, :0]), ValueError, r"dense: matrix must not be empty; .* got shape \(12, 0\)"),
-        (lambda: recurrent.GatedWeight.dense([[1.0]]), TypeError, "dense: matrix must be an array of a TensorLy backend"),
-        (lambda: recurrent.GatedWeight.dense(W_IH, (2, 2)), ValueError, r"dense: widths must add up to the columns; expected 5, got 4: \(2, 2\)"),
-        (lambda: recurrent.GatedWeight.of_format(TT, (9,)), ValueError, r"of_format: widths must add up to the columns; expected 5, got 9: \(9,\)"),
-        (lambda: recurrent.GatedWeight.of_format(W_IH), TypeError, "of_format: matrix must be a factorized matrix; got ndarray. Use dense"),
+        (lambda: recurrent.GatedWeight.dense(W_IH[0]), ValueError, r"^matrix must be a matrix; expected 2 axes, got shape \(5,\)"),
+        (lambda: recurrent.GatedWeight.dense(W_IH[:, :0]), ValueError, r"^matrix must not be empty; .* got shape \(12, 0\)"),
+        (lambda: recurrent.GatedWeight.dense([[1.0]]), TypeError, "^matrix must be an array of a TensorLy backend"),
+        (lambda: recurrent.GatedWeight.dense(W_IH, (2, 2)), ValueError, r"^widths must add up to the columns; expected 5, got 4: \(2, 2\)"),
+        (lambda: recurrent.GatedWeight.of_format(TT, (9,)), ValueError, r"^widths must add up to the columns; expected 5, got 9: \(9,\)"),
+        (lambda: recurrent.GatedWeight.of_format(W_IH), TypeError, "^matrix must be a factorized matrix; got ndarray. Use dense"),
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             make()
@@ -679,7 +678,7 @@ def test_wrong_sequences_are_refused():
     lstm, gru = recurrent.LSTM.random(5, 3, random_state=0), recurrent.GRU.random(5, 3, random_state=0)
     x, state = np.zeros((4, 2, 5)), np.zeros((2, 3))
     for call, error, message in (
-        (lambda: lstm.forward(x[..., 1:]), ValueError, r"LSTM.forward: x must have input_size features; expected 5, got 4 in shape \(4, 2, 4\)"),
+        (lambda: lstm.forward(x[..., 1:]), ValueError, r"^x must have input_size features; expected 5, got 4 in shape \(4, 2, 4\)"),
         (lambda: lstm.forward(x[0, 0]), ValueError, r"x must have 2 or 3 axes; expected \(L, N, 5\) or \(L, 5\), got \(5,\)"),
         (lambda: lstm.forward(x[:0]), ValueError, r"x must have at least one step; got shape \(0, 2, 5\)"),
         (lambda: lstm.forward(torch.zeros(4, 2, 5)), TypeError, "x must be of the same backend as the parameters; expected numpy, got pytorch"),
@@ -687,7 +686,7 @@ def test_wrong_sequences_are_refused():
         (lambda: lstm.forward(x, state), TypeError, r"hx must be a pair \(h_0, c_0\); expected 2 arrays, got ndarray"),
         (lambda: lstm.forward(x, (state,)), TypeError, r"hx must be a pair \(h_0, c_0\); expected 2 arrays, got 1 entries"),
         (lambda: lstm.forward(x, (state, state[:1])), ValueError, r"c_0 must fit the layer; expected shape \(2, 3\), got \(1, 3\)"),
-        (lambda: gru.forward(x[:, 0], state), ValueError, r"GRU.forward: h_0 must fit the layer; expected shape \(3,\), got \(2, 3\)"),
+        (lambda: gru.forward(x[:, 0], state), ValueError, r"^h_0 must fit the layer; expected shape \(3,\), got \(2, 3\)"),
         (lambda: gru.forward(x, state.astype(np.float32)), TypeError, "h_0 must have the dtype of the parameters; expected float64, got float32"),
         (lambda: gru.forward(x, torch.zeros(2, 3)), TypeError, "h_0 must be of the same backend as the parameters"),
     ):  # fmt: skip
@@ -695,7 +694,7 @@ def test_wrong_sequences_are_refused():
             call()
     output, _, tape = gru.forward(x)
     for call, error, message in (
-        (lambda: gru.backward(tape), TypeError, "GRU.backward: d_output or d_state must be given; expected one of them, got None for both"),
+        (lambda: gru.backward(tape), TypeError, "^d_output or d_state must be given; expected one of them, got None for both"),
         (lambda: gru.with_vec(gru.to_vec()).backward(tape, output), ValueError, r"tape must come from this layer's own forward; expected that of GRU\(5, 3, .* got that of GRU\(5, 3"),
         (lambda: gru.backward(output, output), TypeError, "tape must come from forward; expected Tape, got ndarray"),
         (lambda: gru.backward(tape, output[0]), ValueError, r"d_output must fit the layer; expected shape \(4, 2, 3\), got \(2, 3\)"),
@@ -723,17 +722,17 @@ def test_wrong_parameters_by_name_or_vector_are_refused():
 
 
 BAD_STARTS = [
-    (dict(factorization="cp"), ValueError, "LSTM.random: factorization must be known"),
-    (dict(decompose="half"), ValueError, r"LSTM.random: decompose must be known; expected one of \('input', 'layerwise', 'full'\), got 'half'"),
-    (dict(factorization="tt", gate_mode="stack"), ValueError, "LSTM.random: gate_mode must be known"),
-    (dict(factorization="tt", input_modes=(2, 2)), ValueError, "LSTM.random: input_modes must multiply to the size or more; expected a product of at least 5, got 4"),
+    (dict(factorization="cp"), ValueError, "^factorization must be known"),
+    (dict(decompose="half"), ValueError, r"^decompose must be known; expected one of \('input', 'layerwise', 'full'\), got 'half'"),
+    (dict(factorization="tt", gate_mode="stack"), ValueError, "^gate_mode must be known"),
+    (dict(factorization="tt", input_modes=(2, 2)), ValueError, "^input_modes must multiply to the size or more; expected a product of at least 5, got 4"),
     (dict(factorization="tt", hidden_modes=(2, 1), input_modes=(5, 1)), ValueError, "hidden_modes must multiply .* at least 3, got 2"),
-    (dict(factorization="tt", rank="some"), ValueError, "LSTM.random: rank must be known; expected 'full', 'same' or numbers, got 'some'"),
-    (dict(factorization="tt", like=[1.0]), TypeError, "LSTM.random: like must be an array of a TensorLy backend; .* got list"),
-    (dict(factorization="tt", like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
-    (dict(like=np.zeros(1, int)), TypeError, "LSTM.random: like must be an array of real floating-point numbers; got dtype int64"),
-    *((dict([option]), ValueError, "LSTM.random: factorization must be named where rank, decompose, modes or gate_mode are") for option in (("rank", 4), ("decompose", "full"), ("input_modes", (5, 1)), ("hidden_modes", (3, 1)), ("gate_mode", "last"))),
-    (dict(proj_size=3), ValueError, "proj_size must be 0, or for an LSTM less than hidden_size; expected 0 or less than 3, got 3"),
+    (dict(factorization="tt", rank="some"), ValueError, "^rank must be known; expected 'full', 'same' or numbers, got 'some'"),
+    (dict(factorization="tt", like=[1.0]), TypeError, "^like must be an array of a TensorLy backend; .* got list"),
+    (dict(factorization="tt", like=np.zeros(1, int)), TypeError, "^like must be an array of real floating-point numbers; got dtype int64"),
+    (dict(like=np.zeros(1, int)), TypeError, "^like must be an array of real floating-point numbers; got dtype int64"),
+    *((dict([option]), ValueError, "^factorization must be given together with rank, decompose, modes or gate_mode") for option in (("rank", 4), ("decompose", "full"), ("input_modes", (5, 1)), ("hidden_modes", (3, 1)), ("gate_mode", "last"))),
+    (dict(proj_size=3), ValueError, "proj_size must be smaller than hidden_size; expected less than 3, got 3"),
     (dict(random_state=-1), TypeError, "random_state must be a seed or a generator"),
     (dict(hidden_size=0), ValueError, "hidden_size must be a positive integer"),
 ]  # fmt: skip
@@ -743,7 +742,7 @@ BAD_STARTS = [
 def test_wrong_starts_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         recurrent.LSTM.random(**{"input_size": 5, "hidden_size": 3, **arguments})
-    with pytest.raises(ValueError, match="^proj_size must be 0"):
+    with pytest.raises(ValueError, match="^proj_size must be 0 except for an LSTM; expected 0, got 2"):
         recurrent.GRU.random(5, 3, proj_size=2)
     with pytest.raises(ValueError, match="^factorization must be known"):
         recurrent.LSTM.random(5, 3, random_state=0).factorized("cp")

@@ -6,9 +6,9 @@ import torch
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.decomposition import refit
-from tensorly_rnn.decomposition.compression import expanded_by
-from tensorly_rnn.decomposition.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting import refit
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting.subspaces import expanded_by
 from tests.backends import every_backend, to_numpy
 
 SHAPE = ((3, 2, 5), (5, 3, 2))
@@ -111,13 +111,13 @@ def test_nothing_dense_is_made():
 def test_own_bases_are_of_every_mode_larger_than_its_factors_span(name, rank):
     # Modes 15, 6 and 10 span at most 6, 6 and 4 as a ring, 4, 6 and 4 as blocks.
     kind = tlr.get_format(name)
-    network = kind.make_tensor_network((15, 6, 10), rank)
+    network = kind.format.make_tensor_network((15, 6, 10), rank)
     factors = [np.random.default_rng(k).normal(size=shape) for k, shape in enumerate(network.factor_shapes)]
     bases, reduced = refit.in_own_bases(NUMPY, network, factors)
     assert {mode: basis.shape for mode, basis in bases.items()} == {0: (15, 6 if name == "tr" else 4), 2: (10, 4)}
     for basis in bases.values():
         assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-13)
-    grown = expanded_by(NUMPY, kind.tensor_indices(3), reduced, bases)
+    grown = expanded_by(NUMPY, kind.format.tensor_indices(3), reduced, bases)
     for one, two in zip(grown, factors):
         assert_allclose(one, two, atol=1e-13)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.formats._arithmetic import Arithmetic
+from tensorly_rnn.formats._operators import FITS
 from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
@@ -260,9 +260,9 @@ def test_no_dense_detour(name):
 def test_chains_far_deeper_than_the_interpreters_stack(name):
     order = 60 if name == "ht" else 1200
     kind = tlr.get_format(name)
-    network = kind.make_network(
+    network = kind.format.make_network(
         ((1,) * order, (2,) * order),
-        kind.validate_rank(((1,) * order, (2,) * order), 2) if name == "ht" else (1, *(2,) * (order - 1), 1),
+        kind.format.validate_rank(((1,) * order, (2,) * order), 2) if name == "ht" else (1, *(2,) * (order - 1), 1),
     )
     rng = np.random.default_rng(0)
     f = kind([rng.normal(size=shape) / 2 for shape in network.factor_shapes])
@@ -315,7 +315,7 @@ def test_rounding_records_no_gradient(name):
 
 def test_formats_with_loops_need_a_fit(monkeypatch):
     for f in (tlr.TRMatrix.random(MODES, 2, random_state=0), tlr.BTMatrix.random(MODES, (2, 2), random_state=0)):
-        monkeypatch.setattr(Arithmetic, "refit", None)
+        monkeypatch.delitem(FITS, "loops")
         with pytest.raises(
             ValueError, match="^f must have no loops, or its format a fit to round it; expected a tree, got rank"
         ):
@@ -324,11 +324,11 @@ def test_formats_with_loops_need_a_fit(monkeypatch):
             f.singular_values()
         asked = []
 
-        def refit(g, bounds, error, asked=asked):
-            asked.append((g, bounds, error))
+        def fit(g, bounds, max_error, asked=asked):
+            asked.append((g, bounds, max_error))
             return [np.array(one) for one in g.factors]
 
-        monkeypatch.setattr(Arithmetic, "refit", staticmethod(refit))
+        monkeypatch.setitem(FITS, "loops", fit)
         assert type(f.round(1, eps=0.1)) is type(f)
         ((g, bounds, error),) = asked
         # It is given factors near 1, and the error that goes with them.

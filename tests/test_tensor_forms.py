@@ -251,7 +251,7 @@ def test_trees_that_are_none_are_refused():
         if tree == ((0, 1), (2, 3)):
             tree = (0, (1, (2, 3)))
         with pytest.raises(kind, match=message):
-            tlr.HTMatrix.validate_rank(((2, 3, 5), (1, 1, 1)), 2, tree=tree)
+            tlr.HTMatrix.format.validate_rank(((2, 3, 5), (1, 1, 1)), 2, tree=tree)
         with pytest.raises(kind, match=message):
             hierarchical_tucker(np.ones((2, 3, 5)), 2, tree=tree)
     with pytest.raises(ValueError, match="^order must be a positive integer; expected at least 1, got 0"):
@@ -421,10 +421,10 @@ def test_a_start_of_ones_own():
         assert found.relative_error(tensor) < 1e-9
     with pytest.raises(
         ValueError,
-        match=r"init must have the format, modes and rank asked for; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got",
+        match=r"init must have the given format, modes and rank; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got",
     ):
         block_term(tensor, (2, 3), init=near)
-    with pytest.raises(ValueError, match="init must have the format, modes and rank asked for; expected 'bt' factors"):
+    with pytest.raises(ValueError, match="init must have the given format, modes and rank; expected 'bt' factors"):
         block_term(tensor, (2, 2), init=tlr.random_ht((6, 7, 8), 2, random_state=0))
     with pytest.raises(ValueError, match=r"init must be known; expected one of \('svd', 'random'\), got 'ones'"):
         block_term(tensor, (2, 2), init="ones")

@@ -53,11 +53,14 @@ def test_free_rank_indices_take_every_size_and_the_others_are_one(case):
     free, single = rank_indices(cls, 3)
     for index in free:
         for size in (1, 2, 3):
-            found = find(canonical_ranks(cls, shape), lambda rank, i=index, n=size: cls.rank_sizes(rank)[i] == n)
-            assert all(cls.rank_sizes(found).get(one, 1) == 1 for one in single)
+            found = find(canonical_ranks(cls, shape), lambda rank, i=index, n=size: cls.format.rank_sizes(rank)[i] == n)
+            assert all(cls.format.rank_sizes(found).get(one, 1) == 1 for one in single)
     # Each on its own: any two may differ.
     for one, two in itertools.pairwise(free):
-        find(canonical_ranks(cls, shape), lambda rank, a=one, b=two: cls.rank_sizes(rank)[a] > cls.rank_sizes(rank)[b])
+        find(
+            canonical_ranks(cls, shape),
+            lambda rank, a=one, b=two: cls.format.rank_sizes(rank)[a] > cls.format.rank_sizes(rank)[b],
+        )
 
 
 @every_format
@@ -65,8 +68,8 @@ def test_free_rank_indices_take_every_size_and_the_others_are_one(case):
 def test_drawn_ranks_are_canonical(case, data):
     cls, shape = format_of(case), data.draw(tensorized_shapes())
     rank = data.draw(canonical_ranks(cls, shape, max_size=4))
-    assert cls.validate_rank(shape, rank) == rank
-    assert max(cls.rank_sizes(rank).values()) <= 4
+    assert cls.format.validate_rank(shape, rank) == rank
+    assert max(cls.format.rank_sizes(rank).values()) <= 4
     assert tlr.n_param(case.name, shape, rank) == case.count([m * n for m, n in zip(*shape)], rank)
 
 
@@ -83,8 +86,8 @@ def test_pools_are_uneven(case):
     cls = format_of(case)
     assert [len(shape[0]) for shape in pool(cls)] == [1, 2, 3]
     for shape, rank in pool(cls).items():
-        assert cls.validate_rank(shape, rank) == rank
-        sizes = [cls.rank_sizes(rank)[index] for index in rank_indices(cls, len(shape[0]))[0]]
+        assert cls.format.validate_rank(shape, rank) == rank
+        sizes = [cls.format.rank_sizes(rank)[index] for index in rank_indices(cls, len(shape[0]))[0]]
         assert len(sizes) < 2 or len(set(sizes)) > 1
 
 
@@ -94,7 +97,7 @@ def test_arguments_of_the_strategies_count(case, data):
     cls, modes = format_of(case), ((2, 3), (5, 1))
     shape, ranks = st.just(modes), lambda shape: st.just(2 if shape == modes else None)
     f, g = data.draw(factorized_pairs(cls, "numpy_read_only", shape, ranks, padded=True))
-    assert f.tensorized_shape == g.tensorized_shape == modes and f.rank == g.rank == cls.validate_rank(modes, 2)
+    assert f.tensorized_shape == g.tensorized_shape == modes and f.rank == g.rank == cls.format.validate_rank(modes, 2)
     assert f.shape == g.shape and f.shape[0] <= 6 and f.shape[1] <= 5
     assert not any(one.flags.writeable for one in (*f.factors, *g.factors))
 
@@ -154,7 +157,7 @@ def test_a_backend_that_is_not_installed_is_named():
         try:
             get_backend("cupy")
         except ImportError as error:
-            print(str(error).startswith("get_backend: name must be an installed backend; got 'cupy' and "))
+            print(str(error).startswith("name must be an installed backend; got 'cupy' and "))
     """)
         == "True"
     )

@@ -12,7 +12,6 @@ from PIL import Image
 from captions.coco import CaptionedImage
 from learning.trial_report import by_system
 from learning.trials import Outcome
-from running.atomic import replacing
 from running.style import STYLE, SYSTEM_COLORS
 
 SHOWN, COLUMNS = 8, 4
@@ -46,6 +45,5 @@ def draw_captions(path: Path, images: Sequence[CaptionedImage], outcomes: Sequen
                 written = below.text(0, place, text, color=color, fontsize=9, va="top", transform=below.transAxes)
                 written.set_in_layout(False)
                 line += text.count("\n") + 1.5
-        with replacing(path) as file:
-            figure.savefig(file)
+        figure.savefig(path)
         plt.close(figure)

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from learning.comparison import COMPRESSED, SCRATCH, Run
-from running.atomic import replacing
 from running.report import unique
 from running.style import STYLE, SYSTEM_COLORS, SYSTEM_MARKERS
 
@@ -59,8 +58,7 @@ def panels(runs: list[Run]) -> tuple[Figure, dict[str, Axes]]:
 def save(figure: Figure, path: Path, handles: list[Line2D] | list[Patch], columns: int) -> None:
     """Put a legend below the panels and write the picture."""
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=9)
-    with replacing(path) as file:
-        figure.savefig(file)
+    figure.savefig(path)
     plt.close(figure)
 
 

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from running.atomic import replacing
 from running.style import STYLE, SYSTEM_COLORS, SYSTEM_MARKERS
 
 INPUT_HIDDEN_COLOR, HIDDEN_HIDDEN_COLOR, WHOLE_COLOR = SYSTEM_COLORS[1], SYSTEM_COLORS[2], SYSTEM_COLORS[3]
@@ -26,8 +25,7 @@ def new_axes(width: float = 6.4) -> tuple[Figure, Axes]:
 
 def write(figure: Figure, path: Path) -> None:
     """Write a figure and close it."""
-    with replacing(path) as file:
-        figure.savefig(file)
+    figure.savefig(path)
     plt.close(figure)
 
 

@@ -1,1 +1,1 @@
-"""How a program runs and what it leaves: options, processes, checkpoints, files, tables, the look of its pictures."""
+"""Options, processes, checkpoints, tables and the style of pictures."""

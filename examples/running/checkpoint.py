@@ -1,9 +1,9 @@
-"""The state of a training on files, so that a program that was killed goes on where it was."""
+"""Checkpoints of a training, from which a program that was killed continues."""
 
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,25 +15,21 @@ import torch
 
 import tensorly_rnn
 from running import processes
-from running.atomic import replacing
 
 State = dict[str, Any]
-DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class Checkpoints:
     """States by name in a folder: dicts of tensors, numbers, strings, lists and dicts.
 
-    A file holds the SHA-256 digest of the rest, then a ``torch.save`` of the fingerprint and the state; it is written whole
-    or not at all. Nothing in a file is run when it is loaded, and a file of another fingerprint is never taken up. Of several
-    processes, the first alone reads and writes; all call the methods together.
+    Of several processes, the first alone reads and writes; all call `load` together.
 
     Parameters
     ----------
     folder : Path
         Made by the first state saved.
     fingerprint : mapping of str to plain data
-        All that decides what the program computes: options, data, versions.
+        All that decides what the program computes: options, data, versions. A file of another fingerprint is not loaded.
     """
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
@@ -41,60 +37,47 @@ class Checkpoints:
         self.fingerprint = dict(fingerprint)
 
     def check(self) -> list[str]:
-        """Remove damaged files.
-
-        Returns
-        -------
-        list of str
-            A line for people, about each damaged file and about what there is to go on from.
+        """Return a line to print if there is a run to continue.
 
         Raises
         ------
         ValueError
-            If a file has another fingerprint; it stays.
+            If a file has another fingerprint.
         """
-        lines = []
         found = sorted(self.folder.glob("*.pt"))
         for path in found:
-            content = read(path)
-            if content is None:
-                lines.append(f"{path} is damaged: that part is trained anew")
-                path.unlink()
-            elif content["fingerprint"] != self.fingerprint:
-                theirs = content["fingerprint"]
+            theirs = read(path)["fingerprint"]
+            if theirs != self.fingerprint:
                 other = [key for key in theirs | self.fingerprint if theirs.get(key) != self.fingerprint.get(key)]
                 raise ValueError(
                     f"{self.folder} is of an interrupted run that differs in {', '.join(other)}; go on with that one, choose "
                     "another --output, or discard it with --fresh"
                 )
-        if len(found) > len(lines):
-            lines.append(f"going on with the interrupted run in {self.folder} (--fresh starts anew)")
-        return lines
+        return [f"going on with the interrupted run in {self.folder} (--fresh starts anew)"] if found else []
 
     def load(self, name: str) -> State | None:
         """Return a state, on the CPU; None where there is none, or none of this fingerprint."""
-        content = processes.from_first(lambda: read(self.path(name)))
+        path = self.path(name)
+        content = processes.from_first(lambda: read(path) if path.exists() else None)
         return content["state"] if content and content["fingerprint"] == self.fingerprint else None
 
     def save(self, name: str, state: State) -> None:
-        """Put a state in the place of the one of that name."""
+        """Replace the state of that name, in one step: a program killed meanwhile leaves the old one."""
         if processes.rank() == 0:
-            buffer = io.BytesIO()
-            torch.save({"fingerprint": self.fingerprint, "state": state}, buffer)
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path(name)) as file:
-                file.write(hashlib.sha256(buffer.getbuffer()).digest())
-                file.write(buffer.getbuffer())
+            temporary = self.folder / f"{name}.new"
+            torch.save({"fingerprint": self.fingerprint, "state": state}, temporary)
+            os.replace(temporary, self.path(name))
 
     def remove(self, name: str) -> None:
-        """Remove a state that is no longer needed, if there is one."""
+        """Remove a state, if there is one."""
         if processes.rank() == 0:
             self.path(name).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the folder."""
-        if processes.rank() == 0 and self.folder.exists():
-            shutil.rmtree(self.folder)
+        if processes.rank() == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def path(self, name: str) -> Path:
         """Return the file of a state."""
@@ -102,22 +85,7 @@ class Checkpoints:
 
 
 def open_checkpoints(folder: Path, fingerprint: Mapping[str, Any], *, fresh: bool) -> tuple[Checkpoints, list[str]]:
-    """Return the checkpoints of a run in a folder, beside its results, and the lines for people about what is there.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder above it is made.
-    fingerprint : mapping of str to plain data
-        Without the versions of what computes.
-    fresh : bool
-        Whether to discard what is there.
-
-    Raises
-    ------
-    ValueError
-        If there are checkpoints of another run.
-    """
+    """Return the checkpoints of a run, with versions added to the fingerprint, and `Checkpoints.check` of them."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder, {**fingerprint, **versions()})
     if fresh:
@@ -125,24 +93,18 @@ def open_checkpoints(folder: Path, fingerprint: Mapping[str, Any], *, fresh: boo
     return checkpoints, checkpoints.check()
 
 
-def read(path: Path) -> State | None:
-    """Return what a checkpoint file holds, None if there is no such file or it is damaged."""
-    if not path.exists():
-        return None
-    content = path.read_bytes()
-    digest, payload = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
-    if hashlib.sha256(payload).digest() != digest:
-        return None
-    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+def read(path: Path) -> State:
+    """Return the fingerprint and the state in a file; nothing in it is executed."""
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes, for a fingerprint."""
+    """Return the versions of the libraries that compute, for a fingerprint."""
     return {module.__name__: str(module.__version__) for module in (np, tensorly, tensorly_rnn, torch)}
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """Return a name of the contents of arrays, for a fingerprint."""
+    """Return a hash of arrays, for a fingerprint."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(f"{array.dtype} {array.shape}".encode())

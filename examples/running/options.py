@@ -1,4 +1,4 @@
-"""Command lines: values that are checked where they are typed, with a message that says what is allowed; `--quick`."""
+"""Parsers of command-line values, with messages that give the rule."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def parse(parser: argparse.ArgumentParser, quick: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line; ``--quick`` puts other defaults in place of the usual ones."""
+    """Read the command line; ``--quick`` replaces the defaults."""
     options = parser.parse_args(arguments)
-    if not options.quick:
-        return options
-    parser.set_defaults(**quick)
-    return parser.parse_args(arguments)
+    if options.quick:
+        parser.set_defaults(**quick)
+        options = parser.parse_args(arguments)
+    return options
 
 
 @contextmanager
 def mistakes_in_one_line(parser: argparse.ArgumentParser, output: Path) -> Iterator[None]:
-    """End the program with one line and exit status 2 if what was asked for is wrong, or ``output`` cannot be written to."""
+    """End the program with one line and exit status 2 if an option is wrong, or ``output`` cannot be written to."""
     try:
         yield
     except OSError as error:
         parser.error(f"cannot write to the folder {output}: {error.strerror}")
-    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError where a rank asks for too much memory
+    except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError if a rank needs too much memory
         parser.error(str(error).splitlines()[0])
 
 
@@ -40,40 +40,33 @@ def end_with_one_line(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:
+def positive(number: type[int] | type[float]) -> Callable[[str], float]:
     """Return a parser of positive numbers."""
     kind = "integer" if number is int else "number"
-
-    def parse(text: str) -> int | float:
-        try:
-            value = number(text)
-        except ValueError:
-            value = 0
-        if not (value > 0 and math.isfinite(value)):
-            raise argparse.ArgumentTypeError(f"expected a positive {kind}, got {text!r}")
-        return value
-
-    return parse
+    return _parser(number, lambda value: 0 < value < math.inf, f"a positive {kind}")
 
 
 def number_from_zero(below: float = math.inf) -> Callable[[str], float]:
     """Return a parser of numbers from zero up, below a limit."""
+    limit = f" and below {below:g}" if math.isfinite(below) else ""
+    return _parser(float, lambda value: 0 <= value < below, f"a number from 0 up{limit}")
 
+
+def _parser(number: Callable[[str], float], allowed: Callable[[float], bool], rule: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
-            value = float(text)
+            value = number(text)
         except ValueError:
             value = math.nan
-        if not 0 <= value < below:
-            limit = f" and below {below:g}" if math.isfinite(below) else ""
-            raise argparse.ArgumentTypeError(f"expected a number from 0 up{limit}, got {text!r}")
+        if not allowed(value):
+            raise argparse.ArgumentTypeError(f"expected {rule}, got {text!r}")
         return value
 
     return parse
 
 
 def parse_device(text: str) -> torch.device:
-    """Parse the name of a device that can compute."""
+    """Parse the name of an available device."""
     import torch  # here, for the examples that do without
 
     try:

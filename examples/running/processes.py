@@ -1,4 +1,4 @@
-"""Train in the processes that torchrun starts: one program in all of them, which speaks with one voice."""
+"""Train in the processes that torchrun starts; without torchrun, in one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def joined_processes() -> Iterator[None]:
-    """Join the processes that torchrun started for as long as the block lasts, then end; without torchrun, do nothing."""
+    """Join torchrun's processes until the end of the block, then exit; without torchrun, do nothing."""
     if not distributed.is_torchelastic_launched():
         yield
         return
@@ -28,21 +28,21 @@ def joined_processes() -> Iterator[None]:
     code = 1
     try:
         yield
-        distributed.barrier()  # nobody leaves while another still waits for an answer
+        distributed.barrier()
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
-        # Not by return: threads of the process group now and then abort a process that takes itself apart.
+        # Threads of the process group sometimes abort a process that exits by returning.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
 def end_with_parent() -> None:
-    """End this process when its parent is killed, so that it does not get in the way of the program's next start."""
+    """End this process when its parent is killed, so that it does not write checkpoints beside the program's next start."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -54,7 +54,7 @@ def end_with_parent() -> None:
 
 
 def count() -> int:
-    """Return the number of joined processes, 1 without torchrun."""
+    """Return the number of processes, 1 without torchrun."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
@@ -64,40 +64,24 @@ def rank() -> int:
 
 
 def from_first(function: Callable[[], Result]) -> Result:
-    """Call a function in the first process alone; all processes return what it returned, or leave as it left.
-
-    The others wait for it, so that a message of the first process is out before any of them ends.
-    """
+    """Return, in all processes, what the function returns in the first; if it exits there, exit in all."""
     if count() == 1:
         return function()
     outcome: list[Any] = [None, None]
     failure = None
     if rank() == 0:
         try:
-            outcome = [function(), None]
+            outcome[0] = function()
         except BaseException as error:
-            failure = error
-            outcome = [None, SystemExit(error.code if isinstance(error, SystemExit) else 1)]
+            failure, outcome[1] = error, getattr(error, "code", 1)
     distributed.broadcast_object_list(outcome, device=torch.device("cpu"))
-    result, exit_of_all = outcome
-    if exit_of_all is not None:
-        raise failure or exit_of_all
-    return result
-
-
-def check_device(device: torch.device) -> None:
-    """Raise a ValueError unless every process of this machine has a device of its own, or all compute on its CPU."""
-    if count() == 1 or device.type == "cpu":
-        return
-    if device.type != "cuda" or device.index is not None:
-        raise ValueError(f"the device of several processes must be cpu or cuda, got {device}")
-    wanted, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-    if wanted > found:
-        raise ValueError(f"every process needs a GPU of its own; {wanted} processes, {found} found")
+    if outcome[1] is not None:
+        raise failure or SystemExit(outcome[1])
+    return outcome[0]
 
 
 def own_device(device: torch.device) -> torch.device:
-    """Return the device that this process computes on where all were told to use ``device``."""
+    """Return the device of this process: under torchrun, a GPU of its own."""
     if count() == 1 or device.type == "cpu":
         return device
     own = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
@@ -106,17 +90,14 @@ def own_device(device: torch.device) -> torch.device:
 
 
 def averaging_gradients(model: nn.Module) -> nn.Module:
-    """Return a module whose gradients are means over the processes; alone, the model itself."""
+    """Return a module whose gradients are means over the processes; in one process, the model."""
     return nn.parallel.DistributedDataParallel(model) if count() > 1 else model
 
 
 def own_share(batch: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Return this process's part of a batch, and what to multiply its mean loss by.
-
-    The mean over the processes of the losses so weighted is the mean over the batch, however unevenly it is divided.
-    """
+    """Return this process's part of a batch, and a weight of its mean loss: the mean of those is the batch's mean loss."""
     share = batch.tensor_split(count())[rank()]
-    if not len(share):  # the others wait for the gradients of every process: one sample that does not count
+    if not len(share):  # gradients are averaged over all processes: one sample of weight 0
         return batch[:1], 0.0
     return share, count() * len(share) / len(batch)
 

@@ -1,4 +1,4 @@
-"""What all programs write: the console and its progress bar, CSV files, tables, and numbers as people read them."""
+"""Write tables, CSV files, numbers and the progress of a program."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from running.atomic import replacing
-
-MINIMUM_WIDTH = 128
 MISSING = "-"
 
 
 def make_console(quiet: bool) -> Console:
-    """Make the console of all output, wide enough for the table where the width is not a terminal's."""
+    """Make the console; where it is no terminal, it is wide enough for the tables."""
     console = Console(highlight=False, quiet=quiet)
     if not console.is_terminal:
-        console.width = max(console.width, MINIMUM_WIDTH)
+        console.width = max(console.width, 128)
     return console
 
 
@@ -39,7 +36,7 @@ def make_table(title: str, caption: str) -> Table:
 
 def write_csv(path: Path, rows: list[dict[str, object]]) -> None:
     """Write rows with the same keys; None becomes an empty field."""
-    with replacing(path, "w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

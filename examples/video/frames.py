@@ -12,7 +12,6 @@ import av
 import numpy as np
 import torch
 
-from running.atomic import replacing
 from running.parallel import run_jobs
 from video.clips import Clip
 
@@ -136,6 +135,8 @@ def decode_clips(clips: tuple[Clip, ...], count: int, folder: Path, report: Call
 def decode_part(part: list[tuple[int, Path]], count: int, path: Path, report: Callable[[int], None]) -> None:
     """Decode some clips, given with their numbers, and write their frames on a file."""
     frames = np.stack([sample_frames(clip, count, np.random.default_rng(number)) for number, clip in part])
-    with replacing(path) as file:
+    temporary = path.with_suffix(".new")  # a program killed meanwhile leaves no half of a file under the final name
+    with temporary.open("wb") as file:
         np.save(file, frames)
+    temporary.replace(path)
     report(len(part))

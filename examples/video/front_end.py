@@ -15,7 +15,6 @@ from learning.comparison import Split
 from learning.own_network import make_own_network
 from learning.training import Training
 from learning.trials import Report, Settings, train
-from running.atomic import replacing
 from running.checkpoint import Checkpoints
 from video.clips import Clips
 from video.frames import Frames
@@ -204,6 +203,8 @@ def obtain_features(
     deviation[deviation == 0] = 1
     features = (features - training.mean(dim=0)) / deviation
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+    temporary = path.with_suffix(".new")  # a program killed meanwhile leaves no half of a file under the final name
+    with temporary.open("wb") as file:
         np.save(file, features.numpy())
+    temporary.replace(path)
     return Features(path), parameters

@@ -1,1 +1,1 @@
-"""The command ``tensorly-rnn``: one file a subcommand. The only room that prints, and the first to find a user's mistake."""
+"""The command ``tensorly-rnn``, one file for each subcommand; the only package that prints."""

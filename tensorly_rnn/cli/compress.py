@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from tensorly_rnn._checks import BudgetError, plain
+from tensorly_rnn._checks import BudgetError, ClippedRankWarning, plain
 from tensorly_rnn.cli.console import printable, progress, say, table
-from tensorly_rnn.cli.errors import CommandError, words
+from tensorly_rnn.cli.errors import CommandError
 from tensorly_rnn.cli.inputs import open_file
 from tensorly_rnn.cli.inspection import by_sizes
 from tensorly_rnn.cli.options import MOST_MODES, format_name, rank, ratio, relative_error, whole_number
@@ -25,13 +25,13 @@ from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.tensorize import default_order, factorize_size
 
 COLUMNS = ("tensor", "shape", "rank", "before", "after", "ratio", "error", "note")
-#: Names listed in an error; rounding that is no breach of an error asked for.
+#: Most names listed in an error; relative rounding error that --eps allows.
 LISTED, ROUNDING = 5, 1e-6
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one matrix: its factors as they are saved, or why it stays."""
+    """The factors of one matrix as they are saved, or the reason why it is kept."""
 
     stored: Stored
     matrix: FactorizedMatrix | None = None
@@ -40,10 +40,10 @@ class Result:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` reads."""
+    """Add the arguments of `run`."""
     add = parser.add_argument
-    add("input", metavar="IN.safetensors", type=Path, help="what to compress; not changed")
-    add("output", metavar="OUT.safetensors", type=Path, help="what to write, whole or not at all")
+    add("input", metavar="IN.safetensors", type=Path, help="file to compress; not changed")
+    add("output", metavar="OUT.safetensors", type=Path, help="file to write, whole or not at all")
     matching = "compress the matrices whose names match, as in a shell: 'encoder.*'; may be repeated (default: all)"
     add("--layer", metavar="PATTERN", action="append", help=matching)
     add("--format", metavar="F", type=format_name, required=True, help="bt, ht, tr or tt")
@@ -59,13 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Write the compressed file and print what became of each matrix."""
+    """Write the compressed file and print a table of the matrices."""
     tensors, metadata, described = open_file(given.input)
     chosen = selected(tensors, described, given.layer, given.min_size)
     _check_output(given.output, given.force)
     options = {"rank": given.rank, "eps": given.eps, "compression_ratio": given.ratio, "n_param": given.budget}
     try:
-        # Opened before the work: a folder that cannot be written to is found out at once.
+        # Opened before the work, so that a folder that cannot be written to fails at once.
         with replacing(given.output) as file:
             with progress(list(chosen)) as names:
                 results = {name: compressed(name, chosen[name], given.format, given.order, options) for name in names}
@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> None:
 def selected(
     tensors: Mapping[str, Stored], described: Mapping[str, Description], patterns: list[str] | None, min_size: int
 ) -> dict[str, Stored]:
-    """Return the matrices to compress; what is a factor already is none."""
+    """Return the matrices to compress, without those that are factors already."""
     factors = {factor for name, one in described.items() for factor in one.factor_names(name)}
     matrices = {
         name: one
@@ -107,25 +107,25 @@ def selected(
 
 
 def compressed(name: str, stored: Stored, format: str, order: int | None, options: Mapping[str, Any]) -> Result:
-    """Decompose one matrix, and measure what is left of it when its factors are rounded to its dtype."""
+    """Decompose one matrix, and measure the error with factors rounded to its dtype."""
     matrix = to_array(stored)
     order = order or default_order(*matrix.shape)
     modes = tuple(factorize_size(size, order) for size in matrix.shape)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             found = factorize(matrix, format, modes, **options)
         except BudgetError as reason:
-            return Result(stored, note=words(reason).partition("; ")[2])
+            return Result(stored, note=f"expected a budget of at least {reason.minimum:,} parameters")
         except (TypeError, ValueError) as reason:
-            raise CommandError(f"{words(reason)}") from None
+            raise CommandError(f"{name}: {reason}") from None
     if found.n_param >= stored.n_param:
         return Result(stored, note=f"its factors are no smaller: {found.n_param:,} parameters")
-    # bfloat16 is no dtype of NumPy's: the matrix came in single precision, and its factors lose the lower half here.
+    # NumPy has no bfloat16: the matrix was read in single precision, and its factors are rounded here.
     rounded = [to_array(one) for one in factor_tensors(name, found, stored.dtype).values()]
     saved = get_format(format)(rounded, shape=found.shape)
     error = saved.relative_error(matrix)
-    notes = ["rank clipped"] if any("clipped" in str(one.message) for one in said) else []
+    notes = ["rank clipped"] if any(issubclass(one.category, ClippedRankWarning) for one in caught) else []
     if options["eps"] is not None and error > options["eps"] * (1 + ROUNDING):
         notes.append(f"more than --eps as {stored.dtype}")
     return Result(stored, saved, error, ", ".join(notes))
@@ -147,7 +147,7 @@ def replaced(tensors: Mapping[str, Stored], results: Mapping[str, Result]) -> di
 
 
 def report(results: Mapping[str, Result], format: str) -> Any:
-    """Make the table of what became of each matrix."""
+    """Make the table of the matrices."""
     rows = []
     for name, one in results.items():
         before = one.stored.n_param
@@ -160,7 +160,7 @@ def report(results: Mapping[str, Result], format: str) -> Any:
 
 
 def _check_output(path: Path, force: bool) -> None:
-    """Refuse what could not be written, or should not be written over."""
+    """Refuse a path that cannot or should not be written."""
     if not path.parent.is_dir():
         raise CommandError(f"{path}: its folder does not exist.")
     try:

@@ -1,4 +1,4 @@
-"""All that the command line writes: tables and lines to standard output, an error and a progress bar to standard error."""
+"""Write tables and lines to standard output, errors and a progress bar to standard error."""
 
 import importlib.util
 import sys
@@ -8,14 +8,14 @@ from typing import Any
 
 from tensorly_rnn.cli.errors import TROUBLE, CommandError
 
-#: Where lines do not wrap.
+#: Width at which lines do not wrap.
 UNLIMITED = 10_000
 
 
 def say(*lines: Any) -> None:
     """Write lines or tables to standard output."""
     console = _console()
-    # Captured, for rich pads lines with blanks and takes a closed pipe for an error of its own.
+    # Captured, because rich pads lines with blanks and raises its own error for a closed pipe.
     with console.capture() as captured:
         for line in lines:
             console.print(line)
@@ -39,7 +39,7 @@ def table(
     rows : iterable of sequences of str
     title : str
     text : sequence of str
-        Columns that are words; the others are numbers.
+        Columns of text; the others are numbers.
     breaks : iterable of int
         Numbers of the rows after which a group ends.
     """
@@ -59,7 +59,7 @@ def table(
 
 @contextmanager
 def progress(names: Sequence[str]) -> Iterator[Iterable[str]]:
-    """Go through names behind a progress bar, where standard error is a terminal; the bar vanishes when done."""
+    """Yield names with a progress bar, if standard error is a terminal; the bar disappears at the end."""
     _check_rich()
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -78,7 +78,7 @@ def progress(names: Sequence[str]) -> Iterator[Iterable[str]]:
 
 
 def printable(text: str) -> str:
-    """Return a name from a file without what a terminal would take for a command."""
+    """Return a name from a file with control characters escaped."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
@@ -86,7 +86,7 @@ def _console(stderr: bool = False) -> Any:
     _check_rich()
     from rich.console import Console
 
-    # Names are no markup.
+    # Names may contain brackets, which are markup otherwise.
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = UNLIMITED

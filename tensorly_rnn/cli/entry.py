@@ -1,4 +1,4 @@
-"""The entry of the command line: arguments, the subcommand, and what becomes of its errors."""
+"""Parse the command line, run the subcommand, and convert its errors to exit statuses."""
 
 import argparse
 import os
@@ -11,17 +11,17 @@ from tensorly_rnn.cli import compress, inspection, plan
 from tensorly_rnn.cli.console import complain
 from tensorly_rnn.cli.errors import MISTAKE, TROUBLE, CommandError
 
-#: As a shell reports a program that these signals ended.
+#: Exit statuses of a shell for these signals.
 INTERRUPTED, PIPE_CLOSED = 128 + 2, 128 + 13
 
 DESCRIPTION = (
     "Hold weight matrices as factors: block term (bt), hierarchical Tucker (ht), tensor ring (tr), tensor train (tt)."
 )
-STATUSES = "Exit status: 0 done; 1 files or the machine would not let it be done; 2 what was asked for cannot be done."
+STATUSES = "Exit status: 0 success; 1 files or machine failed; 2 invalid request."
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that fails as everything else does."""
+    """A parser that raises a CommandError."""
 
     def error(self, message: str) -> NoReturn:
         """Raise a CommandError."""
@@ -39,11 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 files or the machine would not let it be done, 2 what was asked for cannot be done, 130 interrupted, 141
-        nobody read the output any more.
+        0 success, 1 files or machine failed, 2 invalid request, 130 interrupted, 141 output pipe closed.
     """
     if hasattr(sys.stdout, "reconfigure"):
-        # A name that the terminal cannot show is no reason to fail.
+        # Escape names that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
@@ -88,20 +87,20 @@ def parser() -> Parser:
 
 
 def _reason(error: OSError) -> str:
-    """The system's words and the file's name, without numbers."""
+    """Return the system's message and the file's name, without the error number."""
     if error.strerror is None:
         return str(error)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def _flush() -> None:
-    # There is none where the process was started without.
+    # None where the process was started without standard output.
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def _give_up_output() -> None:
-    """Let what is left of the output go nowhere: Python writes it as it ends, and would fail again."""
+    """Discard the rest of the output, which Python would write at exit and fail again."""
     try:
         _flush()
     except OSError:

@@ -1,18 +1,18 @@
-"""The file that a command reads: safetensors, and never a pickle."""
+"""Read the safetensors file of a command; never a pickle."""
 
 from pathlib import Path
 
-from tensorly_rnn.cli.errors import TROUBLE, CommandError, words
+from tensorly_rnn.cli.errors import TROUBLE, CommandError
 from tensorly_rnn.files._container import Stored, read
 from tensorly_rnn.files.factorized import Description, descriptions
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
-#: How torch's archives and plain pickles begin.
+#: First bytes of torch's archives and of plain pickles.
 BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def open_file(path: Path) -> tuple[dict[str, Stored], dict[str, str], dict[str, Description]]:
-    """Return the tensors of a file, its metadata, and what that says of factorized matrices."""
+    """Return the tensors of a file, its metadata, and the descriptions of its factorized matrices."""
     if path.is_dir():
         raise CommandError(f"{path} is a folder; expected a safetensors file.")
     if path.is_file() and path.suffix.lower() in PICKLES:
@@ -22,10 +22,10 @@ def open_file(path: Path) -> tuple[dict[str, Stored], dict[str, str], dict[str, 
         return tensors, metadata, descriptions(path, metadata)
     except ValueError as error:
         with path.open("rb") as file:
-            # Asked only now: the length of a header may look alike.
+            # Checked only now: the length of a header may have the same bytes.
             if file.read().startswith(BEGINNINGS):
                 raise _refused(path) from None
-        raise CommandError(words(error), TROUBLE) from None
+        raise CommandError(str(error), TROUBLE) from None
 
 
 def _refused(path: Path) -> CommandError:

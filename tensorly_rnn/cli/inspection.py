@@ -1,4 +1,4 @@
-"""Show what is in a safetensors file: tensors, factorized matrices, totals."""
+"""Show the content of a safetensors file: tensors, factorized matrices, totals."""
 
 import argparse
 import math
@@ -13,12 +13,12 @@ COLUMNS = ("tensor", "dtype", "shape", "parameters", "ratio", "format", "rank", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` reads."""
+    """Add the arguments of `run`."""
     parser.add_argument("file", metavar="FILE", type=Path, help="a safetensors file")
 
 
 def run(given: argparse.Namespace) -> None:
-    """Print one row a tensor or factorized matrix, and totals."""
+    """Print one row for each tensor or factorized matrix, and totals."""
     tensors, _, described = open_file(given.file)
     owner = {factor: name for name, one in described.items() for factor in one.factor_names(name)}
     missing = sorted(set(owner) - set(tensors))

@@ -1,4 +1,4 @@
-"""Types for argparse: values that are checked where they are typed, with a message that says what is allowed."""
+"""Argument types for argparse, with messages that state the allowed values."""
 
 import argparse
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorly_rnn.formats import available_formats
 
-#: Beyond these sizes it takes long to find modes, and orders of contraction.
+#: Larger sizes make the search for modes and orders of contraction slow.
 LARGEST, MOST_MODES = 10**9, 16
 
 
@@ -16,7 +16,7 @@ def whole_number(most: int | None = None, least: int = 1) -> Callable[[str], int
     bounds = f"of at least {least}" if most is None else f"from {least} to {most:,}"
 
     def parse(text: str) -> int:
-        # Python's own limit on the digits of a number is an error of its own.
+        # Python has its own error for numbers of many digits.
         number = int(text) if text.isascii() and text.isdecimal() and len(text) < 100 else -1
         if number < least or (most is not None and number > most):
             raise argparse.ArgumentTypeError(f"expected an integer {bounds}, got {text!r}")

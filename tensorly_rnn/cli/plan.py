@@ -16,15 +16,15 @@ from tensorly_rnn.recurrent.cost import Use, factorized_seconds, rebuilt_seconds
 from tensorly_rnn.tensorize import TensorizedShape, default_order, factorize_size
 
 DEFAULT_RATIO = 10.0
-#: Groups of the table; each has half the budget of the one above.
+#: Groups of the table; each has half the budget of the previous one.
 GROUPS = 4
-FORWARD = Use(backward=False, x_gradient=False, kept=True)
+FORWARD = Use(backward=False, x_gradient=False, cached=True)
 COLUMNS = ("format", "rank", "parameters", "ratio", "FLOPs", "time (ms)", "dense time / time")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A format at a rank: what it holds and what a product takes."""
+    """A format at a rank: its parameters and the cost of a product."""
 
     format: str
     rank: Any
@@ -34,7 +34,7 @@ class Candidate:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` reads."""
+    """Add the arguments of `run`."""
     add = parser.add_argument
     add("rows", metavar="ROWS", type=whole_number(LARGEST), help="rows of the matrix: outputs")
     add("columns", metavar="COLS", type=whole_number(LARGEST), help="columns of the matrix: inputs")
@@ -75,15 +75,15 @@ def run(given: argparse.Namespace) -> None:
         table(COLUMNS, [_row(one, dense) for one in shown], title=title, text=("format", "rank"), breaks=breaks),
         "Largest even ranks within the budget, a half, a quarter and an eighth of it; in each group the fastest first.",
         "Times are estimates, forward only, in single precision on the planner's reference CPU of "
-        f"{1 / OPERATION / 1e9:.0f} Gflop/s: only their ratios say something of yours.",
+        f"{1 / OPERATION / 1e9:.0f} Gflop/s: only their ratios apply to other machines.",
     )
 
 
 def candidates(modes: TensorizedShape, budget: int, batch: int, formats: tuple[str, ...]) -> list[Candidate]:
-    """Return every format at its largest even rank within a budget, the fastest first; those that have one."""
+    """Return every format at its largest even rank within a budget, the fastest first; formats without one are left out."""
     found = []
     for name in dict.fromkeys(formats):
-        cls = get_format(name)
+        cls = get_format(name).format
         for family in cls.families:
             rank = cls.rank_at_most(modes, budget, **family)
             if rank is not None:
@@ -94,7 +94,7 @@ def candidates(modes: TensorizedShape, budget: int, batch: int, formats: tuple[s
 
 
 def _smallest(name: str, modes: TensorizedShape) -> int:
-    cls = get_format(name)
+    cls = get_format(name).format
     return cls.make_network(modes, cls.uniform_rank(modes, 1)).n_param
 
 

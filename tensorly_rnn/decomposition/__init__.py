@@ -1,10 +1,10 @@
-"""Dense to factors. Importing an algorithm's file registers it for its format."""
+"""Decompose dense matrices and tensors into factors."""
 
-from tensorly_rnn.decomposition import _block_term, _hierarchical_tucker, _tensor_ring, _tensor_train, refit  # noqa: F401
 from tensorly_rnn.decomposition.best_format import FormatComparison, best_format
-from tensorly_rnn.decomposition.calibrate import calibrate
 from tensorly_rnn.decomposition.factorize import factorize
-from tensorly_rnn.decomposition.tensors import (
+from tensorly_rnn.decomposition.fitting.fit_to_inputs import calibrate
+from tensorly_rnn.decomposition.fitting.refit import refit as _refit
+from tensorly_rnn.decomposition.tensor_decompositions import (
     BlockTerm,
     HierarchicalTucker,
     TensorRing,
@@ -14,6 +14,10 @@ from tensorly_rnn.decomposition.tensors import (
     tensor_ring,
     tensor_train,
 )
+from tensorly_rnn.formats._operators import register_fit
+
+register_fit(_refit)
+del register_fit
 
 __all__ = [
     "BlockTerm",

@@ -1,7 +1,8 @@
-"""The way of every decomposition: check what is asked, see the array as a tensor, run the format's algorithm, check out."""
+"""Decompose a matrix: check the arguments, reshape the matrix to a tensor, run the format's algorithm."""
 
 import math
 import numbers
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,22 +13,21 @@ import numpy as np
 from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
-    backend_of,
     detached,
     frobenius_norm,
     is_real_float,
     largest_magnitude,
     same_backend,
 )
-from tensorly_rnn._checks import check_memory, checked_eps, one_of, plain, positive_int
+from tensorly_rnn._checks import ClippedRankWarning, check_memory, checked_eps, one_of, plain, positive_int
 from tensorly_rnn.contraction.execute import apply_view
 from tensorly_rnn.contraction.plan import view
-from tensorly_rnn.decomposition._registry import ALGORITHMS, DIRECT, METHODS, WITH_ERROR, Problem
-from tensorly_rnn.decomposition.alternating_least_squares import alternating_least_squares
+from tensorly_rnn.decomposition._algorithms import ALGORITHMS, algorithm_of
+from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.decomposition.budget import spend_error, within_budget
-from tensorly_rnn.decomposition.compression import relative_error
+from tensorly_rnn.decomposition.fitting.subspaces import relative_error
 from tensorly_rnn.decomposition.progress import Progress
-from tensorly_rnn.formats import FactorizedMatrix, get_format
+from tensorly_rnn.formats import FactorizedMatrix, Format, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator
 from tensorly_rnn.tensorize import TensorizedShape, pad_matrix, validate_shape, validate_tensorized_shape
 
@@ -37,7 +37,7 @@ Callback = Callable[[Any, float], bool | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every decomposition may be asked besides a rank; `factorize` says what each means."""
+    """The settings of every decomposition besides the rank; documented at `factorize`."""
 
     eps: float | None = None
     n_param: int | None = None
@@ -53,6 +53,7 @@ class Settings:
 
 
 def decompose(
+    backend: Any,
     argument: str,
     matrix: Any,
     format: str,
@@ -61,29 +62,32 @@ def decompose(
     settings: Settings,
     options: dict[str, Any],
     wrap: Callable[[FactorizedMatrix], Any] = lambda found: found,
-    stacklevel: int = 3,
 ) -> Any:
-    """Decompose a matrix for the public function of that name; `wrap` makes what it returns and what a callback gets."""
-    backend, largest = _check_matrix(argument, matrix)
+    """Decompose a matrix, named `argument` in errors; `wrap` converts the result, also for the callback."""
+    working, largest = _check_matrix(backend, argument, matrix)
     modes = validate_tensorized_shape(tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
-    cls, options = get_format(format).variant(options, len(modes[0]))
-    cls.check_options(options)
+    kind = get_format(format)
+    cls, options = kind.format.with_options(options, len(modes[0]))
     budget = _budget(math.prod(shape), rank, settings)
     eps = _check_eps(settings.eps, format)
     if eps and not largest:
-        # Nothing needs no rank.
+        # Rank 1 holds zeros.
         rank = cls.uniform_rank(modes, 1, **options)
-    asked = _rank(cls, modes, math.prod(shape), rank, budget, settings, options)
+    wanted = _rank(cls, modes, math.prod(shape), rank, budget, settings, options)
     problem_settings = _check_settings(format, settings)
-    network = cls.make_network(modes, asked)
+    network = cls.make_network(modes, wanted)
     stack = network.size[cls.stack_index] if cls.stack_index else 1
     check_memory("tensorized_shape", math.prod(network.shape))
     true_shape = validate_shape(shape, network.shape, stack)
-    working = at_least_single(backend, detached(matrix))
     # Far from 1 the squares of the entries would leave the range of the numbers.
     scale = largest if largest and not 1e-6 < largest < 1e6 else 1.0
-    start = _start(settings.init, matrix, cls, modes, asked, budget is None, scale)
+    if isinstance(settings.init, str):
+        start: str | list[Any] = one_of("init", settings.init, ("svd", "random"))
+    elif budget is None:
+        start = _own_start(settings.init, matrix, cls, modes, wanted, scale)
+    else:
+        raise ValueError("init must come with its rank; expected rank=, got a budget. Give init.rank.")
     tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
 
     def finished(factors: list[Any]) -> FactorizedMatrix:
@@ -92,9 +96,9 @@ def decompose(
         share = scale ** (1 / len(factors))
         reshaped = [backend.reshape(factor * share, one) for factor, one in zip(factors, shapes)]
         if reshaped[0].dtype != matrix.dtype:
-            # The norm of all may be more than one of them can hold in half precision.
+            # In half precision one factor may not hold the norm of all.
             reshaped = [as_dtype(backend, factor, matrix.dtype) for factor in _evened(backend, reshaped)]
-        return cls(reshaped, shape=true_shape)
+        return kind.in_format(cls, reshaped, true_shape)
 
     def report(factors: list[Any], error: float) -> bool:
         return settings.callback is not None and _is_true(settings.callback(wrap(finished(factors)), error))
@@ -103,37 +107,41 @@ def decompose(
         backend=backend,
         tensor=tensor,
         format=cls,
-        rank=asked,
+        rank=wanted,
         generator=as_generator(settings.random_state),
         init=start,
         progress=Progress(report if settings.callback else None, bool(settings.verbose)),
         rank_is_free=rank is None and budget is None,
-        # Of nothing this is 0: only the rank counts.
-        error=eps * frobenius_norm(backend, tensor) if eps else 0.0,
+        max_error=eps * frobenius_norm(backend, tensor) if eps else 0.0,
         **problem_settings,
     )
     if budget is None:
-        algorithm = ALGORITHMS.get(format, alternating_least_squares)
-        found = algorithm(problem)
-        if problem.error and DIRECT.get(format) is algorithm:
+        algorithm = algorithm_of(format)
+        found = algorithm.solve(problem)
+        if problem.max_error and algorithm.direct is algorithm.solve:
             found = spend_error(problem, found)
     else:
         found = within_budget(problem, budget[0], options)
     if problem.progress.watched and not problem.progress.told:
-        # A direct algorithm has no iterations: its end is the one thing to tell.
+        # A direct algorithm has no iterations: only its result is reported.
         problem.tell(found, relative_error(problem, found))
     rank_found = problem.rank_of(found)
-    if rank_found != asked and settings.eps is None and budget is None:
-        warnings.warn(
-            f"rank was clipped to what the sizes {modes} allow; asked for {plain(asked)}, got {plain(rank_found)}.",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
+    if rank_found != wanted and settings.eps is None and budget is None:
+        message = f"rank was clipped to what the sizes {modes} allow; asked for {plain(wanted)}, got {plain(rank_found)}."
+        warnings.warn(message, ClippedRankWarning, stacklevel=_users_stacklevel())
     return wrap(finished(found))
 
 
+def _users_stacklevel() -> int:
+    """Return the `stacklevel` with which a warning of the calling function points to the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tensorly_rnn":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _budget(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:
-    """Most parameters, and the words in which they were asked for."""
+    """Return the largest number of parameters, and the argument that gave it, for errors."""
     budgets = {"rank": rank, "n_param": settings.n_param, "compression_ratio": settings.compression_ratio}
     if settings.n_param is not None or settings.compression_ratio is not None:
         budgets["eps"] = settings.eps
@@ -153,7 +161,7 @@ def _budget(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | No
 
 
 def _rank(
-    cls: type[FactorizedMatrix],
+    cls: Format,
     modes: TensorizedShape,
     entries: int,
     rank: Any,
@@ -161,27 +169,27 @@ def _rank(
     settings: Settings,
     options: dict[str, Any],
 ) -> Any:
-    """Canonical rank of what was asked: a rank, a budget, or as much as an error may need."""
+    """Return the canonical rank for a rank, for a budget, or the highest rank that an error may need."""
     if budget is not None:
         return cls.rank_within(modes, *budget, **options)
     default = "same" if settings.eps is None else "full"
     share, more = cls.rank_share(default if rank is None else rank)
     share = 1.0 if isinstance(share, str) and share == "same" else share
     if isinstance(share, (float, np.floating)) and math.isfinite(share) and share > 0:
-        # Of the entries that there are: padding is no parameter that anyone had.
+        # A share of the entries of the matrix without its padding.
         return cls.rank_within(modes, math.floor(share * entries), f"rank={plain(rank) or 'same'}", **more, **options)
     return cls.validate_rank(modes, default if rank is None else rank, **options)
 
 
 def _check_settings(format: str, settings: Settings) -> dict[str, Any]:
-    """Return the settings that an algorithm takes as they are."""
+    """Return the checked settings of an algorithm."""
     if settings.callback is not None and not callable(settings.callback):
         raise TypeError(
-            f"callback must be callable; expected a function of what was found and its error, "
+            f"callback must be callable; expected a function of a factorization and its error, "
             f"got {settings.callback!r} of type {type(settings.callback).__name__}."
         )
     return {
-        "method": one_of("method", settings.method, ("auto", *METHODS.get(format, ("als",)))),
+        "method": one_of("method", settings.method, ("auto", *algorithm_of(format).methods)),
         "n_starts": positive_int("n_starts", settings.n_starts),
         "n_iter_max": positive_int("n_iter_max", settings.n_iter_max),
         "tol": _number("tol", settings.tol, "a number of at least 0", least=0.0, itself=True),
@@ -195,9 +203,8 @@ def _number(argument: str, value: Any, rule: str, least: float, itself: bool = F
     return number
 
 
-def _check_matrix(argument: str, matrix: Any) -> tuple[Any, float]:
-    """Return the backend of a matrix and its largest magnitude."""
-    backend = backend_of(argument, matrix)
+def _check_matrix(backend: Any, argument: str, matrix: Any) -> tuple[Any, float]:
+    """Return a matrix without its autograd graph, at least in single precision, and its largest magnitude."""
     if getattr(matrix, "is_meta", False) is True:
         raise TypeError(
             f"{argument} must be a plain dense array; expected numbers in every entry, got a tensor on the meta "
@@ -214,41 +221,31 @@ def _check_matrix(argument: str, matrix: Any) -> tuple[Any, float]:
             f"Convert it first, for example with {argument}.astype(float)."
         )
     # NaN or infinite as soon as one entry is.
-    largest = largest_magnitude(backend, at_least_single(backend, detached(matrix)))
+    working = at_least_single(backend, detached(matrix))
+    largest = largest_magnitude(backend, working)
     if not math.isfinite(largest):
         raise ValueError(
             f"{argument} must be finite; expected numbers, got NaN or infinity. Look for where the weights diverged."
         )
-    return backend, largest
+    return working, largest
 
 
 def _check_eps(eps: Any, format: str) -> float:
-    """Return the relative error allowed, 0 for none."""
+    """Return the allowed relative error, 0 for none."""
     if eps is None:
         return 0.0
-    allowed = checked_eps(eps)
-    if format not in WITH_ERROR:
+    eps = checked_eps(eps)
+    if algorithm_of(format).direct is None:
+        able = tuple(sorted(name for name, algorithm in ALGORITHMS.items() if algorithm.direct))
         raise ValueError(
-            f"eps must be asked of a format whose algorithm keeps an error; "
-            f"expected one of {tuple(sorted(WITH_ERROR))}, got {format!r}. Give a rank instead."
+            f"eps must be given for a format whose algorithm keeps an error; expected one of {able}, got {format!r}. "
+            "Give a rank instead."
         )
-    return allowed
+    return eps
 
 
-def _start(
-    init: Any,
-    matrix: Any,
-    cls: type[FactorizedMatrix],
-    modes: TensorizedShape,
-    rank: Any,
-    has_rank: bool,
-    scale: float,
-) -> str | list[Any]:
-    """The user's own start in the tensor form, of the working dtype and scale, or the name of a start."""
-    if isinstance(init, str):
-        return one_of("init", init, ("svd", "random"))
-    if not has_rank:
-        raise ValueError("init must come with its rank; expected rank=, got a budget. Give init.rank.")
+def _own_start(init: Any, matrix: Any, cls: Format, modes: TensorizedShape, rank: Any, scale: float) -> list[Any]:
+    """Return the user's own start in the tensor form, of the working dtype and scale."""
     given = getattr(init, "factors", init)
     if not isinstance(given, (list, tuple)) or not given:
         raise TypeError(
@@ -261,7 +258,7 @@ def _start(
     shapes = tuple(tuple(int(n) for n in one.shape) for one in given)
     if shapes not in accepted:
         raise ValueError(
-            f"init must have the format, modes and rank asked for; expected {cls.name!r} factors of shapes "
+            f"init must have the given format, modes and rank; expected {cls.name!r} factors of shapes "
             f"{accepted[1]} for rank {plain(rank)}, got {shapes}."
         )
     if not all(math.isfinite(largest_magnitude(backend, detached(one))) for one in given):
@@ -275,13 +272,13 @@ def _start(
 
 
 def _is_true(answer: Any) -> bool:
-    """Whether a callback said True: a bool of Python, or one of NumPy's or another backend's."""
+    """Return whether a callback returned True: Python's, NumPy's or another backend's."""
     without_axes = getattr(answer, "shape", None) == () and "bool" in str(getattr(answer, "dtype", ""))
     return answer is True or (without_axes and bool(answer))
 
 
 def _evened(backend: Any, factors: list[Any]) -> list[Any]:
-    """Scale factors to one largest magnitude, the reconstruction unchanged."""
+    """Scale factors to the same largest magnitude; the reconstruction does not change."""
     sizes = [largest_magnitude(backend, factor) for factor in factors]
     if not all(sizes):
         return [factor * 0.0 for factor in factors]
@@ -292,7 +289,7 @@ def _evened(backend: Any, factors: list[Any]) -> list[Any]:
 def _as_tensor(
     backend: Any, matrix: Any, padded: tuple[int, int], modes: tuple[tuple[int, ...], tuple[int, ...]], stack: int
 ) -> Any:
-    """See a matrix as a tensor with axes (stack, m_1 n_1, ..., m_d n_d)."""
+    """Return a matrix as a tensor with the axes (stack, m_1 n_1, ..., m_d n_d)."""
     rows, columns = ([f"{side}{k}" for k in range(len(modes[0]))] for side in "ji")
     size = {"stack": stack, **dict(zip((*rows, *columns), (*modes[0], *modes[1])))}
     paired = view(("stack", *rows, *columns), (("stack",), *zip(rows, columns)), size)

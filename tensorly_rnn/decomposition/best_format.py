@@ -1,4 +1,4 @@
-"""Which format suits a matrix: all of them side by side at one budget or error, the singular value decomposition besides."""
+"""Compare all formats, and the singular value decomposition, on a matrix at one budget or error."""
 
 import math
 import time
@@ -17,14 +17,14 @@ from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.tensorize import default_order, factorize_size
 
-# The curves of the plot reach from a quarter of what was asked to four times as much.
+# Multiples of the given number of parameters for the curves of the plot.
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SVD = "svd"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One format at one budget or error; without `found`, `note` says why there is none."""
+    """One format at one budget or error; without `found`, `note` gives the reason."""
 
     format: str
     rank: Any = None
@@ -37,16 +37,16 @@ class Result:
 
 @dataclass(frozen=True)
 class FormatComparison:
-    """What `best_format` found; prints as a table.
+    """Result of `best_format`; prints as a table.
 
     Attributes
     ----------
     asked : str
-        The budget or error, as given.
+        The given budget or error.
     results : list of Result
-        One a format at what was asked, the best first; the truncated singular value decomposition is named ``'svd'``.
+        One for each format, the best first; the truncated singular value decomposition is named ``'svd'``.
     curves : dict of str to list of (int, float)
-        Parameters and relative error of every format over a range around what was asked.
+        Parameters and relative error of every format over a range around the given budget or error.
     """
 
     asked: str
@@ -56,13 +56,13 @@ class FormatComparison:
 
     @property
     def best(self) -> FactorizedMatrix:
-        """The best format's factors."""
+        """Factors of the best format."""
         return next(result.found for result in self.results if result.found is not None)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw error against parameters, one curve a format; return matplotlib's axes."""
+        """Draw error against parameters, one curve for each format; return matplotlib's axes."""
         marked = [(result.n_param, result.error) for result in self.results if result.n_param]
-        # The baseline goes on to full rank, far beyond what is compared.
+        # The baseline extends to full rank, far beyond the other curves.
         widest = 10 * max(point[0] for name, curve in self.curves.items() if name != SVD for point in curve)
         first = self.curves[SVD][0][0]
         shown = {name: [point for point in curve if point[0] <= max(widest, 4 * first)] for name, curve in self.curves.items()}
@@ -105,7 +105,7 @@ def best_format(
     compression_ratio : float, optional
         Least number of the matrix's entries for one parameter.
     eps : float, optional
-        Relative error allowed. One of these three is to be given.
+        Largest relative error. Exactly one of these three must be given.
     formats : sequence of str, optional
         Default: `available_formats()`.
     n_starts, n_iter_max, random_state
@@ -123,8 +123,8 @@ def best_format(
 
     Notes
     -----
-    The cost is that of five calls of `factorize` a format. The baseline is the truncated singular value decomposition,
-    ``k (rows + columns)`` parameters at rank k, the best that any two-factor form can do.
+    The cost is that of five calls of `factorize` for each format. The baseline is the truncated singular value decomposition,
+    ``k (rows + columns)`` parameters at rank k, the best product of two factors.
 
     Examples
     --------
@@ -154,7 +154,9 @@ def best_format(
     modes = (
         (factorize_size(shape[0], order), factorize_size(shape[1], order)) if tensorized_shape is None else tensorized_shape
     )
-    (word, value), *_ = asked.items()
+    ((word, value),) = asked.items()
+
+    minima: list[int] = []
 
     def result(name: str, level: float) -> Result:
         started = time.perf_counter()
@@ -163,34 +165,33 @@ def best_format(
                 matrix,
                 name,
                 modes,
-                **_leveled(word, value, level),
+                **_scaled(word, value, level),
                 n_starts=n_starts,
                 n_iter_max=n_iter_max,
                 random_state=random_state,
             )
-        except ValueError as reason:
-            if level == 1.0 and not isinstance(reason, BudgetError):
-                raise
-            return Result(name, note=str(reason).partition("; ")[2] or str(reason))
+        except BudgetError as reason:
+            minima.append(reason.minimum)
+            return Result(name, note=_least_budget(reason.minimum))
         seconds = time.perf_counter() - started
         return Result(name, found.rank, found.n_param, found.relative_error(matrix), seconds, found)
 
-    # What was asked comes first: if there is something wrong with it, it is said once and as it was typed.
+    # The given budget or error comes first, so that errors name the value that was typed.
     exact = {name: result(name, 1.0) for name in names}
+    results = list(exact.values())
+    if all(one.found is None for one in results):
+        raise ValueError(f"{word} must leave room for rank 1 of a format; {_least_budget(min(minima))}, got {word}={value}.")
     table = {name: [exact[name] if level == 1.0 else result(name, level) for level in LEVELS] for name in names}
     curves = {name: sorted((one.n_param, one.error) for one in row if one.n_param) for name, row in table.items()}
     baseline = _baseline(backend, matrix)
     curves[SVD] = baseline
-    results = list(exact.values())
-    if all(one.found is None for one in results):
-        raise ValueError(f"{word} must be met by a format; got {word}={value}: {results[0].note}")
     results.append(_svd_result(baseline, word, value, shape))
     results.sort(key=lambda one: (one.n_param == 0, one.n_param if word == "eps" else one.error))
     return FormatComparison(f"{word}={value:g}", math.prod(shape), results, curves)
 
 
-def _leveled(word: str, value: Any, level: float) -> dict[str, Any]:
-    """What to ask of `factorize` at a multiple of the parameters asked for; the less error, the more of them."""
+def _scaled(word: str, value: Any, level: float) -> dict[str, Any]:
+    """Return the budget for a multiple of the given parameters; a smaller error for more of them."""
     if level == 1.0:
         return {word: value}
     if word == "n_param":
@@ -200,20 +201,24 @@ def _leveled(word: str, value: Any, level: float) -> dict[str, Any]:
 
 
 def _baseline(backend: Any, matrix: Any) -> list[tuple[int, float]]:
-    """Parameters and relative error of the truncated singular value decomposition, for every rank."""
+    """Return parameters and relative error of the truncated singular value decomposition for every rank."""
     found = singular_values(backend, at_least_single(backend, detached(matrix)))
     values = np.asarray(backend.to_numpy(found), dtype=float)
     squares = (values / (values[0] or 1.0)) ** 2
-    left_over = np.append(np.cumsum(squares[::-1])[::-1], 0.0)[1:]
+    errors = np.append(np.cumsum(squares[::-1])[::-1], 0.0)[1:]
     total = float(squares.sum()) or 1.0
-    return [((k + 1) * sum(matrix.shape), math.sqrt(one / total)) for k, one in enumerate(left_over)]
+    return [((k + 1) * sum(matrix.shape), math.sqrt(one / total)) for k, one in enumerate(errors)]
 
 
 def _svd_result(baseline: list[tuple[int, float]], word: str, value: Any, shape: tuple[int, ...]) -> Result:
     budget = {"n_param": value, "compression_ratio": math.prod(shape) / value}.get(word, math.inf)
-    allowed = value if word == "eps" else math.inf
-    within = [(rank, *one) for rank, one in enumerate(baseline, start=1) if one[0] <= budget and one[1] <= allowed]
+    eps = value if word == "eps" else math.inf
+    within = [(rank, *one) for rank, one in enumerate(baseline, start=1) if one[0] <= budget and one[1] <= eps]
     if not within:
-        return Result(SVD, note=f"expected a budget of at least {baseline[0][0]} parameters")
+        return Result(SVD, note=_least_budget(baseline[0][0]))
     rank, n_param, error = within[0] if word == "eps" else within[-1]
     return Result(SVD, rank, n_param, error)
+
+
+def _least_budget(n_param: int) -> str:
+    return f"expected a budget of at least {n_param} parameters"

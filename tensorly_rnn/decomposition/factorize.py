@@ -1,7 +1,8 @@
-"""From a dense matrix to factors, in any format."""
+"""Decompose a dense matrix into factors of any format."""
 
 from typing import Any
 
+from tensorly_rnn._backend import backend_of
 from tensorly_rnn.decomposition._decompose import Callback, Settings, decompose
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
@@ -28,14 +29,14 @@ def factorize(
 ) -> FactorizedMatrix:
     r"""Decompose a dense matrix into the factors of a format.
 
-    The matrix is padded with zeros to the product of its modes and seen as a tensor with one axis of size ``m_k n_k`` a
-    mode; the format's algorithm decomposes that: TT and HT by singular value decompositions, TR and BT by a second-order fit
+    The matrix is padded with zeros to the product of its modes and reshaped to a tensor with one axis of size ``m_k n_k`` a
+    mode, which the format's algorithm decomposes: TT and HT by singular value decompositions, TR and BT by a second-order fit
     (Levenberg-Marquardt) of the compressed tensor, or by alternating least squares.
 
     Parameters
     ----------
     matrix : array of NumPy, PyTorch, JAX, ..., shape (rows, columns), floating point
-        Not changed. Half precision is worked on in single precision.
+        Not changed. Half precision is computed in single precision.
     format : str
         One of `available_formats()`.
     tensorized_shape : (tuple of int, tuple of int)
@@ -44,8 +45,8 @@ def factorize(
         ``'full'`` reproduces any matrix. A rank above what the sizes allow is clipped, with a warning. Default: ``'same'``,
         or as high as `eps` needs.
     eps : float, optional
-        Relative error ``||W - f||_F / ||W||_F`` that is kept by the least ranks the algorithm finds. A rank given besides
-        is an upper bound, at the error's expense; in a ring it limits how the first rank is split between its two bonds.
+        Largest relative error ``||W - f||_F / ||W||_F``; the algorithm looks for the least ranks. A rank given as well is an
+        upper bound that takes precedence; in a ring it limits how the first rank is split between its two bonds.
     n_param : int, optional
         Most parameters of the result, in place of a rank.
     compression_ratio : float, optional
@@ -54,8 +55,7 @@ def factorize(
         ``'auto'``; HT takes ``'leaves_to_root'`` (the default) and ``'root_to_leaves'``, TR and BT ``'als'``: alternating
         least squares whatever the size.
     init : {'svd', 'random'}, factorized matrix or sequence of arrays
-        Where the fits of TR and BT start: from singular value decompositions, at random, or from factors of the rank asked
-        for.
+        Start of the fits of TR and BT: singular value decompositions, random numbers, or factors of the given rank.
     n_starts : int
         Most starts of the second-order fit, the first from `init`; fewer are made once the fit is exact.
     n_iter_max : int
@@ -63,19 +63,19 @@ def factorize(
     tol : float
         Alternating least squares stops when the relative error changes by less.
     random_state : int, Generator, RandomState or None
-        For the algorithms that draw something.
+        For random starts.
     verbose : bool
         Whether to write a line for each iteration to standard error.
     callback : callable, optional
-        Called as ``callback(found, error)`` after every iteration of a fit, and once by the direct algorithms, with the
-        result so far and its relative error. Where it returns True the iteration stops and the best so far is returned.
+        Called as ``callback(f, error)`` after every iteration of a fit, and once by the direct algorithms, with the current
+        result and its relative error. If it returns True, the iteration stops and the best result so far is returned.
     **options
-        The format's own: ``root_rank`` of HT (rows are then a stack of that many matrices) and its ``tree``.
+        Those of the format: ``root_rank`` of HT (the rows are then a stack of that many matrices) and its ``tree``.
 
     Returns
     -------
     FactorizedMatrix
-        Of the format's class, its factors of the matrix's kind, dtype and device, not attached to its autograd graph.
+        Of the format's class; its factors have the backend, dtype and device of the matrix, and no autograd graph.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def factorize(
     Warns
     -----
     UserWarning
-        If the rank was clipped; the message gives both ranks.
+        If the rank was clipped; the message contains both ranks.
 
     Notes
     -----
@@ -115,4 +115,4 @@ def factorize(
         verbose=verbose,
         callback=callback,
     )
-    return decompose("matrix", matrix, format, tensorized_shape, rank, settings, options)
+    return decompose(backend_of("matrix", matrix), "matrix", matrix, format, tensorized_shape, rank, settings, options)

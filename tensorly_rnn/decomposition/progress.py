@@ -1,4 +1,4 @@
-"""What the user hears of an iteration, and whether it shall go on."""
+"""Report the iterations of a fit, and stop it at the user's request."""
 
 import sys
 from collections.abc import Callable
@@ -10,18 +10,11 @@ Callback = Callable[[list[Any], float], Any]
 
 @dataclass
 class Progress:
-    """Tell of every iteration, and remember if the user asked to stop.
+    """Report every iteration, and record whether the callback stopped the fit."""
 
-    Parameters
-    ----------
-    callback : callable, optional
-        Called as ``callback(factors, error)``, with the relative error, after every iteration, in every start; stops all of
-        them by returning True, as in TensorLy.
-    verbose : bool
-        Whether to write one line an iteration, and one a start, to standard error.
-    """
-
+    #: Called as ``callback(factors, error)``, with the relative error; True stops the iterations of all starts.
     callback: Callback | None = None
+    #: Whether to write one line for each iteration and each start to standard error.
     verbose: bool = False
     stopped: bool = field(default=False, init=False)
     #: Whether there has been an iteration.
@@ -30,17 +23,17 @@ class Progress:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody listens."""
+        """Whether iterations are reported at all."""
         return self.verbose or self.callback is not None
 
     def begin(self, what: str) -> None:
-        """Announce a start, or another part of the work, and count its iterations from 1."""
+        """Begin a start, or another part of the work, and count its iterations from 1."""
         self._iteration = 0
         if self.verbose:
             _write(what)
 
     def tell(self, factors: list[Any], error: float) -> bool:
-        """Tell of one iteration; return whether to stop."""
+        """Report one iteration; return whether to stop."""
         self._iteration += 1
         self.told = True
         if self.verbose:

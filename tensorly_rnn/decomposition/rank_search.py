@@ -1,10 +1,9 @@
-r"""The least ranks that keep an error, for formats that are fitted: what no fit can do without, tried from below.
+r"""Search the least ranks within an error, for formats that are fitted: from a lower bound upwards.
 
 Any approximation within ``eps ||T||`` has, in every unfolding of the modes S against the others, at least the rank rho_S at
-which the singular values left over are as small as that. In a network that rank is at most the product of the indices cut
-between the modes S and the others, by the cheapest cut: for a ring ``r_k r_l >= rho`` for the segment between the
-bonds k and l, for N blocks ``N min(prod_S R, prod_rest R) >= rho``. Ranks that meet all of these are tried in order of
-their parameters.
+which the remaining singular values are that small. In a network that rank is at most the product of the indices cut between
+the modes S and the others, for the cheapest cut: for a ring ``r_k r_l >= rho`` for the segment between the bonds k and l,
+for N blocks ``N min(prod_S R, prod_rest R) >= rho``. Ranks that satisfy all of these are tried in order of their parameters.
 
 References
 ----------
@@ -22,111 +21,89 @@ import numpy as np
 
 from tensorly_rnn._backend import new_array
 from tensorly_rnn._svd import left_basis
-from tensorly_rnn.decomposition._registry import Algorithm, Problem
-from tensorly_rnn.decomposition.alternating_least_squares import n_terms
-from tensorly_rnn.decomposition.compression import on_host, relative_error
-from tensorly_rnn.decomposition.curvature import NUMPY
-from tensorly_rnn.decomposition.fit import MOST_ENTRIES
+from tensorly_rnn.decomposition._problem import Problem, Solve
+from tensorly_rnn.decomposition.fitting.alternating_least_squares import n_terms
+from tensorly_rnn.decomposition.fitting.curvature import NUMPY
+from tensorly_rnn.decomposition.fitting.fit import MOST_ENTRIES
+from tensorly_rnn.decomposition.fitting.subspaces import on_host, relative_error
 from tensorly_rnn.network.network import Network
 
-# Tries from below, and starts of each in one round after the other: a start that finds the fit, one in ten where it is hard,
-# mostly finds it within the iterations given here. Steps of the bisection that follows if none does.
+# Number of ranks tried from below, starts of each in successive rounds, and iterations of a start: in hard problems one start
+# in ten finds the fit, mostly within these iterations. Steps of the bisection that follows if none does.
 TRIES, ROUNDS, MOST_ITERATIONS, HALVINGS = 20, (3, 5, 5, 10, 10), 60, 5
-# The same where no unfolding's singular values break off, so that nothing says that a fit of few parameters exists, or where
-# fits have more unknowns than this.
+# The same where the singular values of no unfolding drop, so that a fit of few parameters is unlikely, or where fits have more
+# unknowns than this.
 FEW_TRIES, ONE_ROUND, FEW_HALVINGS, MANY_UNKNOWNS = 2, (1,), 3, 500
-# A try is then one of alternating least squares, of so many sweeps, and none where a row of a factor has more unknowns.
+# Such a try is alternating least squares with this number of sweeps, and skipped where a row of a factor has more unknowns.
 FEW_SWEEPS, TERMS_OF_A_TRY = 20, 400
-# Fits that save not even a tenth of the parameters are not looked for.
+# Fits must save at least a tenth of the parameters.
 WORTH = 1 / 1.1
-# Most combinations of ranks that are looked at, and largest side of an unfolding whose singular values are.
+# Most combinations of ranks to check, and largest side of an unfolding for computing its singular values.
 MOST_RANKS, MOST_SIDE = 200_000, 1500
 
 Sizes = dict[str, int]
 
 
-def least_rank(problem: Problem, algorithm: Algorithm, certain: Callable[[Problem], list[Any]]) -> list[Any]:
-    """Return factors of the least ranks found whose error is at most `problem.error`.
+def least_rank(problem: Problem, solve: Solve, direct: Solve) -> list[Any]:
+    """Return factors of the least ranks found whose error is at most `problem.max_error`.
 
-    Parameters
-    ----------
-    problem : Problem
-        With an error; its rank is an upper bound unless `problem.rank_is_free`.
-    algorithm : callable
-        Fits a problem of given rank.
-    certain : callable
-        Makes factors that keep the error by construction, as far as the rank allows.
-
-    Returns
-    -------
-    list of arrays
-        Never of more parameters than `certain` needs, where that keeps the error. If the upper bound allows no fit within
-        the error, the best fit at that bound.
+    `solve` fits a problem of given rank; `direct` makes factors within the error by construction, as far as the rank allows.
+    The result has at most the parameters of those. The rank of the problem is an upper bound, unless `problem.rank_is_free`;
+    if it allows no fit within the error, the result is the best fit at that bound.
     """
     if problem.backend is not NUMPY and math.prod(problem.tensor.shape) <= MOST_ENTRIES:
         host = on_host(problem, NUMPY)
-        return [new_array(problem.backend, one, problem.tensor) for one in least_rank(host, algorithm, certain)]
-    sure = certain(problem)
-    # Less than asked by what rounding may add.
-    allowed = (1 - 1e-12) * problem.error / float(problem.backend.norm(problem.tensor))
-    keeps = relative_error(problem, sure) <= allowed
-    order = len(problem.modes)
-    shape = _counted(problem, sure)
+        return [new_array(problem.backend, one, problem.tensor) for one in least_rank(host, solve, direct)]
+    fallback = direct(problem)
+    # The factor leaves room for rounding.
+    eps = (1 - 1e-12) * problem.max_error / float(problem.backend.norm(problem.tensor))
     most = None if problem.rank_is_free else problem.format.rank_sizes(problem.rank)
-    if not keeps and most is not None:
-        sure = algorithm(replace(problem, error=0.0))
-        shape = _counted(problem, sure)
+    if relative_error(problem, fallback) > eps and most is not None:
+        fallback = solve(replace(problem, max_error=0.0))
+    shape = problem.counted_network_of(fallback)
     found: list[list[Any]] = []
 
     def n_param(sizes: Sizes) -> int:
         return shape.resized(sizes).n_param
 
     def fits(sizes: Sizes, n_starts: int, init: str = "svd") -> bool:
-        rank = problem.format.rank_from_sizes({**shape.size, **sizes}, order)
+        rank = problem.format.rank_from_sizes({**shape.size, **sizes}, len(problem.modes))
         problem.progress.begin(f"rank {rank}")
         network = shape.resized(sizes)
         method = problem.method if likely else "als"
         if method == "als" and max(n_terms(network, own) for own in network.factors) > TERMS_OF_A_TRY:
             return False
         n_iter_max = min(problem.n_iter_max, MOST_ITERATIONS if likely else FEW_SWEEPS)
-        own = replace(problem, rank=rank, n_starts=n_starts, n_iter_max=n_iter_max, init=init, method=method)
-        factors = algorithm(own)
-        if relative_error(problem, factors) > allowed:
+        factors = solve(replace(problem, rank=rank, n_starts=n_starts, n_iter_max=n_iter_max, init=init, method=method))
+        if relative_error(problem, factors) > eps:
             return False
         found.append(factors)
         return True
 
-    ranks, break_off = unfolding_ranks(problem)
+    ranks, drop = unfolding_ranks(problem)
     tries = possible_sizes(shape, ranks, most, int(WORTH * shape.n_param))
-    likely = break_off and bool(tries) and n_param(tries[0]) <= MANY_UNKNOWNS
+    likely = drop and bool(tries) and n_param(tries[0]) <= MANY_UNKNOWNS
     low, left = tries[:1], tries if likely else tries[:FEW_TRIES]
     for number, n_starts in enumerate(ROUNDS if likely else ONE_ROUND):
         for sizes in left:
             if problem.progress.stopped:
                 break
             if fits(sizes, n_starts, "random" if number else "svd"):
-                # Smaller ones may have been missed by their few starts.
+                # A smaller rank may fit too, from another start.
                 left = [one for one in left if n_param(one) <= WORTH * n_param(sizes)]
                 break
     if low and not found and not problem.progress.stopped:
         high = {index: shape.size[index] for index in low[0]}
         _bisect(lambda sizes: fits(sizes, 1), low[0], high, HALVINGS if likely else FEW_HALVINGS)
-    best = min((*found, sure), key=problem.n_param)
-    if best is sure or problem.progress.stopped:
+    best = min((*found, fallback), key=lambda factors: problem.counted_network_of(factors).n_param)
+    if best is fallback or problem.progress.stopped or not likely:
         return best
-    if not likely:
-        return best
-    last = replace(problem, rank=problem.rank_of(best), init=best, n_starts=1, error=0.0)
-    return min((best, algorithm(last)), key=lambda factors: relative_error(problem, factors))
-
-
-def _counted(problem: Problem, factors: list[Any]) -> Network:
-    """Network of factors with modes of the sizes that count."""
-    return problem.format.make_tensor_network(problem.counted_modes or problem.modes, problem.rank_of(factors))
+    last = replace(problem, rank=problem.rank_of(best), init=best, n_starts=1, max_error=0.0)
+    return min((best, solve(last)), key=lambda factors: relative_error(problem, factors))
 
 
 def _bisect(fits: Callable[[Sizes], bool], low: Sizes, high: Sizes, halvings: int) -> None:
-    """Try ranks between `low`, which is too little, and `high`, which is enough, on the geometric path between them."""
+    """Try ranks between `low`, which is too low, and `high`, which is enough, on the geometric path between them."""
     least, most = 0.0, 1.0
     for _ in range(halvings):
         middle = (least + most) / 2
@@ -135,42 +112,42 @@ def _bisect(fits: Callable[[Sizes], bool], low: Sizes, high: Sizes, halvings: in
 
 
 def unfolding_ranks(problem: Problem) -> tuple[dict[tuple[int, ...], int], bool]:
-    """Least rank that leaves at most `problem.error`, for the unfolding of every group of modes against the others.
+    """Return the least rank within `problem.max_error` for the unfolding of every group of modes against the others.
 
-    And whether the singular values break off there: wherever some may be left over, the last one needed is more than the
-    error allowed.
+    Return also whether the singular values drop there: in every unfolding not of full rank the last one needed is larger than
+    the error.
     """
     host = on_host(problem, NUMPY)
     order = len(problem.modes)
     tensor = host.tensor
     for mode in range(order):
-        # What this leaves out is a thousandth of the error: the ranks found are those of a slightly greater error.
-        _, tensor = left_basis(NUMPY, tensor, mode + 1, tensor.shape[mode + 1], 1e-3 * problem.error / math.sqrt(order))
+        # This adds a thousandth of the error, which the ranks below take into account.
+        _, tensor = left_basis(NUMPY, tensor, mode + 1, tensor.shape[mode + 1], 1e-3 * problem.max_error / math.sqrt(order))
     tensor = tensor.reshape(tensor.shape[1:])
     ranks = {}
-    break_off = []
+    drops = []
     for size in range(1, order // 2 + 1):
         for group in combinations(range(order), size):
             rest = tuple(mode for mode in range(order) if mode not in group)
             rows = math.prod(tensor.shape[mode] for mode in group)
             if min(rows, tensor.size // rows) <= MOST_SIDE:
                 values = np.linalg.svd(tensor.transpose(*group, *rest).reshape(rows, -1), compute_uv=False)
-                left_over = np.sqrt(np.cumsum(values[::-1] ** 2))
-                rank = max(1, int(np.count_nonzero(left_over > (1 + 1e-3) * problem.error)))
+                errors = np.sqrt(np.cumsum(values[::-1] ** 2))
+                rank = max(1, int(np.count_nonzero(errors > (1 + 1e-3) * problem.max_error)))
                 ranks[group] = rank
                 if rank < min(math.prod(problem.modes[mode] for mode in side) for side in (group, rest)):
-                    break_off.append(bool(values[rank - 1] > problem.error))
-    return ranks, bool(break_off) and all(break_off)
+                    drops.append(bool(values[rank - 1] > problem.max_error))
+    return ranks, bool(drops) and all(drops)
 
 
 def possible_sizes(network: Network, ranks: dict[tuple[int, ...], int], most: Sizes | None, n_param: int) -> list[Sizes]:
-    """Sizes of a network's rank indices that meet the bounds of `unfolding_ranks`, by their parameters, of at most `n_param`.
+    """Return sizes of a network's rank indices within the bounds of `unfolding_ranks` and `n_param`, by their parameters.
 
-    Where there are more than `MOST_RANKS` combinations, large sizes are thinned out.
+    Of more than `MOST_RANKS` combinations only some of the large sizes are checked.
     """
     bonds = sorted(index for index in network.size if index not in network.outputs)
     caps = {index: _largest(network, index, bonds, n_param, (most or {}).get(index)) for index in bonds}
-    # Near together where all fit below a common bound, else thinly over the whole range.
+    # All sizes up to a common bound, or else some sizes over the whole range.
     bound = 1
     while bound < max(caps.values()) and math.prod(min(cap, bound + 1) for cap in caps.values()) <= MOST_RANKS:
         bound += 1
@@ -193,7 +170,7 @@ def _possible(
 
 
 def cuts(network: Network, group: Sequence[int]) -> list[tuple[str, ...]]:
-    """Rank indices cut between the factors that hold the modes of `group` and those that hold the others, every way."""
+    """Return the rank indices cut between the modes of `group` and the others, for every such partition of the factors."""
     inside = {f"j{mode + 1}" for mode in group}
     sides: list[tuple[bool, ...]] = [()]
     for own in network.factors:
@@ -215,7 +192,7 @@ def _product(indices: Sequence[str], grid: dict[str, np.ndarray], network: Netwo
 
 
 def _largest(network: Network, index: str, bonds: Sequence[str], n_param: int, most: int | None) -> int:
-    """Largest size of one index for which the network, all others 1, has at most `n_param` parameters."""
+    """Return the largest size of one index, all others 1, for which the network has at most `n_param` parameters."""
     one, two = (network.resized({**dict.fromkeys(bonds, 1), index: size}).n_param for size in (1, 2))
     largest = max(1, 1 + (n_param - one) // max(1, two - one))
     return min(largest, most) if most is not None else largest

@@ -1,4 +1,4 @@
-"""A safetensors file as named tensors of bytes: mapped, not loaded, so that any dtype passes through bit for bit."""
+"""Read and write a safetensors file as named tensors of bytes, memory-mapped, so that any dtype passes through unchanged."""
 
 import json
 import math
@@ -17,12 +17,12 @@ METADATA = "__metadata__"
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as it lies in a file.
+    """A tensor as stored in a file.
 
     Attributes
     ----------
     dtype : str
-        safetensors' name of it, ``"F32"``.
+        Its name in safetensors, for example ``"F32"``.
     shape : tuple of int
     data : array of bytes
         Little-endian and row-major.
@@ -39,11 +39,10 @@ class Stored:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str]]:
-    """Return the tensors of a file, in the order in which they lie there, and its metadata.
+    """Return the tensors of a file, in the order of the file, and its metadata.
 
-    Parameters
-    ----------
-    path : str or path
+    safetensors checks the file. It supports neither bfloat16 nor 8-bit floats in NumPy, so the bytes are read by the offsets
+    of the checked header.
 
     Raises
     ------
@@ -53,17 +52,12 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str
         If the file cannot be read.
     ValueError
         If it is not a safetensors file.
-
-    Notes
-    -----
-    safetensors checks the file. It hands NumPy no bfloat16 and no 8-bit floats, so the bytes are taken by the offsets of the
-    header that it has checked.
     """
     path = checked_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"path must be a file; got the folder {str(path)!r}.")
     library = safetensors()
-    # Opened by Python first, whose errors say what the matter is.
+    # Opened by Python first, which has clearer errors.
     with path.open("rb") as file:
         try:
             with library.safe_open(path, framework="numpy"):
@@ -89,7 +83,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str
 def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, one tensor after the other; large entries first, so that all are aligned.
 
-    safetensors' own function takes arrays of all tensors at once, and in each of its releases in another form.
+    The function of safetensors takes all tensors at once, and its signature differs between releases.
     """
     names = sorted(tensors, key=lambda name: (-_entry_size(tensors[name]), name))
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
@@ -106,7 +100,7 @@ def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str,
 
 
 def checked_path(path: Any) -> Path:
-    """Return what names a file as a path."""
+    """Return the path of a file."""
     instance_of("path", path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
     if not Path(path).name:
         raise ValueError(f"path must name a file; got {str(path)!r}.")
@@ -114,7 +108,7 @@ def checked_path(path: Any) -> Path:
 
 
 def safetensors() -> Any:
-    """Return the library, or say how to install it."""
+    """Import safetensors, or raise an error with the command to install it."""
     try:
         import safetensors
     except ImportError:

@@ -1,4 +1,4 @@
-"""Between the bytes of a file and NumPy's arrays; bfloat16, which NumPy does not have, is single precision cut in half."""
+"""Convert the bytes of a file to NumPy arrays and back; bfloat16 is the upper half of single precision."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from tensorly_rnn._checks import instance_of
 from tensorly_rnn.files._container import Stored
 
-#: safetensors' name -> NumPy's.
+#: Names of dtypes in safetensors -> in NumPy.
 DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -24,17 +24,17 @@ DTYPES = {
     "C64": "<c8",
 }
 BFLOAT16 = "BF16"
-#: What a matrix may be decomposed in.
+#: Dtypes of matrices that can be decomposed.
 FLOATS = ("F64", "F32", "F16", BFLOAT16)
 
 
 def to_array(stored: Stored) -> Any:
-    """Return a copy as an array; bfloat16 in single precision, which holds it exactly."""
+    """Return a copy as an array; bfloat16 becomes single precision, without loss."""
     if stored.dtype == BFLOAT16:
         high = stored.data.view("<u2").astype(np.uint32) << 16
         return high.view(np.float32).reshape(stored.shape)
     native = np.dtype(DTYPES[stored.dtype]).newbyteorder("=")
-    # Of NumPy's own class: what is mapped would keep the file open.
+    # Not a memmap, which would keep the file open.
     return np.array(stored.data.view(DTYPES[stored.dtype]), dtype=native, subok=False).reshape(stored.shape)
 
 
@@ -48,7 +48,7 @@ def to_stored(argument: str, array: Any, dtype: str | None = None) -> Stored:
     """
     instance_of(argument, array, np.ndarray, "an array of NumPy")
     names = {np.dtype(numpy): name for name, numpy in DTYPES.items()}
-    # The dtype that a file has is little-endian, whatever the machine.
+    # Files are little-endian on every machine.
     own = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
     dtype = names.get(own) if dtype is None else dtype
     if dtype is None:
@@ -61,6 +61,6 @@ def to_stored(argument: str, array: Any, dtype: str | None = None) -> Stored:
 
 
 def _rounded_to_bfloat16(array: Any) -> Any:
-    """The upper halves of finite single-precision numbers, rounded to the nearest, to even in the middle."""
+    """Round finite numbers to bfloat16, half to even; return the bits."""
     bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

@@ -11,9 +11,9 @@ from typing import IO
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of `path` when the block ends without an error.
 
-    Whoever reads `path` finds what was there before or all that was written, even if the program is killed meanwhile.
+    A reader of `path` finds either the old file or the complete new one, even if the program is killed meanwhile.
     """
-    # In the same folder, for only within a file system is replacing one step; each process has a name of its own.
+    # In the same folder, because a file is replaced in one step only within a file system; named by the process.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Save and load factorized matrices: each factor a tensor, what they mean in the file's metadata."""
+"""Save and load factorized matrices: each factor as a tensor, their descriptions in the metadata of the file."""
 
 import json
 import os
@@ -18,7 +18,7 @@ KEY, VERSION = "tensorly_rnn", 1
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of a factorized matrix.
+    """The description of a factorized matrix in a file.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Description:
     shape : tuple of int
         True rows and columns.
     tensorized_shape, rank, tree
-        As the matrix has them; the tree only where it is not the format's own.
+        Attributes of the matrix; the tree only where it is not the default.
     n_factors : int
     """
 
@@ -41,10 +41,10 @@ class Description:
     def of(cls, matrix: FactorizedMatrix) -> "Description":
         """Describe a matrix."""
         tree = getattr(matrix, "tree", None)
-        return cls(matrix.name, matrix.shape, matrix.tensorized_shape, plain(matrix.rank), len(matrix.factors), tree)
+        return cls(matrix.format.name, matrix.shape, matrix.tensorized_shape, plain(matrix.rank), len(matrix.factors), tree)
 
     def factor_names(self, name: str) -> list[str]:
-        """Names of the factors' tensors, those of the state dict of a layer whose weight has that name."""
+        """Return the names of the factors' tensors, as in the state dict of a layer whose weight has that name."""
         return [f"{name}.factors.{k}" for k in range(self.n_factors)]
 
 
@@ -59,18 +59,18 @@ def save_factorized(
     Parameters
     ----------
     path : str or path
-        Replaced where there is a file, at once when all is written.
+        An existing file is replaced once the new one is complete.
     matrices : dict of str to FactorizedMatrix
         On any backend.
     tensors : dict of str to NumPy array, optional
-        What else belongs into the file, biases for example.
+        Other tensors, biases for example.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     TypeError, ValueError
-        If something is not a factorized matrix, of a dtype that safetensors does not have, or two tensors have one name.
+        If a value is not a factorized matrix, has a dtype that safetensors does not have, or two tensors have the same name.
 
     See Also
     --------
@@ -118,8 +118,8 @@ def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]
     Returns
     -------
     dict of str to FactorizedMatrix
-        On NumPy, by the names that the dense matrices had; empty where the file has none. Factors in bfloat16 come in single
-        precision, which holds them exactly.
+        On NumPy, by the names of the dense matrices; empty where the file has none. Factors in bfloat16 become single
+        precision, without loss.
 
     Raises
     ------
@@ -128,11 +128,11 @@ def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, or its factors are not what it says of them.
+        If it is no safetensors file, or its factors do not match their descriptions.
 
     Notes
     -----
-    Nothing in the file is executed: it is numbers and JSON.
+    Nothing in the file is executed: it contains numbers and JSON only.
 
     See Also
     --------
@@ -168,12 +168,9 @@ def to_text(described: Mapping[str, Description]) -> str:
 
 
 def descriptions(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Description]:
-    """Return what the metadata of a file says of its factorized matrices, by name.
+    """Return the descriptions of the factorized matrices in the metadata of a file, by name.
 
-    Raises
-    ------
-    ValueError
-        If it is not what `to_text` writes.
+    Metadata that `to_text` did not write is a ValueError.
     """
     if KEY not in metadata:
         return {}
@@ -200,7 +197,7 @@ def _checked(one: Description) -> Description:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, at any depth."""
+    """Convert lists to tuples at any depth."""
     if isinstance(value, dict):
         return {name: _tuples(one) for name, one in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -3,15 +3,16 @@
 from typing import TypeVar
 
 from tensorly_rnn._checks import one_of
-from tensorly_rnn.formats._matrix import FactorizedMatrix
+from tensorly_rnn.formats.format import Format
+from tensorly_rnn.formats.matrix import FactorizedMatrix
 
-Format = TypeVar("Format", bound=type[FactorizedMatrix])
+MatrixClass = TypeVar("MatrixClass", bound=type[FactorizedMatrix])
 
 _FORMATS: dict[str, type[FactorizedMatrix]] = {}
 
 
-def register(cls: Format) -> Format:
-    """Make a format known by its `name`.
+def register(cls: MatrixClass) -> MatrixClass:
+    """Register the matrix class of a format under the format's name.
 
     Parameters
     ----------
@@ -25,11 +26,12 @@ def register(cls: Format) -> Format:
     Raises
     ------
     TypeError
-        If it is no class of a format with a name.
+        If it is no subclass of FactorizedMatrix, or has no `format`.
     """
-    if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix) and isinstance(getattr(cls, "name", None), str)):
-        raise TypeError(f"cls must be a class of a format; expected a FactorizedMatrix with a name, got {cls!r}.")
-    _FORMATS[cls.name] = cls
+    format = getattr(cls, "format", None)
+    if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix) and isinstance(format, Format)):
+        raise TypeError(f"cls must be a matrix class of a format; expected a FactorizedMatrix with a `format`, got {cls!r}.")
+    _FORMATS[format.name] = cls
     return cls
 
 

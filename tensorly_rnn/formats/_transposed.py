@@ -7,7 +7,7 @@ from tensorly_rnn.network import operations
 from tensorly_rnn.tensorize import pad_blocks
 
 if TYPE_CHECKING:
-    from tensorly_rnn.formats._matrix import FactorizedMatrix
+    from tensorly_rnn.formats.matrix import FactorizedMatrix
 
 
 class Transposed:

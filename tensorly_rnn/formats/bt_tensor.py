@@ -9,8 +9,8 @@ from tensorly.tucker_tensor import TuckerTensor
 from tensorly_rnn._backend import context, same_backend
 from tensorly_rnn._checks import positive_ints
 from tensorly_rnn.formats._random import RandomState
-from tensorly_rnn.formats._tensor import FactorizedTensor
-from tensorly_rnn.formats.bt import BTMatrix, BTRank
+from tensorly_rnn.formats.bt import BT, BTRank
+from tensorly_rnn.formats.tensor import FactorizedTensor
 
 
 class BTTensor(FactorizedTensor):
@@ -41,7 +41,7 @@ class BTTensor(FactorizedTensor):
     ((2, (2, 3, 2)), 178, (10, 11, 12), (11, 120))
     """
 
-    format = BTMatrix
+    format = BT()
 
     @property
     def n_blocks(self) -> int:
@@ -288,7 +288,7 @@ def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
     (2, (1, 1, 1))
     """
     modes = positive_ints("tensor_shape", tensor_shape)
-    return BTMatrix.validate_rank((modes, (1,) * len(modes)), rank)
+    return BT().validate_rank((modes, (1,) * len(modes)), rank)
 
 
 def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
@@ -309,7 +309,7 @@ def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
     148
     """
     modes = positive_ints("tensor_shape", tensor_shape)
-    return BTMatrix.make_tensor_network(modes, validate_bt_rank(modes, rank)).n_param
+    return BT().make_tensor_network(modes, validate_bt_rank(modes, rank)).n_param
 
 
 def random_bt(

@@ -119,8 +119,7 @@ def cost(
 
 
 def _make_network(format: str, tensorized_shape: Any, rank: Any, options: dict[str, Any]) -> Network:
-    cls = get_format(format)
+    kind = get_format(format).format
     modes = validate_tensorized_shape(tensorized_shape)
-    cls, options = cls.variant(options, len(modes[0]))
-    rank = cls.validate_rank(modes, rank, **options)
-    return cls.make_network(modes, rank)
+    kind, rank_options = kind.with_options(options, len(modes[0]))
+    return kind.make_network(modes, kind.validate_rank(modes, rank, **rank_options))

@@ -1,18 +1,90 @@
-"""Hierarchical Tucker: a binary tree of transfer tensors with the modes at its leaves."""
+"""Hierarchical Tucker: a binary tree of transfer tensors over the modes."""
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any
 
-from tensorly_rnn._checks import MOST_RANK, plain, positive_int, positive_ints
-from tensorly_rnn._memoize import memoize
+from tensorly_rnn._checks import MOST_RANK, plain, positive_ints
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._registry import register
 from tensorly_rnn.formats._tree import Node, Tree, balanced_tree, tree_nodes, validate_tree
-from tensorly_rnn.tensorize import TensorizedShape
+from tensorly_rnn.formats.format import Format, RankNames
+from tensorly_rnn.formats.matrix import FactorizedMatrix
+from tensorly_rnn.tensorize import Modes
 
 HTRank = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HT(Format):
+    """The hierarchical Tucker format on a binary tree of modes; None is the balanced tree of any order.
+
+    A rank is one entry a node, breadth first with the root first, ``(leaf, node)``, or an int for both.
+    """
+
+    tree: Tree | None = None
+
+    name = "ht"
+    gate_modes = ("first", "last", "stack")
+    stack_index = "r0"
+
+    def __post_init__(self) -> None:
+        if self.tree is not None:
+            tree = validate_tree(self.tree)
+            is_balanced = tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2)
+            object.__setattr__(self, "tree", None if is_balanced else tree)
+
+    def nodes(self, order: int) -> tuple[Node, ...]:
+        """Return the nodes of the tree, breadth first, the root first.
+
+        Raises
+        ------
+        ValueError
+            If the tree has another number of leaves.
+        """
+        nodes = tree_nodes(balanced_tree(order) if self.tree is None else self.tree)
+        if len(nodes) != 2 * order - 1:
+            raise ValueError(
+                f"tree must have one leaf a mode; expected {order} leaves, got {self.tree} with {(len(nodes) + 1) // 2}."
+            )
+        return nodes
+
+    def order_of(self, n_factors: int) -> int | None:
+        """Return the number of modes: a binary tree of d leaves has 2d - 1 nodes."""
+        return (n_factors + 1) // 2 if n_factors % 2 else None
+
+    def indices(self, order: int) -> tuple[Indices, ...]:
+        """Return the index names of every node's axes, breadth first; ``r0`` is the root's rank."""
+        return tuple(
+            (f"r{k}", *(f"r{child}" for child in node.children))
+            if node.children
+            else (f"r{k}", f"j{node.modes[0] + 1}", f"i{node.modes[0] + 1}")
+            for k, node in enumerate(self.nodes(order))
+        )
+
+    def rank_names(self, order: int) -> RankNames:
+        """Return one name a node, breadth first, the root's first."""
+        return tuple(f"r{k}" for k in range(2 * order - 1))
+
+    def full(self, sizes: Modes, stack: int = 1) -> HTRank:
+        """Return the smaller side of every cut of the tree; the stack is at the root."""
+        total = stack * math.prod(sizes)
+        below = [math.prod(sizes[mode] for mode in node.modes) for node in self.nodes(len(sizes))]
+        return (stack, *(min(inside, total // inside) for inside in below[1:]))
+
+    def expand(self, order: int, rank: Any, root_rank: int | None = None) -> Any:
+        """Return one rank a node for ``(leaf, node)``."""
+        n_nodes = 2 * order - 1
+        if not isinstance(rank, (tuple, list)) or len(rank) == n_nodes:
+            return rank
+        if len(rank) != 2:
+            raise ValueError(
+                f"rank must be (leaf, node) or have one entry a node of the tree, root first; expected 2 or {n_nodes} "
+                f"entries, got {len(rank)}: {plain(rank)}."
+            )
+        leaf, inner = positive_ints("rank", rank, most=MOST_RANK)
+        return (root_rank or 1, *(inner if node.children else leaf for node in self.nodes(order)[1:]))
 
 
 @register
@@ -41,8 +113,8 @@ class HTMatrix(FactorizedMatrix):
     Notes
     -----
     ``n_param`` is the sum of all sizes. A rank is ``(leaf, node)``, an int for both, or one entry a node breadth first
-    including the root; ``root_rank`` (default 1) gives the size of the stack where the rank does not. On another tree than
-    the balanced one the class is a subclass, which ``tree=`` makes wherever a rank is given.
+    including the root; ``root_rank`` (default 1) gives the size of the stack where the rank does not. The tree is a field of
+    the format, and ``tree=`` is an option wherever a format is given by name.
 
     References
     ----------
@@ -60,140 +132,15 @@ class HTMatrix(FactorizedMatrix):
     (1, 14, 12, 14, 12, 14, 14)
     """
 
-    name = "ht"
-    gate_modes = ("first", "last", "stack")
-    stack_index = "r0"
-    options = ("root_rank", "tree")
-    #: The tree of modes; None for the balanced one of any order.
-    tree: ClassVar[Tree | None] = None
-
-    def __new__(cls, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> Self:
-        """Make an object of the class on the tree."""
-        # A tree of another number of leaves is found out with the factors.
-        order = (len(factors) + 1) // 2 if isinstance(factors, (list, tuple)) and factors else None
-        return super().__new__(cls if tree is None else cls.on_tree(tree, order))
+    format = HT()
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> None:
+        if tree is not None:
+            self.format = HT(tree)
         super().__init__(factors, shape)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return HTMatrix, (self.factors, self._shape, self.tree)
-
-    @classmethod
-    def on_tree(cls, tree: Tree, order: int | None = None) -> type[Self]:
-        """Return the class of hierarchical Tucker matrices on a tree; HTMatrix itself where that is balanced.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is no binary tree, or its leaves are not `order` modes.
-        """
-        plain_tree = validate_tree(tree)
-        leaves = (len(tree_nodes(plain_tree)) + 1) // 2
-        order = None if order is None else positive_int("order", order)
-        if order is not None and leaves != order:
-            raise ValueError(f"tree must have one leaf a mode; expected {order} leaves, got {plain_tree} with {leaves}.")
-        return _on_tree(plain_tree)  # type: ignore[return-value]
-
-    @classmethod
-    def variant(cls, options: dict[str, Any], order: int) -> tuple[type[Self], dict[str, Any]]:
-        """Take the tree out of the options."""
-        others = {name: value for name, value in options.items() if name != "tree"}
-        tree = options.get("tree")
-        return (cls if tree is None else cls.on_tree(tree, order)), others
-
-    def _description(self) -> str:
-        return super()._description() + (f", tree={self.tree}" if self.tree else "")
-
-    @classmethod
-    def nodes(cls, order: int) -> tuple[Node, ...]:
-        """Return the nodes of the tree, breadth first, the root first."""
-        nodes = tree_nodes(balanced_tree(order) if cls.tree is None else cls.tree)
-        if len(nodes) != 2 * order - 1:
-            raise ValueError(
-                f"tree must have one leaf a mode; expected {order} leaves, got {cls.tree} with {(len(nodes) + 1) // 2}."
-            )
-        return nodes
-
-    @staticmethod
-    def order_of(n_factors: int) -> int | None:
-        """Return the number of modes: a binary tree of d leaves has 2d - 1 nodes."""
-        return (n_factors + 1) // 2 if n_factors % 2 else None
-
-    @classmethod
-    def indices(cls, order: int) -> tuple[Indices, ...]:
-        """Return the index names of every node's axes, breadth first; ``r0`` is the root's rank."""
-        return tuple(
-            (f"r{k}", *(f"r{child}" for child in node.children))
-            if node.children
-            else (f"r{k}", f"j{node.modes[0] + 1}", f"i{node.modes[0] + 1}")
-            for k, node in enumerate(cls.nodes(order))
-        )
-
-    @classmethod
-    def rank_sizes(cls, rank: HTRank) -> dict[str, int]:
-        """Return the size of every rank index."""
-        return {f"r{k}": r for k, r in enumerate(rank)}
-
-    @classmethod
-    def rank_from_sizes(cls, size: dict[str, int], order: int) -> HTRank:
-        """Return one rank a node, breadth first, the root's first."""
-        return tuple(size[f"r{k}"] for k in range(2 * order - 1))
-
-    @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> HTRank:
-        """Return one rank a node from itself, ``(leaf, node)`` or an int for both."""
-        order = len(tensorized_shape[0])
-        root = cls._root_rank(options)
-        if isinstance(rank, (tuple, list)) and len(rank) == 2 * order - 1:
-            ranks = positive_ints("rank", rank, most=MOST_RANK)
-            if root is not None and ranks[0] != root:
-                raise ValueError(
-                    f"root_rank must agree with the root's entry of rank; expected {ranks[0]}, got {root}. "
-                    "Leave root_rank out."
-                )
-            return ranks
-        if isinstance(rank, (tuple, list)):
-            if len(rank) != 2:
-                raise ValueError(
-                    f"rank must be (leaf, node) or have one entry a node of the tree, root first; expected 2 "
-                    f"or {2 * order - 1} entries, got {len(rank)}: {plain(rank)}."
-                )
-            leaf, node = positive_ints("rank", rank, most=MOST_RANK)
-        else:
-            cure = "Give an int, a float, 'same', 'full', (leaf, node) or one rank a node."
-            leaf = node = positive_int("rank", rank, cure, MOST_RANK)
-        inner = (node if one.children else leaf for one in cls.nodes(order)[1:])
-        return (root or 1, *inner)
-
-    @classmethod
-    def full_rank(cls, tensorized_shape: TensorizedShape, **options: Any) -> HTRank:
-        """Return the ranks of a tree that holds any stack of matrices: the smaller side of every cut."""
-        root = cls._root_rank(options) or 1
-        sizes = [m * n for m, n in zip(*tensorized_shape)]
-        total = root * math.prod(sizes)
-        below = [math.prod(sizes[mode] for mode in node.modes) for node in cls.nodes(len(sizes))]
-        return (root, *(min(inside, total // inside) for inside in below[1:]))
-
-    @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> HTRank:
-        """Return equal ranks at all nodes but the root, less where the cut allows no more."""
-        root, *others = cls.full_rank(tensorized_shape, **options)
-        return (root, *(min(rank, full) for full in others))
-
-    @classmethod
-    def _root_rank(cls, options: dict[str, Any]) -> int | None:
-        given = options.get("root_rank")
-        return None if given is None else positive_int("root_rank", given, most=MOST_RANK)
-
-
-# One class a tree, for as long as the process lives and whichever thread asks first: plans may be forgotten.
-_ON_TREES: dict[Tree, type[HTMatrix]] = {}
-
-
-@memoize
-def _on_tree(tree: Tree) -> type[HTMatrix]:
-    if tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2):
-        return HTMatrix
-    made = type("HTMatrix", (HTMatrix,), {"tree": tree, "__doc__": HTMatrix.__doc__, "__module__": HTMatrix.__module__})
-    return _ON_TREES.setdefault(tree, made)
+    @property
+    def tree(self) -> Tree | None:
+        """The tree of modes; None for the balanced one."""
+        tree: Tree | None = self.format.fields["tree"]
+        return tree

@@ -7,11 +7,10 @@ from tensorly.tt_tensor import TTTensor
 
 from tensorly_rnn._backend import context, same_backend
 from tensorly_rnn._checks import positive_ints
-from tensorly_rnn.formats._matrix import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
-from tensorly_rnn.formats._tensor import FactorizedTensor
 from tensorly_rnn.formats._tree import Tree, linear_tree, tree_nodes
-from tensorly_rnn.formats.ht import HTMatrix, HTRank
+from tensorly_rnn.formats.ht import HT, HTRank
+from tensorly_rnn.formats.tensor import FactorizedTensor
 
 
 class HTTensor(FactorizedTensor):
@@ -44,14 +43,13 @@ class HTTensor(FactorizedTensor):
     ((1, 2, 2, 2, 2, 2, 2), 56, ((0, 2), (1, 3)))
     """
 
-    format = HTMatrix
+    format = HT()
 
     def __init__(self, factors: Sequence[Any], tree: Tree | None = None) -> None:
         if tree is None:
             tree = getattr(factors, "tree", None)
-        listed = getattr(factors, "factors", factors)
-        order = (len(listed) + 1) // 2 if isinstance(listed, (list, tuple)) and listed else None
-        self.format = HTMatrix if tree is None else HTMatrix.on_tree(tree, order)
+        if tree is not None:
+            self.format = HT(tree)
         super().__init__(factors)
         if self.factors[0].shape[0] != 1:
             raise ValueError(
@@ -63,16 +61,6 @@ class HTTensor(FactorizedTensor):
     def tree(self) -> Tree | None:
         """The tree of modes; None for the balanced one."""
         return self.format.tree
-
-    def _with(self, factors: Sequence[Any]) -> Self:
-        return type(self)(factors, self.tree)
-
-    def _description(self) -> str:
-        return f"shape={self.shape}" + (f", tree={self.tree}" if self.tree else "")
-
-    @classmethod
-    def _of_format(cls, format: type[FactorizedMatrix], factors: Sequence[Any]) -> Self:
-        return cls(factors, getattr(format, "tree", None))
 
     def to_tt(self) -> TTTensor:
         r"""Return the same tensor as TensorLy's tensor train, of the tree's modes in their order.
@@ -229,7 +217,7 @@ def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree
     (1, 4, 3, 4, 4)
     """
     modes = positive_ints("tensor_shape", tensor_shape)
-    return HTMatrix.validate_rank((modes, (1,) * len(modes)), rank, tree=tree)
+    return HT(tree).validate_rank((modes, (1,) * len(modes)), rank)
 
 
 def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> int:
@@ -251,8 +239,7 @@ def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | Non
     192
     """
     modes = positive_ints("tensor_shape", tensor_shape)
-    kind, _ = HTMatrix.variant({"tree": tree}, len(modes))
-    return kind.make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
+    return HT(tree).make_tensor_network(modes, validate_ht_rank(modes, rank, tree)).n_param
 
 
 def random_ht(

@@ -6,12 +6,12 @@ from typing import Any
 from tensorly.tr_tensor import TRTensor
 from tensorly.tt_tensor import TTTensor
 
-from tensorly_rnn.formats._factorized import Factorized
-from tensorly_rnn.formats._tensor import FactorizedTensor
 from tensorly_rnn.formats.bt import BTMatrix
 from tensorly_rnn.formats.bt_tensor import BTTensor
+from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.formats.ht import HTMatrix
 from tensorly_rnn.formats.ht_tensor import HTTensor
+from tensorly_rnn.formats.tensor import FactorizedTensor
 from tensorly_rnn.formats.tr import TRMatrix
 from tensorly_rnn.formats.tt import TTMatrix
 
@@ -19,13 +19,13 @@ from tensorly_rnn.formats.tt import TTMatrix
 class _TTCores(FactorizedTensor):
     """The cores of TensorLy's tensor train."""
 
-    format = TTMatrix
+    format = TTMatrix.format
 
 
 class _TRCores(FactorizedTensor):
     """The cores of TensorLy's tensor ring."""
 
-    format = TRMatrix
+    format = TRMatrix.format
 
 
 def bt_lstsq_grad(

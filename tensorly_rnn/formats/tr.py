@@ -1,16 +1,40 @@
 """Tensor ring: a chain of cores closed into a ring."""
 
-from typing import Any
+from dataclasses import dataclass
 
-from tensorly_rnn._checks import plain
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.formats._chain import ChainMatrix, ChainRank
 from tensorly_rnn.formats._registry import register
-from tensorly_rnn.tensorize import TensorizedShape
+from tensorly_rnn.formats.format import Format, RankNames, smaller_sides
+from tensorly_rnn.formats.matrix import FactorizedMatrix
+from tensorly_rnn.tensorize import Modes
+
+
+@dataclass(frozen=True)
+class TR(Format):
+    """The tensor ring; a rank is a tuple of ``order + 1`` entries, the first equal to the last, or an int for all."""
+
+    name = "tr"
+    gate_modes = ("last", "first")
+
+    def indices(self, order: int) -> tuple[Indices, ...]:
+        """Return the index names of every core's axes."""
+        return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{(k + 1) % order}") for k in range(order))
+
+    def rank_names(self, order: int) -> RankNames:
+        """Return the names of the ranks around the ring, the first once more at the end."""
+        return tuple(f"r{k % order}" for k in range(order + 1))
+
+    def full(self, sizes: Modes, stack: int = 1) -> tuple[int, ...]:
+        """Return the ranks of a chain, a ring whose ends are 1: no ring that holds any tensor is smaller."""
+        return smaller_sides(sizes)
+
+    def useful(self, sizes: Modes, stack: int = 1) -> tuple[int, ...]:
+        """Return equal ranks around the ring, the most for which any two neighbours hold every tensor."""
+        return (1 if len(sizes) == 1 else max(sizes) * min(sizes),) * (len(sizes) + 1)
 
 
 @register
-class TRMatrix(ChainMatrix):
+class TRMatrix(FactorizedMatrix):
     r"""Tensor-ring matrix.
 
     ``W[j1..jd, i1..id] = sum_{r0..r(d-1)} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_d = r_0`` the same index.
@@ -45,40 +69,4 @@ class TRMatrix(ChainMatrix):
     1725
     """
 
-    name = "tr"
-    gate_modes = ("last", "first")
-
-    @classmethod
-    def indices(cls, order: int) -> tuple[Indices, ...]:
-        """Return the index names of every core's axes."""
-        return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{(k + 1) % order}") for k in range(order))
-
-    @classmethod
-    def rank_sizes(cls, rank: ChainRank) -> dict[str, int]:
-        """Return the size of every rank index."""
-        return {f"r{k}": r for k, r in enumerate(rank[:-1])}
-
-    @classmethod
-    def rank_from_sizes(cls, size: dict[str, int], order: int) -> ChainRank:
-        """Return the ranks around the ring, the first once more at the end."""
-        return tuple(size[f"r{k % order}"] for k in range(order + 1))
-
-    @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> ChainRank:
-        """Return the ranks around the ring, from an int for all or the tuple itself."""
-        cure = "Give order + 1 ranks, the first equal to the last, or an int."
-        ranks = cls.listed_ranks(tensorized_shape, rank, cure=cure)
-        if ranks[0] != ranks[-1]:
-            raise ValueError(f"rank must close the ring; expected the last entry to equal the first, got {plain(rank)}.")
-        if len(ranks) == 2 and ranks[0] != 1:
-            raise ValueError(
-                f"rank must be 1 for a single core closed on itself; expected 1, got {ranks[0]}. Use two modes or more."
-            )
-        return ranks
-
-    @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> ChainRank:
-        """Return equal ranks around the ring, at most what all other modes together can tell apart."""
-        sizes = [m * n for m, n in zip(*tensorized_shape)]
-        most = 1 if len(sizes) == 1 else max(sizes) * min(sizes)
-        return (min(rank, most),) * (len(sizes) + 1)
+    format = TR()

@@ -1,16 +1,35 @@
 """Tensor train: a chain of cores."""
 
-from typing import Any
+from dataclasses import dataclass
 
-from tensorly_rnn._checks import plain
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.formats._chain import ChainMatrix, ChainRank
 from tensorly_rnn.formats._registry import register
-from tensorly_rnn.tensorize import TensorizedShape
+from tensorly_rnn.formats.format import Format, RankNames, smaller_sides
+from tensorly_rnn.formats.matrix import FactorizedMatrix
+from tensorly_rnn.tensorize import Modes
+
+
+@dataclass(frozen=True)
+class TT(Format):
+    """The tensor train; a rank is a tuple of ``order + 1`` entries with ends 1, or an int for all between."""
+
+    name = "tt"
+
+    def indices(self, order: int) -> tuple[Indices, ...]:
+        """Return the index names of every core's axes."""
+        return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order))
+
+    def rank_names(self, order: int) -> RankNames:
+        """Return the names of the ranks along the chain."""
+        return tuple(f"r{k}" for k in range(order + 1))
+
+    def full(self, sizes: Modes, stack: int = 1) -> tuple[int, ...]:
+        """Return the smaller side of every cut."""
+        return smaller_sides(sizes)
 
 
 @register
-class TTMatrix(ChainMatrix):
+class TTMatrix(FactorizedMatrix):
     r"""Tensor-train matrix.
 
     ``W[j1..jd, i1..id] = sum_{r0..rd} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_0 = r_d = 1``.
@@ -43,37 +62,4 @@ class TTMatrix(ChainMatrix):
     ((1, 4, 4, 4, 1), (1024, 57600), 3360, 17554)
     """
 
-    name = "tt"
-
-    @classmethod
-    def indices(cls, order: int) -> tuple[Indices, ...]:
-        """Return the index names of every core's axes."""
-        return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order))
-
-    @classmethod
-    def rank_sizes(cls, rank: ChainRank) -> dict[str, int]:
-        """Return the size of every rank index."""
-        return {f"r{k}": r for k, r in enumerate(rank)}
-
-    @classmethod
-    def rank_from_sizes(cls, size: dict[str, int], order: int) -> ChainRank:
-        """Return the ranks along the chain."""
-        return tuple(size[f"r{k}"] for k in range(order + 1))
-
-    @classmethod
-    def explicit_rank(cls, tensorized_shape: TensorizedShape, rank: Any, **options: Any) -> ChainRank:
-        """Return the ranks along the chain, from an int for all inner ones or the tuple itself."""
-        ranks = cls.listed_ranks(tensorized_shape, rank, cure="Give order + 1 ranks with ends 1, or an int.")
-        if not isinstance(rank, (tuple, list)):
-            return (1, *ranks[1:-1], 1)
-        if ranks[0] != 1 or ranks[-1] != 1:
-            raise ValueError(
-                f"rank must begin and end with 1; expected (1, ..., 1), got {plain(rank)}. "
-                "Use the tensor ring ('tr') for free ends."
-            )
-        return ranks
-
-    @classmethod
-    def uniform_rank(cls, tensorized_shape: TensorizedShape, rank: int, **options: Any) -> ChainRank:
-        """Return equal inner ranks, less where the cut allows no more."""
-        return tuple(min(rank, full) for full in cls.full_rank(tensorized_shape))
+    format = TT()

@@ -1,13 +1,13 @@
-"""Torch layers with their weights in factors. The only folder that imports torch."""
+"""Layers of torch with their weights in factors. No other package of tensorly_rnn imports torch."""
 
-from tensorly_rnn.nn.convert import factorize_module
+from tensorly_rnn.nn.conversion.factorize_module import factorize_module
+from tensorly_rnn.nn.conversion.report import ConversionReport, WeightReport
+from tensorly_rnn.nn.layer_tuning import tune
 from tensorly_rnn.nn.linear import FactorizedLinear
 from tensorly_rnn.nn.parameter_groups import parameter_groups
 from tensorly_rnn.nn.parametrize import factorized
 from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedRNN
 from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
-from tensorly_rnn.nn.report import ConversionReport, WeightReport
-from tensorly_rnn.nn.tuning import tune
 from tensorly_rnn.nn.weight import FactorizedWeight
 
 __all__ = [

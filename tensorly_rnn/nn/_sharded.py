@@ -1,6 +1,6 @@
-"""Parameters that `fully_shard` has split over processes: gathered where all of one is read, drawn whole and split.
+"""Parameters that `fully_shard` has distributed over processes.
 
-Within the forward of a sharded layer its parameters are whole, and nothing here does anything.
+Within the forward pass of a sharded layer its parameters are complete, and these functions change nothing.
 """
 
 from collections.abc import Callable
@@ -10,30 +10,30 @@ from torch import Tensor
 
 
 def is_sharded(parameter: Tensor) -> bool:
-    """Whether a parameter is a DTensor."""
+    """Return whether a parameter is a DTensor."""
     return hasattr(parameter, "full_tensor")
 
 
-def whole(parameter: Tensor) -> Tensor:
-    """Return all of a parameter: itself, or gathered from all processes, each of which must ask for it.
+def gather_full(parameter: Tensor) -> Tensor:
+    """Return the full parameter, gathered from all processes if it is sharded; every process must call this.
 
     Raises
     ------
     ValueError
-        If it is sharded and a gradient would be recorded, which only the sharded layer averages over the processes.
+        If the parameter is sharded and a gradient would be recorded: only the sharded layer averages gradients over processes.
     """
     if not is_sharded(parameter):
         return parameter
     if torch.is_grad_enabled() and parameter.requires_grad:
         raise ValueError(
-            "FactorizedWeight: factors must be whole where gradients are recorded; expected a call of the layer that "
-            "fully_shard was given, got sharded factors. Read them under torch.no_grad()."
+            "factors must be complete where gradients are recorded; expected a call of the layer given to fully_shard, "
+            "got sharded factors. Read them under torch.no_grad()."
         )
     return parameter.full_tensor()  # type: ignore[attr-defined]
 
 
 def assign(parameter: Tensor, values: Tensor) -> None:
-    """Write values into a parameter; into a sharded one those of the first process, whatever the others hold."""
+    """Copy values into a parameter; for a sharded one the values of the first process are used."""
     if is_sharded(parameter):
         from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -43,11 +43,11 @@ def assign(parameter: Tensor, values: Tensor) -> None:
         parameter.copy_(values)
 
 
-def draw(parameter: Tensor, initialize: Callable[[Tensor], object]) -> None:
-    """Initialize a parameter in place; a sharded one is drawn whole, for processes of one seed draw equal pieces."""
+def initialize(parameter: Tensor, draw: Callable[[Tensor], object]) -> None:
+    """Initialize a parameter in place; a sharded one is drawn in full, as processes with one seed draw equal shards."""
     if not is_sharded(parameter):
-        initialize(parameter)
+        draw(parameter)
         return
     drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
-    initialize(drawn)
+    draw(drawn)
     assign(parameter, drawn)

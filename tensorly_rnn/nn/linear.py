@@ -1,4 +1,4 @@
-"""A linear layer whose weight is held in factors."""
+"""A linear layer with its weight in factors."""
 
 import math
 from typing import Any, Self
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import positive_int
-from tensorly_rnn.nn._checks import check_alike
-from tensorly_rnn.nn._sharded import draw, whole
+from tensorly_rnn.nn._arguments import check_like_weight, check_tensor
+from tensorly_rnn.nn._sharded import gather_full, initialize
 from tensorly_rnn.nn.weight import FactorizedWeight
 
 
 class FactorizedLinear(nn.Module):
-    r"""A drop-in for `torch.nn.Linear` with the weight in a format: ``y = x W^T + bias``.
+    r"""A replacement for `torch.nn.Linear` with its weight in a format: ``y = x W^T + bias``.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class FactorizedLinear(nn.Module):
         Name of the format.
     rank : 'full', 'same', float, int or the format's own form
     in_modes, out_modes : sequence of int, optional
-        Factors of the two sizes, of equal length; larger products are padded; balanced by default.
+        Factors of the two sizes, of equal length; a larger product is padded. Balanced by default.
     implementation : {'auto', 'factorized', 'reconstructed'}
-        Contract x with the factors, go through the dense weight, or whichever the cost model finds cheaper.
+        Contract x with the factors, multiply with the reconstructed weight, or choose by the cost model.
     device, dtype
 
     Attributes
@@ -36,7 +36,7 @@ class FactorizedLinear(nn.Module):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Examples
     --------
@@ -79,46 +79,42 @@ class FactorizedLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as `torch.nn.Linear` does: weight of standard deviation ``1 / sqrt(3 in_features)``, bias uniform."""
+        """Initialize like `torch.nn.Linear`: weight of standard deviation ``1 / sqrt(3 in_features)``, uniform bias."""
         bound = 1 / math.sqrt(self.in_features)
         self.weight.reset(bound / math.sqrt(3))
         if self.bias is not None:
-            draw(self.bias, lambda one: nn.init.uniform_(one, -bound, bound))
+            initialize(self.bias, lambda one: nn.init.uniform_(one, -bound, bound))
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
-        if not isinstance(input, Tensor):
-            raise TypeError(f"input must be a tensor; got {type(input).__name__}.")
-        weight = self.weight
-        check_alike("input", input, weight.first_factor)
+        check_tensor("input", input)
+        check_like_weight("input", input, self.weight.first_factor)
         if input.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"input must have {self.in_features} features; expected (..., {self.in_features}), got {tuple(input.shape)}."
             )
-        if input.layout is not torch.strided:
-            raise TypeError(f"input must be dense; got {input.layout}. Call input.to_dense().")
-        return weight(input, 0, self.bias)
+        return self.weight(input, 0, self.bias)
 
     def clear_cache(self) -> None:
-        """Forget the dense weight kept in evaluation: for changes of the factors that torch does not record."""
+        """Clear the cached dense weight; needed after changes of the factors that torch does not record."""
         self.weight.clear_cache()
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, factorization: str = "ht", rank: Any = None, **options: Any) -> Self:
-        """Decompose the weight of a dense layer; bias, dtype and device are taken over.
+        """Decompose the weight of a dense layer; bias, dtype and device stay the same.
 
         Parameters
         ----------
         linear : nn.Linear
-            Not changed; nothing is shared with it.
+            Not changed, and no memory is shared with it.
         factorization, rank, **options
-            As for the class, and as for `tensorly_rnn.factorize`: a rank, ``eps``, ``n_param``, ``compression_ratio``, the
-            ``method``, ... ``rank='full'`` reproduces the dense layer.
+            Arguments of the class and of `tensorly_rnn.factorize`: ``eps``, ``n_param``, ``compression_ratio``, ...
+            ``rank='full'`` reproduces the dense layer.
 
         Raises
         ------
         TypeError, ValueError
-            If `linear` is something else, its weight is not finite, or an argument is of the wrong form.
+            If `linear` has another type, its weight is not finite, or an argument has a wrong type or value.
 
         Examples
         --------
@@ -131,7 +127,7 @@ class FactorizedLinear(nn.Module):
         names = ("in_modes", "out_modes", "implementation", "dtype", "device")
         own: dict[str, Any] = {"dtype": linear.weight.dtype, "rank": "same" if rank is None else rank}
         own |= {name: options.pop(name) for name in names if name in options}
-        # On the meta device nothing is drawn: all of it is replaced, the rank included.
+        # Made on the meta device, as all factors are replaced.
         own["device"] = "meta"
         sizes = (linear.in_features, linear.out_features, linear.bias is not None)
         layer = cls(*sizes, factorization=factorization, **own).to_empty(device=linear.weight.device)
@@ -142,16 +138,16 @@ class FactorizedLinear(nn.Module):
         return layer.train(linear.training)
 
     def to_linear(self) -> nn.Linear:
-        """Return a dense layer with the reconstructed weight; nothing is shared with it."""
+        """Return a dense layer with the reconstructed weight; no memory is shared."""
         like = self.weight.factors[0]
         sizes = (self.in_features, self.out_features, self.bias is not None)
         linear = nn.Linear(*sizes, device="meta", dtype=like.dtype).to_empty(device=like.device)
         with torch.no_grad():
             linear.weight.copy_(self.weight.matrix())
             if self.bias is not None:
-                linear.bias.copy_(whole(self.bias))
+                linear.bias.copy_(gather_full(self.bias))
         return linear.train(self.training)
 
     def extra_repr(self) -> str:
-        """Sizes, as torch's layer shows them."""
+        """Return the sizes like `torch.nn.Linear`."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,4 +1,4 @@
-"""Learning rates for the factors of a model's weights, as torch's optimizers take them."""
+"""Learning rates for the factors of a model, as parameter groups for optimizers."""
 
 import math
 import numbers
@@ -8,54 +8,56 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from tensorly_rnn.nn._sharded import whole
+from tensorly_rnn.nn._sharded import gather_full
 from tensorly_rnn.nn.parametrize import FactorizedParametrization
 from tensorly_rnn.nn.weight import FactorizedWeight
-from tensorly_rnn.recurrent.weight import GatedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 
 def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
-    r"""Return a model's parameters in groups of one learning rate, for Adam and its kin.
+    r"""Return a model's parameters in groups of one learning rate, for Adam and similar optimizers.
 
     Factor k of a weight W gets
 
     .. math:: lr_k = lr \, \frac{m}{K} \, \frac{f_k}{s \sqrt{n a_k}}
 
-    and every other parameter `lr`. K is the number of factors, n the number of columns of W, m that of rows of one gate, s and
-    :math:`f_k` the root mean squares of W and of the factor, and :math:`a_k` how many of the factor's entries one row of W
-    depends on.
+    and every other parameter `lr`. K is the number of factors, n the number of columns of W, m the number of rows of one gate,
+    s and :math:`f_k` are the root mean squares of W and of the factor, and :math:`a_k` is the number of entries of the factor
+    on which one row of W depends.
 
     Parameters
     ----------
     model : nn.Module
-        Its factors, those of `factorized` included, are measured as they are: call this after the start or the conversion.
+        Its factors, including those of `factorized`, are measured: call this function after initialization or conversion.
     lr : float
-        Learning rate of what is not in factors.
+        Learning rate of the parameters that are not factors.
 
     Returns
     -------
     list of dict
-        ``{"params": [...], "lr": ...}``; every parameter stands in one of them, once. The first has what is not in
-        factors, if there is any.
+        ``{"params": [...], "lr": ...}``; every parameter is in one group. The first group has the parameters that are not
+        factors, if there are any.
 
     Raises
     ------
     TypeError, ValueError
-        If `model` is no module or has no parameters, `lr` is not a positive number, or a weight has no numbers to measure: it
-        is zero, not finite, or on the meta device.
+        If `model` is not a module or has no parameters, `lr` is not a positive number, or a weight is zero, not finite, or on
+        the meta device.
 
     Notes
     -----
-    Adam's step changes an entry by about its rate, whatever the gradient. For x of unit entries, it changes one output
-    of a dense weight by n times the rate at most, and an output y of a weight in factors by ``lr_k`` times the absolute sum of
-    :math:`\partial y / \partial F_k`. Those are :math:`a_k` numbers; y is linear in the factor and has standard deviation
-    :math:`s \sqrt n`, so that each is about :math:`s \sqrt n / (f_k \sqrt{a_k})` large, and the change
-    :math:`lr_k \, s \sqrt{n a_k} / f_k`. The rule gives each of K factors its share of what a dense weight would do at
-    ``lr m / n``: a matrix of n columns beside one of m, for which `lr` is right [1]_. [2]_ has the argument for structured
-    matrices whose factors start at another size. It divides by fan-ins in the order of multiplication, this by :math:`a_k`.
+    A step of Adam changes an entry by about its rate, independent of the gradient. For x of unit entries, it changes an output
+    of a dense weight by at most n times the rate, and an output y of a weight in factors by ``lr_k`` times the absolute sum of
+    :math:`\partial y / \partial F_k`. These are :math:`a_k` numbers. As y is linear in the factor and has standard deviation
+    :math:`s \sqrt n`, each is about :math:`s \sqrt n / (f_k \sqrt{a_k})` large, and the change is
+    :math:`lr_k \, s \sqrt{n a_k} / f_k`. The rule gives each of K factors its share of the change of a dense weight at
+    ``lr m / n``: a matrix of n columns in place of one of m, for which `lr` is right [1]_. [2]_ gives the argument for
+    structured matrices whose factors are initialized differently; it divides by the fan-ins in the order of multiplication,
+    this rule by :math:`a_k`.
 
-    The rule is for optimizers that divide by the size of the gradient (Adam, AdamW, RMSprop), not for plain SGD. AdamW's decay
-    is proportional to a group's rate. Schedulers that multiply keep the ratios; `OneCycleLR` takes ``max_lr`` as a list.
+    The rule is for optimizers that divide by the size of the gradient (Adam, AdamW, RMSprop), not for plain SGD. The decay of
+    AdamW is proportional to the rate of a group. Multiplicative schedulers preserve the ratios; `OneCycleLR` takes ``max_lr``
+    as a list.
 
     References
     ----------
@@ -82,8 +84,8 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     if not rates:
         raise ValueError("model must have parameters; expected at least one, got none.")
     for place, module in model.named_modules():
-        weight = _in_factors(module)
-        if weight is not None and weight.factors[0] in rates:  # not those of a buffer
+        weight = _factorized_weight(module)
+        if weight is not None and weight.factors[0] in rates:  # factors of a buffer are no parameters
             rates |= {factor: lr * scale for factor, scale in zip(weight.factors, _scales(place, weight))}
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter, rate in sorted(rates.items(), key=lambda item: item[1] != lr):
@@ -91,8 +93,8 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-def _in_factors(module: nn.Module) -> GatedWeight | None:
-    """The weight that a module holds in factors, if it does."""
+def _factorized_weight(module: nn.Module) -> GatedWeight | None:
+    """Return the weight in factors of a module, or None."""
     if isinstance(module, FactorizedWeight):
         return GatedWeight(module.layout, module.network, list(module.factors))
     if isinstance(module, ParametrizationList) and isinstance(module[0], FactorizedParametrization):
@@ -103,19 +105,19 @@ def _in_factors(module: nn.Module) -> GatedWeight | None:
 
 @torch.no_grad()
 def _scales(place: str, weight: GatedWeight) -> list[float]:
-    """What `lr` is multiplied with, a number a factor."""
+    """Return the multiple of `lr` for each factor."""
     (rows, columns), network = weight.shape, weight.network
-    of_weight, exact = math.nan, weight.with_factors([whole(factor).double() for factor in weight.factors])
+    rms, exact = math.nan, weight.with_factors([gather_full(factor).double() for factor in weight.factors])
     if not exact.factors[0].is_meta:
-        of_weight = math.sqrt(exact.squared_norm() / (rows * columns))
-    if not 0 < of_weight < math.inf:
+        rms = math.sqrt(exact.squared_norm() / (rows * columns))
+    if not 0 < rms < math.inf:
         raise ValueError(
-            f"{place or 'model'} must have a size; expected a root mean square above 0, got {of_weight}. "
+            f"{place or 'model'} must have a size; expected a root mean square above 0, got {rms}. "
             "Load or reset the weight first."
         )
     scales = []
     for factor, indices in zip(exact.factors, network.factors):
         entries = math.prod(network.size[index] for index in indices if index not in network.outputs)
-        of_factor = math.sqrt(factor.square().mean().item())
-        scales.append(weight.layout.rows * of_factor / (len(network.factors) * of_weight * math.sqrt(columns * entries)))
+        rms_of_factor = math.sqrt(factor.square().mean().item())
+        scales.append(weight.layout.rows * rms_of_factor / (len(network.factors) * rms * math.sqrt(columns * entries)))
     return scales

@@ -1,4 +1,4 @@
-"""Any weight of any torch module in factors, as a parametrization of `torch.nn.utils.parametrize`."""
+"""Factorization of any weight of any module, as a parametrization of `torch.nn.utils.parametrize`."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from tensorly_rnn._checks import instance_of, one_of, plain, positive_int
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.recurrent.gated_weight import GatedWeight
 from tensorly_rnn.recurrent.layout import make_layout
-from tensorly_rnn.recurrent.weight import GatedWeight
 
-STARTS = ("weight", "random")
+INITIALIZATIONS = ("weight", "random")
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,32 +35,32 @@ def factorized(
     start: str = "weight",
     **options: Any,
 ) -> M:
-    r"""Hold a weight of a module in factors; the module computes with the weight rebuilt from them.
+    r"""Replace a weight of a module by factors, from which it is reconstructed at every access.
 
-    The weight, shape ``(n_0, n_1, ...)``, is the matrix of ``n_0`` rows and ``n_1 n_2 ...`` columns: of a convolution
-    (out channels, in channels times kernel), of an embedding (words, features).
+    A weight of shape ``(n_0, n_1, ...)`` is factorized as a matrix of ``n_0`` rows and ``n_1 n_2 ...`` columns: for a
+    convolution (out channels, in channels times kernel), for an embedding (words, features).
 
     Parameters
     ----------
     module : nn.Module
-        Changed in place, as by the functions of `torch.nn.utils.parametrizations`.
+        Changed in place, like by the functions of `torch.nn.utils.parametrizations`.
     name : str
-        Of a parameter or buffer with at least two axes.
+        Name of a parameter or buffer with at least two axes.
     factorization : str
         Name of the format.
     rank, eps, n_param, compression_ratio
-        As in `tensorly_rnn.factorize`; the ratio is of the weight's own entries. Default: ``rank='same'``.
+        As in `tensorly_rnn.factorize`; the ratio counts the entries of the weight. Default: ``rank='same'``.
     out_modes, in_modes : sequence of int, optional
         Factors of the (padded) rows of one gate and of the (padded) columns; balanced by default.
     n_gates : int
-        Blocks of rows, each padded on its own: 3 for the ``in_proj_weight`` of attention, 4 for a weight of an LSTM.
+        Number of blocks of rows, each with its own padding: 3 for ``in_proj_weight`` of attention, 4 for a weight of an LSTM.
     gate_mode : {'first', 'last', 'stack'}, optional
         Output mode that the gates multiply, or the stack of the format.
     start : {'weight', 'random'}
-        Decompose the weight, or draw factors from torch's generator such that the rebuilt weight has its root mean square;
-        this takes a rank.
+        Decompose the weight, or draw factors from the generator of torch such that the reconstructed weight has the same root
+        mean square; 'random' requires a rank.
     **options
-        Of the decomposition, as for `tensorly_rnn.factorize` (``method``, ``n_starts``, ``random_state``, ...).
+        Options of `tensorly_rnn.factorize` (``method``, ``n_starts``, ``random_state``, ...).
 
     Returns
     -------
@@ -71,14 +71,14 @@ def factorized(
     Raises
     ------
     TypeError, ValueError
-        If there is no such weight, it is parametrized already or not finite, or an argument is of the wrong form.
+        If there is no such weight, it is already parametrized or not finite, or an argument has a wrong type or value.
 
     Notes
     -----
-    The weight is rebuilt at every access; within `torch.nn.utils.parametrize.cached` once. Assigning a dense weight
-    decomposes it at the same rank, into the same parameters;
-    ``torch.nn.utils.parametrize.remove_parametrizations(module, name)`` leaves the rebuilt weight. torch saves parametrized
-    modules by their `state_dict` only. Layers that need not rebuild the weight: `FactorizedLinear`, `FactorizedLSTM`, ...
+    The weight is reconstructed at every access, within `torch.nn.utils.parametrize.cached` once. Assigning a dense weight
+    decomposes it at the same rank into the same parameters.
+    ``torch.nn.utils.parametrize.remove_parametrizations(module, name)`` restores a dense weight. torch saves parametrized
+    modules by their `state_dict` only. `FactorizedLinear`, `FactorizedLSTM`, ... do not have to reconstruct the weight.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def factorized(
 
 
 class FactorizedParametrization(nn.Module):
-    """What rebuilds a weight from factors and decomposes one; `factorized` registers it. The parameters are torch's to hold.
+    """Parametrization that reconstructs a weight from factors, registered by `factorized`; torch holds the parameters.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class FactorizedParametrization(nn.Module):
     rank
         Canonical rank.
     shape : tuple of int
-        Of the weight.
+        Shape of the weight.
     """
 
     network: Network
@@ -134,36 +134,36 @@ class FactorizedParametrization(nn.Module):
         shape: tuple[int, ...],
         factorization: str,
         budget: dict[str, Any],
-        where: dict[str, Any],
+        layout_options: dict[str, Any],
         start: str,
         options: dict[str, Any],
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.format = get_format(factorization, "factorization")
-        n_gates = positive_int("n_gates", where["n_gates"])
+        self.format = get_format(factorization, "factorization").format
+        n_gates = positive_int("n_gates", layout_options["n_gates"])
         if shape[0] % n_gates:
             raise ValueError(f"n_gates must divide the rows; expected a divisor of {shape[0]}, got {n_gates}.")
-        self.layout = make_layout(shape[0] // n_gates, (math.prod(shape[1:]),), self.format, **where)
-        self.start = one_of("start", start, STARTS)
+        self.layout = make_layout(shape[0] // n_gates, (math.prod(shape[1:]),), self.format, **layout_options)
+        self.start = one_of("start", start, INITIALIZATIONS)
         self.budget, self.options = budget, options
 
     def forward(self, *factors: Tensor) -> Tensor:
-        """Return the weight, in the dtype of the factors also where autocast multiplies it out."""
+        """Return the weight in the dtype of the factors, also under autocast."""
         matrix = GatedWeight(self.layout, self.network, factors).matrix()
         return matrix.to(factors[0].dtype).reshape(self.shape).contiguous()
 
     def right_inverse(self, weight: Tensor) -> list[Tensor]:
-        """Return the factors of a dense weight: as asked at first, later at the rank found then."""
+        """Return the factors of a dense weight: the first time by the given budget, later at the rank found then."""
         if tuple(weight.shape) != self.shape:
             raise ValueError(f"weight must keep its shape; expected {self.shape}, got {tuple(weight.shape)}.")
         first = not hasattr(self, "network")
         if weight.is_meta or (first and self.start == "random"):
-            found = self._drawn(weight)
+            found = self._draw(weight)
         else:
-            asked = self.budget if first else {"rank": self.rank}
+            budget = self.budget if first else {"rank": self.rank}
             matrix = weight.detach().reshape(self.layout.shape)
-            found = GatedWeight.from_matrices((matrix,), self.layout, self.format.name, **asked, **self.options)
+            found = GatedWeight.from_matrices((matrix,), self.layout, self.format.name, **budget, **self.options)
         self.network = found.network
         return [factor.detach() for factor in found.factors]
 
@@ -173,19 +173,19 @@ class FactorizedParametrization(nn.Module):
         return self.format.rank_from_sizes(self.network.size, len(self.layout.in_modes))
 
     def extra_repr(self) -> str:
-        """Format, modes, rank and compression."""
+        """Return format, modes, rank and compression."""
         ratio = math.prod(self.shape) / self.network.n_param
         return (
             f"{self.format.name}, shape={self.shape}, tensorized_shape={self.layout.tensorized_shape}, "
             f"rank={plain(self.rank)}, compression_ratio={ratio:.4g}"
         )
 
-    def _drawn(self, weight: Tensor) -> GatedWeight:
-        """Random factors of a weight of the same root mean square; without numbers for a weight that has none."""
+    def _draw(self, weight: Tensor) -> GatedWeight:
+        """Return random factors of a weight of the same root mean square; on the meta device empty ones."""
         given = [name for name, value in self.budget.items() if name != "rank" and value is not None]
         if given:
             where = "on the meta device" if weight.is_meta else "with start='random'"
-            raise ValueError(f"rank must say how large the factors are {where}; got {given[0]}.")
+            raise ValueError(f"rank must give the sizes of the factors {where}; expected a rank, got {given[0]}.")
         layout, rank = self.layout, self.budget["rank"]
         drawn = FactorizedWeight(
             layout.rows,

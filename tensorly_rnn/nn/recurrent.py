@@ -1,19 +1,193 @@
-"""RNN, GRU and LSTM with their weights in factors, and the outward contract of torch's own."""
+"""RNN, GRU and LSTM with their weights in factors and the interface of torch's layers."""
 
+import math
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, Unpack
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from tensorly_rnn._checks import one_of
-from tensorly_rnn.nn._layer import RecurrentLayer
-from tensorly_rnn.nn._recurrent import Options, checked_forget_bias, set_forget_bias
-from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
+from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn.nn._arguments import check_sequences
+from tensorly_rnn.nn._torch_context import autocast_dtype, is_transformed
+from tensorly_rnn.nn.autograd import unroll
+from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight_cache import may_cache
+from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, State
 
 DEFAULTS: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+#: Largest number of layers.
+MAX_LAYERS = 1024
+
+
+class RecurrentLayer(RecurrentModule):
+    """Layers and directions of a cell with the interface of torch's layers; a subclass sets the cell."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        proj_size: int = 0,
+        *,
+        factorization: str = "ht",
+        rank: Any = "same",
+        decompose: str = "input",
+        input_modes: Any = None,
+        hidden_modes: Any = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, proj_size, factorization, decompose)
+        self.num_layers = positive_int("num_layers", num_layers, most=MAX_LAYERS)
+        self.batch_first, self.bidirectional = bool(batch_first), bool(bidirectional)
+        self.dropout = _checked_dropout(dropout, self.num_layers)
+        # The layers above the first have another input size.
+        input_modes = input_modes if input_modes is None or isinstance(input_modes, dict) else {0: input_modes}
+        per_layer = zip(
+            _per_layer("rank", rank, self.num_layers, required=True),
+            _per_layer("input_modes", input_modes, self.num_layers),
+            _per_layer("hidden_modes", hidden_modes, self.num_layers),
+        )
+        for layer, (rank, input_modes, hidden_modes) in enumerate(per_layer):
+            width = self.state_size * self._directions if layer else self.input_size
+            for suffix in self._suffixes_of(layer):
+                self._add_weights(suffix, width, rank, input_modes, hidden_modes, **settings)
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Run the layers over sequences.
+
+        Parameters
+        ----------
+        input : Tensor or PackedSequence
+            Shape (L, N, input_size), (N, L, input_size) if batch_first, or (L, input_size) unbatched.
+        hx : Tensor or (Tensor, Tensor), optional
+            ``h_0``, for an LSTM ``(h_0, c_0)``: shapes (num_layers * num_directions, N, size of h) and
+            (num_layers * num_directions, N, hidden_size), without N if unbatched; default zeros.
+
+        Returns
+        -------
+        (Tensor or PackedSequence, Tensor or (Tensor, Tensor))
+            ``output`` of the last layer, like `input`, with last axis num_directions * size of h; the last state, like `hx`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong type, dtype, device or shape.
+        """
+        check_sequences(input, self.input_size, self.batch_first, self._like())
+        count = self.num_layers * self._directions
+        if isinstance(input, PackedSequence):
+            data, batch_sizes, order, back = input
+            state = self._state(hx, data, (count, int(batch_sizes[0])), "_0")
+            output, last = self._run_layers(data, batch_sizes, _permuted(state, order))
+            return PackedSequence(output, batch_sizes, order, back), self._to_user(_permuted(last, back))
+        if input.dim() == 2:
+            state = tuple(part.unsqueeze(1) for part in self._state(hx, input, (count,), "_0"))
+            output, last = self._run_layers(input.unsqueeze(1), None, state)
+            return output.squeeze(1), self._to_user(tuple(part.squeeze(1) for part in last))
+        steps = input.transpose(0, 1) if self.batch_first else input
+        output, last = self._run_layers(steps, None, self._state(hx, input, (count, steps.shape[1]), "_0"))
+        return output.transpose(0, 1) if self.batch_first else output, self._to_user(last)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing; torch's layers have this method, which compacts their parameters for cuDNN."""
+
+    def _run_layers(self, steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Run all layers over steps of shape (L, N, width) or, packed, (sum(batch_sizes), width)."""
+        lasts = []
+        for layer in range(self.num_layers):
+            if layer:
+                steps = nn.functional.dropout(steps, self.dropout, self.training)
+            suffixes = self._suffixes_of(layer)
+            first = layer * self._directions
+            before = state if self.num_layers == 1 else tuple(part[first : first + self._directions] for part in state)
+            weights = self._kernel_weights(suffixes, steps, batch_sizes)
+            if weights is None:
+                steps, last = self._run_steps(suffixes, steps, batch_sizes, before)
+            else:
+                steps, last = self._run_kernel(weights, steps, batch_sizes, before)
+            lasts.append(last)
+        return steps, lasts[0] if len(lasts) == 1 else tuple(torch.cat(parts) for parts in zip(*lasts))
+
+    def _has_kernels(self) -> bool:
+        """Return whether the kernels of torch run as they are, or become one node of an exported graph."""
+        # Compilers decompose the kernels into steps, or fail: oneDNN's LSTM has no gradient there. ONNX's has no projection.
+        if is_transformed():
+            return False
+        return not torch.compiler.is_compiling() or (torch.compiler.is_exporting() and not self.proj_size)
+
+    def _kernel_weights(self, suffixes: tuple[str, ...], steps: Tensor, batch_sizes: Tensor | None) -> list[Tensor] | None:
+        """Return the dense weights of one layer for the kernel of torch, or None if it runs step by step."""
+        rows, count = math.prod(steps.shape[:-1]), (steps if batch_sizes is None else batch_sizes).shape[0]
+        weights = [child for child in self._modules.values() if isinstance(child, FactorizedWeight)]
+        parameters: list[Tensor] = [one for one in self._parameters.values() if one is not None]
+        parameters += [factor for weight in weights for factor in weight._factors()]
+        if not may_cache(self, parameters):
+            return self._make_kernel_weights(suffixes, rows, count, steps.requires_grad)
+        key = (suffixes, rows, count, autocast_dtype(parameters[0]))
+        sources = [weight._cache for weight in weights]
+        return self._cache.get(key, parameters, lambda: self._make_kernel_weights(suffixes, rows, count, False), sources)
+
+    def _make_kernel_weights(self, suffixes: tuple[str, ...], rows: int, count: int, x_gradient: bool) -> list[Tensor] | None:
+        if not self._has_kernels() or not self._reconstructs(suffixes, rows, count, x_gradient):
+            return None
+        weights = []
+        for suffix in suffixes:
+            dense = [self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr")]
+            weights += [*self._matrices(suffix), *(parameter for parameter in dense if parameter is not None)]
+        return weights
+
+    def _run_kernel(
+        self, weights: list[Tensor], steps: Tensor, batch_sizes: Tensor | None, state: State
+    ) -> tuple[Tensor, State]:
+        """Run one layer by the kernel of torch."""
+        kernel = getattr(torch, self.kernel)
+        # One layer, no dropout.
+        settings = (self._to_user(state), weights, self.bias, 1, 0.0, self.training, self.bidirectional)
+        found = kernel(steps, *settings, False) if batch_sizes is None else kernel(steps, batch_sizes, *settings)
+        return found[0], tuple(found[1:])
+
+    def _run_steps(
+        self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State
+    ) -> tuple[Tensor, State]:
+        """Run one layer step by step, with one product for the input of all steps and the recurrent weight reconstructed."""
+        outputs, lasts = [], []
+        for direction, suffix in enumerate(suffixes):
+            from_x = self._apply_weight(self._weight(suffix, X), steps, self._optional(f"bias_ih{suffix}"))
+            recurrent = self._matrix(self._weight(suffix, H))
+            bias, projection = self._optional(f"bias_hh{suffix}"), self._optional(f"weight_hr{suffix}")
+            before = tuple(part[direction] for part in state)
+            output, last = unroll(self.cell, from_x, batch_sizes, before, recurrent, bias, projection, bool(direction))
+            # Under autocast the kernel of an LSTM returns the lower precision; those of other cells return that of the steps.
+            dtype = from_x.dtype if len(last) > 1 else output.dtype
+            outputs.append(output.to(dtype))
+            lasts.append(tuple(part.to(dtype) for part in last))
+        return torch.cat(outputs, dim=-1), tuple(torch.stack(parts) for parts in zip(*lasts))
+
+    def _ranks(self, rank: Any) -> list[Any]:
+        per_layer = _per_layer("rank", rank, self.num_layers, required=True)
+        return [one for one in per_layer for _ in range(self._directions)]
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes_of(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self._directions]
+
+    def _suffixes(self) -> tuple[str, ...]:
+        return tuple(suffix for layer in range(self.num_layers) for suffix in self._suffixes_of(layer))
 
 
 class FactorizedLSTM(RecurrentLayer):
-    r"""A drop-in for `torch.nn.LSTM` with its weights in a format.
+    r"""A replacement for `torch.nn.LSTM` with its weights in a format.
 
     .. math::
         i, f, g, o = W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh}, \quad
@@ -24,24 +198,24 @@ class FactorizedLSTM(RecurrentLayer):
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size
         As in `torch.nn.LSTM`.
     forget_bias : float, optional
-        What the biases of the forget gate start at; by default as torch, uniform around 0.
+        Initial bias of the forget gate; by default uniform around 0, like torch.
     factorization : str
         Name of the format; default ``'ht'``.
     rank : 'full', 'same', float, int or the format's own form
-        Of every weight; or a mapping from the number of the layer to its rank. Default ``'same'``.
+        Rank of every weight, or a mapping from the number of the layer to its rank. Default ``'same'``.
     decompose : {'input', 'layerwise', 'full'}
-        Which weights are in factors: ``W_ih`` alone; ``W_ih`` and ``W_hh``, each on its own; or both as one matrix over
-        ``[x_t; h_{t-1}]``, zeros between (with 'ht' this is FDHT [2]_). Default ``'input'``.
+        Weights in factors: ``W_ih``; ``W_ih`` and ``W_hh``, each on its own; or both as one matrix over ``[x_t; h_{t-1}]``
+        with zero padding between the parts (with 'ht' this is FDHT [2]_). Default ``'input'``.
     input_modes : sequence of int, optional
-        Factors of the input size of the first layer, under 'full' of at least ``input_size`` plus the size of h; balanced
-        by default. Or a mapping from the number of the layer to its factors.
+        Factors of the input size of the first layer, or with 'full' of at least ``input_size`` plus the size of h; balanced
+        by default. A mapping from the number of the layer sets those of other layers.
     hidden_modes : sequence of int, optional
-        Factors of the hidden size, without the gates, in all layers; balanced by default. Or a mapping as above.
+        Factors of the hidden size, without the gates, in all layers; balanced by default. A mapping sets them by layer.
     gate_mode : {'first', 'last', 'stack'}, optional
-        Output mode that the factor 4 of the gates goes to, or the stack of the format; by default the format's choice.
+        Output mode that the 4 gates multiply, or the stack of the format; default: the first choice of the format.
     implementation : {'auto', 'factorized', 'reconstructed'}
-        Contract x with the factors and go step by step; multiply the weights out once a call and run torch's own kernel on
-        them; or for each layer whichever the cost model finds cheaper for the rows of x. Default ``'auto'``.
+        'factorized': contract x with the factors and run step by step. 'reconstructed': reconstruct the weights once a call
+        and run the kernel of torch. 'auto': choose for each layer by the cost model. Default ``'auto'``.
     device, dtype
 
     Attributes
@@ -55,12 +229,12 @@ class FactorizedLSTM(RecurrentLayer):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Warns
     -----
     UserWarning
-        If there is dropout but only one layer, as in torch.
+        If there is dropout but only one layer, like torch.
 
     Notes
     -----
@@ -110,26 +284,26 @@ class FactorizedLSTM(RecurrentLayer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as `torch.nn.LSTM` does, but for the `forget_bias`: every reconstructed weight has its standard deviation."""
+        """Initialize like `torch.nn.LSTM`, except for the `forget_bias`."""
         super().reset_parameters()
         set_forget_bias(self, self.forget_bias)
 
     @classmethod
     def from_lstm(cls, lstm: nn.LSTM, *, rank: Any = None, **options: Any) -> Self:
-        """Decompose the weights of a dense LSTM; biases, settings, dtype and device are taken over.
+        """Decompose the weights of a dense LSTM; biases, settings, dtype and device stay the same.
 
         Parameters
         ----------
         lstm : nn.LSTM
-            Not changed; nothing is shared with it.
+            Not changed, and no memory is shared with it.
         rank, **options
-            As for the class, and as for `tensorly_rnn.factorize`: a rank, ``eps``, ``n_param``, ``compression_ratio`` of each
-            weight, the ``method``, ... ``rank='full'`` reproduces the dense layer.
+            Arguments of the class and, for each weight, of `tensorly_rnn.factorize`: ``eps``, ``n_param``,
+            ``compression_ratio``, ``method``, ... ``rank='full'`` reproduces the dense layer.
 
         Raises
         ------
         TypeError, ValueError
-            If `lstm` is something else, a weight is not finite, or an argument is of the wrong form.
+            If `lstm` has another type, a weight is not finite, or an argument has a wrong type or value.
 
         Examples
         --------
@@ -140,12 +314,12 @@ class FactorizedLSTM(RecurrentLayer):
         return cls._from_dense("lstm", lstm, rank, options)
 
     def to_lstm(self) -> nn.LSTM:
-        """Return a dense LSTM with the reconstructed weights; nothing is shared with it."""
+        """Return a dense LSTM with the reconstructed weights; no memory is shared."""
         return self._to_dense()
 
 
 class FactorizedGRU(RecurrentLayer):
-    r"""A drop-in for `torch.nn.GRU` with its weights in a format.
+    r"""A replacement for `torch.nn.GRU` with its weights in a format.
 
     .. math::
         r, z = \sigma(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh}), \quad
@@ -156,7 +330,7 @@ class FactorizedGRU(RecurrentLayer):
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         As in `torch.nn.GRU`.
     **options
-        As for `FactorizedLSTM`; the gates are three.
+        As for `FactorizedLSTM`, with three gates.
 
     Attributes
     ----------
@@ -168,11 +342,11 @@ class FactorizedGRU(RecurrentLayer):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Notes
     -----
-    Under 'full' the parts of the weight over x and over h are multiplied apart: the reset gate acts on h's alone.
+    With 'full' the parts of the weight over x and over h are multiplied separately: the reset gate acts on that over h.
 
     Examples
     --------
@@ -204,23 +378,23 @@ class FactorizedGRU(RecurrentLayer):
 
     @classmethod
     def from_gru(cls, gru: nn.GRU, *, rank: Any = None, **options: Any) -> Self:
-        """Decompose the weights of a dense GRU; everything else as `FactorizedLSTM.from_lstm`."""
+        """Decompose the weights of a dense GRU; see `FactorizedLSTM.from_lstm`."""
         return cls._from_dense("gru", gru, rank, options)
 
     def to_gru(self) -> nn.GRU:
-        """Return a dense GRU with the reconstructed weights; nothing is shared with it."""
+        """Return a dense GRU with the reconstructed weights; no memory is shared."""
         return self._to_dense()
 
 
 class FactorizedRNN(RecurrentLayer):
-    r"""A drop-in for `torch.nn.RNN` with its weights in a format: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``.
+    r"""A replacement for `torch.nn.RNN` with its weights in a format: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``.
 
     Parameters
     ----------
     input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout, bidirectional
         As in `torch.nn.RNN`; the nonlinearity f is ``'tanh'`` or ``'relu'``.
     **options
-        As for `FactorizedLSTM`; there is one gate.
+        As for `FactorizedLSTM`, with one gate.
 
     Attributes
     ----------
@@ -232,7 +406,7 @@ class FactorizedRNN(RecurrentLayer):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Examples
     --------
@@ -266,9 +440,38 @@ class FactorizedRNN(RecurrentLayer):
 
     @classmethod
     def from_rnn(cls, rnn: nn.RNN, *, rank: Any = None, **options: Any) -> Self:
-        """Decompose the weights of a dense RNN; everything else as `FactorizedLSTM.from_lstm`."""
+        """Decompose the weights of a dense RNN; see `FactorizedLSTM.from_lstm`."""
         return cls._from_dense("rnn", rnn, rank, options)
 
     def to_rnn(self) -> nn.RNN:
-        """Return a dense RNN with the reconstructed weights; nothing is shared with it."""
+        """Return a dense RNN with the reconstructed weights; no memory is shared."""
         return self._to_dense()
+
+
+def _permuted(state: State, order: Tensor | None) -> State:
+    """Return a state with its sequences in another order."""
+    return state if order is None else tuple(part.index_select(1, order) for part in state)
+
+
+def _per_layer(argument: str, value: Any, num_layers: int, required: bool = False) -> list[Any]:
+    """Return one entry for each layer: those of a mapping by layer number, None where missing, or the same value for all."""
+    if not isinstance(value, Mapping):
+        return [value] * num_layers
+    missing = [layer for layer in range(num_layers) if layer not in value] if required else []
+    if missing or any(layer not in range(num_layers) for layer in value):
+        rule = "have an entry for each layer" if required else "have the numbers of layers as keys"
+        raise ValueError(f"{argument} must {rule}; expected {list(range(num_layers))}, got {list(value)}.")
+    return [value.get(layer) for layer in range(num_layers)]
+
+
+def _checked_dropout(dropout: Any, num_layers: int) -> float:
+    """Return the probability as a float; warn if it has no effect."""
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
+        raise ValueError(f"dropout must be a probability; expected a number in [0, 1], got {dropout!r}.")
+    if dropout > 0 and num_layers == 1:
+        warnings.warn(
+            f"dropout acts between layers; with dropout={dropout} and num_layers=1 it has no effect.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return float(dropout)

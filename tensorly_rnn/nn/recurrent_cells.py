@@ -1,4 +1,4 @@
-"""Single steps of RNN, GRU and LSTM with their weights in factors, and the outward contract of torch's own cells."""
+"""Cells of RNN, GRU and LSTM with their weights in factors and the interface of torch's cells."""
 
 from typing import Any, ClassVar, Self, Unpack
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import one_of
-from tensorly_rnn.nn._checks import check_features
-from tensorly_rnn.nn._recurrent import Options, Recurrent, checked_forget_bias, set_forget_bias
-from tensorly_rnn.nn.sequence import BACKEND
+from tensorly_rnn.nn._arguments import check_features
+from tensorly_rnn.nn.autograd import BACKEND
+from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias, set_forget_bias
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 
-class RecurrentCell(Recurrent):
-    """One step of a cell, with the outward contract of torch's own; a subclass says which cell."""
+class RecurrentCell(RecurrentModule):
+    """One step of a cell with the interface of torch's cells; a subclass sets the cell."""
 
     defaults: ClassVar[dict[str, Any]] = {"bias": True}
 
@@ -34,7 +34,7 @@ class RecurrentCell(Recurrent):
         self._add_weights("", self.input_size, rank, input_modes, hidden_modes, **settings)
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
-        """Make one step.
+        """Run one step.
 
         Parameters
         ----------
@@ -45,37 +45,37 @@ class RecurrentCell(Recurrent):
         Returns
         -------
         Tensor or (Tensor, Tensor)
-            The state after the step, as `hx`.
+            The next state, like `hx`.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument has the wrong type, dtype, device or shape.
+            If an argument has a wrong type, dtype, device or shape.
         """
         check_features(input, self.input_size, (1, 2), "(N, H_in) or (H_in,)", self._like())
         state = self._state(hx, input, input.shape[:-1], "")
         if input.dim() == 2:
-            return self._shown(self._step(input, state))
+            return self._to_user(self._step(input, state))
         after = self._step(input.unsqueeze(0), tuple(part.unsqueeze(0) for part in state))
-        return self._shown(tuple(part.squeeze(0) for part in after))
+        return self._to_user(tuple(part.squeeze(0) for part in after))
 
     @classmethod
     def from_cell(cls, cell: nn.RNNCellBase, *, rank: Any = None, **options: Any) -> Self:
-        """Decompose the weights of torch's cell; everything else as `FactorizedLSTM.from_lstm`."""
+        """Decompose the weights of a cell of torch; see `FactorizedLSTM.from_lstm`."""
         return cls._from_dense("cell", cell, rank, options)
 
     def to_cell(self) -> Any:
-        """Return torch's cell with the reconstructed weights; nothing is shared with it."""
+        """Return a cell of torch with the reconstructed weights; no memory is shared."""
         return self._to_dense()
 
     def _step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
-        of_x, of_h = self._input(""), self._recurrent("")
         if self._reconstructs(self._suffixes(), x.shape[0], 1, x.requires_grad):
             kernel = getattr(torch, f"{self.kernel}_cell")
-            found = kernel(x, self._shown(state), *self._matrices(""), bias_ih, bias_hh)
+            found = kernel(x, self._to_user(state), *self._matrices(""), bias_ih, bias_hh)
             return found if len(state) > 1 else (found,)
-        from_x, from_h = self._apply_weight(of_x, x, bias_ih), self._apply_weight(of_h, state[0], bias_hh)
+        from_x = self._apply_weight(self._weight("", X), x, bias_ih)
+        from_h = self._apply_weight(self._weight("", H), state[0], bias_hh)
         return self.cell.step(BACKEND, from_x, from_h, state)[0]
 
     def _ranks(self, rank: Any) -> list[Any]:
@@ -86,16 +86,16 @@ class RecurrentCell(Recurrent):
 
 
 class FactorizedLSTMCell(RecurrentCell):
-    """A drop-in for `torch.nn.LSTMCell` with its weights in a format: one step of `FactorizedLSTM`.
+    """A replacement for `torch.nn.LSTMCell` with its weights in a format: one step of `FactorizedLSTM`.
 
     Parameters
     ----------
     input_size, hidden_size, bias
         As in `torch.nn.LSTMCell`.
     forget_bias : float, optional
-        What the biases of the forget gate start at; by default as torch, uniform around 0.
+        Initial bias of the forget gate; by default uniform around 0, like torch.
     **options
-        As for `FactorizedLSTM`, without settings by layer.
+        As for `FactorizedLSTM`, without mappings by layer.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class FactorizedLSTMCell(RecurrentCell):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Examples
     --------
@@ -136,25 +136,25 @@ class FactorizedLSTMCell(RecurrentCell):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as `torch.nn.LSTMCell` does, but for the `forget_bias`."""
+        """Initialize like `torch.nn.LSTMCell`, except for the `forget_bias`."""
         super().reset_parameters()
         set_forget_bias(self, self.forget_bias)
 
 
 class FactorizedGRUCell(RecurrentCell):
-    """A drop-in for `torch.nn.GRUCell` with its weights in a format: one step of `FactorizedGRU`.
+    """A replacement for `torch.nn.GRUCell` with its weights in a format: one step of `FactorizedGRU`.
 
     Parameters
     ----------
     input_size, hidden_size, bias
         As in `torch.nn.GRUCell`.
     **options
-        As for `FactorizedLSTM`, without settings by layer.
+        As for `FactorizedLSTM`, without mappings by layer.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Examples
     --------
@@ -172,19 +172,19 @@ class FactorizedGRUCell(RecurrentCell):
 
 
 class FactorizedRNNCell(RecurrentCell):
-    """A drop-in for `torch.nn.RNNCell` with its weights in a format: one step of `FactorizedRNN`.
+    """A replacement for `torch.nn.RNNCell` with its weights in a format: one step of `FactorizedRNN`.
 
     Parameters
     ----------
     input_size, hidden_size, bias, nonlinearity
         As in `torch.nn.RNNCell`.
     **options
-        As for `FactorizedLSTM`, without settings by layer.
+        As for `FactorizedLSTM`, without mappings by layer.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong form.
+        If an argument has a wrong type or value.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Plots of what the library finds. Each returns matplotlib's axes and shows nothing by itself."""
+"""Plots of networks, errors, singular values and conversions. Each function returns matplotlib axes and does not show them."""
 
 from tensorly_rnn.plot.compression import compression_report
 from tensorly_rnn.plot.curves import error_against_parameters, singular_values

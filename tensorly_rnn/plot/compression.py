@@ -1,4 +1,4 @@
-"""What a conversion did to a model, layer by layer."""
+"""The parameters of a model before and after a conversion, layer by layer."""
 
 import textwrap
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from tensorly_rnn.plot._axes import axes_of, count_along, dress, styles_of
 
 DENSE = "#C8C8C8"
-# Inches of a layer's bar, and of all around the bars.
+# Height in inches of a layer's bar, and of all that is above and below the bars.
 BAR, AROUND = 0.34, 1.1
 LONGEST_NOTE = 48
 
@@ -17,28 +17,28 @@ def compression_report(report: Any, ax: Any = None) -> Any:
     Parameters
     ----------
     report : ConversionReport
-        What `tensorly_rnn.nn.factorize_module` returns beside the model.
+        The second value that `tensorly_rnn.nn.factorize_module` returns.
     ax : matplotlib axes, optional
-        Where to draw; new ones of fitting height by default.
+        Where to draw. By default, new axes of fitting height.
 
     Returns
     -------
     matplotlib axes
-        A bar a layer on a logarithmic axis, in the model's order: grey the dense parameters, inside it in the format's colour
-        those of the factors; beside it the ratio and the relative error, or why the layer was kept. The title has the whole
-        model's.
+        One bar a layer on a logarithmic axis, in the model's order. The dense parameters are grey; those of the factors are
+        inside, in the format's colour. Beside each bar are the compression ratio and the relative error, or the reason why the
+        layer was kept. The title has the counts of the whole model.
 
     Raises
     ------
     TypeError
-        If it is no report, or `ax` are no axes.
+        If `report` is not a report, or `ax` is not matplotlib axes.
     ImportError
         If matplotlib is not installed.
 
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from tensorly_rnn.nn.report import ConversionReport, WeightReport
+    >>> from tensorly_rnn.nn import ConversionReport, WeightReport
     >>> row = WeightReport("head.weight", n_param_before=9216, n_param=416, format="tt", rank=(1, 2, 1), error=0.25)
     >>> ax = compression_report(ConversionReport((row,), n_param_before=9312, n_param=512), ax=Figure().subplots())
     >>> ax.get_title()
@@ -49,7 +49,7 @@ def compression_report(report: Any, ax: Any = None) -> Any:
     rows = getattr(report, "rows", None)
     if not isinstance(rows, tuple):
         raise TypeError(
-            "compression_report: report must be what factorize_module returns second; expected a ConversionReport, got "
+            "report must be the second value that factorize_module returns; expected a ConversionReport, got "
             f"{type(report).__name__}. Write `model, report = factorize_module(...)`."
         )
     ax = axes_of(ax, (8.0, AROUND + BAR * len(rows)))
@@ -73,10 +73,10 @@ def compression_report(report: Any, ax: Any = None) -> Any:
     ax.set_xlabel("parameters", loc="left")
     if rows:
         counts = [count for row in rows for count in (row.n_param_before, row.n_param) if count]
-        # A bar of the least count has a length too.
+        # The limits leave a visible length to the bar of the smallest count.
         ax.set(xscale="log", xlim=(min(counts, default=1) / 3, 1.5 * max(counts, default=1)), ylim=(len(rows) - 0.4, -0.6))
         count_along(ax.xaxis, *ax.get_xlim())
-        # Right on the line of the axis label.
+        # At the right end of the line of the axis label.
         ax.legend(fontsize="small", frameon=False, loc="upper right", bbox_to_anchor=(1, 0), borderaxespad=1.8, ncols=9)
     dress(ax, "x")
     ax.tick_params(axis="y", length=0)

@@ -1,4 +1,4 @@
-"""Curves: error against parameters, singular values of cuts."""
+"""Curves of the error against the number of parameters, and of the singular values of cuts."""
 
 import math
 import numbers
@@ -12,20 +12,19 @@ from tensorly_rnn.plot._axes import axes_of, count_along, dress, style, styles_o
 
 Curve = Sequence[tuple[float, float]]
 
-#: Less than this is no error: nothing is left at full rank, for which a logarithm has no place.
-NOTHING = 1e-15
+#: Smaller errors count as zero, which a logarithmic axis cannot show.
+LEAST_ERROR = 1e-15
 
 
 def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked: Iterable[tuple[float, float]] = ()) -> Any:
-    """Draw relative error against the number of parameters, one curve a name.
+    """Draw the relative error against the number of parameters, one curve for each name.
 
     Parameters
     ----------
     curves : dict of str to sequence of (parameters, error)
-        As `best_format` returns them; a format has the same colour in all pictures, and ``'svd'`` is drawn dashed, as the
-        baseline.
+        As `best_format` returns them. A format has the same colour in all pictures; ``'svd'`` is the baseline and dashed.
     ax : matplotlib axes, optional
-        Where to draw; new ones by default.
+        Where to draw. By default, new axes.
     marked : iterable of (parameters, error)
         Points to mark.
 
@@ -38,9 +37,9 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     ImportError
         If matplotlib is not installed.
     TypeError
-        If `curves` is no mapping of names to pairs of numbers, or `ax` are no axes.
+        If `curves` is not a mapping of names to pairs of numbers, or `ax` is not matplotlib axes.
     ValueError
-        If a number of parameters is not positive, an error negative, or either not finite.
+        If a number of parameters is not positive, an error is negative, or either is not finite.
 
     Examples
     --------
@@ -70,7 +69,7 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
         ax.legend(fontsize="small", frameon=False)
     compared = _shown(np.concatenate([marks[:0], *(points for name, points in points_of.items() if name != "svd")]))
     if len(compared):
-        # The baseline goes on to full rank, far beyond what is compared.
+        # The baseline continues to full rank, far beyond the other curves.
         start = min((parameters for parameters, _ in points_of.get("svd", ())), default=0)
         ax.set(xlim=(None, 1.3 * max(compared[:, 0].max(), start)), ylim=(compared[:, 1].min() / 2, None))
         count_along(ax.xaxis, *ax.get_xlim())
@@ -85,22 +84,23 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
     ----------
     factorized : matrix or tensor with a method `singular_values`
     ax : matplotlib axes, optional
+        Where to draw. By default, new axes.
     eps : float, optional
-        A relative error: values that a cut could lose within it, ``sum_{k > rank} s_k^2 <= eps^2 sum_k s_k^2``, are hollow.
+        A relative error. Values that a cut could lose within it, ``sum_{k > rank} s_k^2 <= eps^2 sum_k s_k^2``, are hollow.
 
     Returns
     -------
     matplotlib axes
-        One line a cut, named by the modes (0-based) that it separates, and a dotted mark at its rank.
+        One line a cut, named by the modes (from 0) on either side, with a dotted mark at its rank.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     TypeError
-        If there are no such values, or `ax` are no axes.
+        If `factorized` has no method `singular_values`, or `ax` is not matplotlib axes.
     ValueError
-        If the format has loops and therefore no such values, or `eps` is not between 0 and 1.
+        If the network has loops, so that no bond cuts it in two, or `eps` is not between 0 and 1.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
     """
     if not hasattr(factorized, "singular_values"):
         raise TypeError(
-            "singular_values: factorized must be a matrix or tensor in factors without loops; expected a method "
+            "factorized must be a matrix or tensor in factors without loops; expected a method "
             f"singular_values, got {type(factorized).__name__}. Factorize it as 'tt' or 'ht' first."
         )
     allowed = None if eps is None else checked_eps(eps)
@@ -151,13 +151,15 @@ def _points(argument: str, points: Any) -> Any:
         if len(pair) != 2 or not all(isinstance(one, numbers.Real) for one in pair):
             raise TypeError(f"{expected}; expected pairs of numbers, got {point!r} (at {argument}[{k}]).")
         if not all(map(math.isfinite, pair)) or pair[0] <= 0 or pair[1] < 0:
-            raise ValueError(f"{expected}; expected finite ones, parameters above 0, errors not below, got {point!r}.")
+            raise ValueError(
+                f"{expected}; expected finite numbers, parameters above 0 and errors of at least 0, got {point!r}."
+            )
     return np.array(listed, dtype=float).reshape(-1, 2)
 
 
 def _shown(points: Any) -> Any:
-    """Return those points that have a place on a logarithmic axis."""
-    return points[points[:, 1] > NOTHING]
+    """Return the points that a logarithmic axis can show."""
+    return points[points[:, 1] > LEAST_ERROR]
 
 
 def _tails(values: Any) -> Any:
@@ -167,7 +169,7 @@ def _tails(values: Any) -> Any:
 
 
 def _listed(modes: Sequence[int]) -> str:
-    """Write ascending numbers, three or more in a row by the first and the last: ``0, 2-5``."""
+    """Return ascending numbers as text; three or more consecutive ones by the first and the last: ``0, 2-5``."""
     runs: list[list[int]] = []
     for mode in modes:
         if runs and mode == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""Where the gates, the padding and the parts of a recurrent weight lie in a matrix with modes."""
+"""Layout of a recurrent weight in a matrix with modes: positions of the gates, the padding and the parts."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorly_rnn._backend import context
 from tensorly_rnn._checks import one_of, positive_int, positive_ints
-from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.formats import Format
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.tensorize import (
     Modes,
@@ -21,17 +21,17 @@ from tensorly_rnn.tensorize import (
 
 @dataclass(frozen=True)
 class Layout:
-    r"""How a weight of shape ``(n_gates * rows, sum(widths))`` lies in the padded matrix of a network.
+    r"""Layout of a weight of shape ``(n_gates * rows, sum(widths))`` in the padded matrix of a network.
 
-    To the outside rows are gate-major. Inside, with P the product of `out_modes`, row p of gate g is row ``g P + p``, or
-    ``p n_gates + g`` where the gates stand on the last mode; rows ``p >= rows`` are padding.
+    The rows of the weight are gate-major. In the padded matrix, with P the product of `out_modes`, row p of gate g is row
+    ``g P + p``, or ``p n_gates + g`` if the gates multiply the last mode. Rows ``p >= rows`` are padding.
 
     Parameters
     ----------
     rows : int
         Rows of one gate.
     spans : tuple of (int, int)
-        First and last column of each part within the padded columns; between the parts there is padding.
+        First and last column, exclusive, of each part within the padded columns; the columns between the parts are padding.
     out_modes, in_modes : tuple of int
         Factors of the padded rows of one gate and of the padded columns.
     n_gates : int
@@ -54,17 +54,17 @@ class Layout:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Columns of each part."""
+        """Number of columns of each part."""
         return tuple(stop - start for start, stop in self.spans)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows of all gates, columns of all parts."""
+        """Number of rows of all gates and of columns of all parts."""
         return self.n_gates * self.rows, sum(self.widths)
 
     @property
     def tensorized_shape(self) -> TensorizedShape:
-        """``(out_modes, in_modes)`` with the gates on the first or last output mode, unless they are a stack."""
+        """``(out_modes, in_modes)``, the first or last output mode multiplied by the gates unless they are a stack."""
         first, last = (self.n_gates if self.gate_mode == mode else 1 for mode in ("first", "last"))
         gated = [*self.out_modes]
         gated[0] *= first
@@ -73,11 +73,11 @@ class Layout:
 
     @property
     def rank_options(self) -> dict[str, Any]:
-        """What a format's rank takes besides: the size of the stack, where the gates are one."""
+        """Keyword arguments of a format's `validate_rank`: the size of the stack if the gates are one."""
         return {"root_rank": self.n_gates} if self.gate_mode == "stack" else {}
 
     def gate_major(self, backend: Any, array: Any, axis: int) -> Any:
-        """Bring the rows, which lie on `axis`, from the order inside to gate-major, and crop each gate."""
+        """Return an array whose `axis` has the padded rows, with these in gate-major order and without padding."""
         padded = math.prod(self.out_modes)
         if self.gate_mode != "last" and padded == self.rows:
             return array
@@ -89,7 +89,7 @@ class Layout:
         return backend.reshape(gated[:, :, : self.rows], (*before, self.shape[0], *after))
 
     def ungated(self, backend: Any, array: Any, axis: int) -> Any:
-        """Bring gate-major rows, which lie on `axis`, to the order inside, each gate padded: `gate_major` transposed."""
+        """Return an array whose `axis` has the gate-major rows, with these in padded order: the transpose of `gate_major`."""
         padded = math.prod(self.out_modes)
         if self.gate_mode != "last" and padded == self.rows:
             return array
@@ -101,7 +101,7 @@ class Layout:
         return backend.reshape(gated, (*before, self.n_gates * padded, *after))
 
     def padded_columns(self, backend: Any, parts: Sequence[Any]) -> Any:
-        """Return the padded columns of rows given as one array a part, shape (rows, widths[part])."""
+        """Return rows with padded columns, given one array for each part, shape (rows, widths[part])."""
         pieces, filled = [], 0
         for (start, stop), part in zip(self.spans, parts):
             if start > filled:
@@ -112,11 +112,11 @@ class Layout:
         return pad_axis(backend, wide, 1, math.prod(self.in_modes))
 
     def padded_matrix(self, backend: Any, parts: Sequence[Any]) -> Any:
-        """Return the padded matrix of a weight given as one matrix a part, shape (n_gates * rows, widths[part])."""
+        """Return the padded matrix of a weight, given one matrix for each part, shape (n_gates * rows, widths[part])."""
         return self.ungated(backend, self.padded_columns(backend, parts), 0)
 
     def boxes(self, network: Network) -> Iterator[dict[str, slice]]:
-        """Slices of the network's open indices that together hold every entry which is not padding, once."""
+        """Yield slices of the network's open indices that together cover every entry but the padding once."""
         for row_box in disjoint_boxes(self.out_modes, 0, self.rows):
             for start, stop in self.spans:
                 for column_box in disjoint_boxes(self.in_modes, start, stop):
@@ -124,7 +124,7 @@ class Layout:
                         yield {**slices, **dict(zip(network.inputs, column_box))}
 
     def _row_slices(self, network: Network, box: tuple[slice, ...]) -> list[dict[str, slice]]:
-        """Slices of the output indices that hold a box of one gate's rows, for all gates."""
+        """Return slices of the output indices that cover a box of one gate's rows, for all gates."""
         outputs = network.outputs[-len(box) :]
         slices = dict(zip(outputs, box))
         if self.gate_mode == "last":
@@ -143,7 +143,7 @@ class Layout:
 def make_layout(
     rows: int,
     widths: Sequence[int],
-    format: type[FactorizedMatrix],
+    format: Format,
     *,
     out_modes: Sequence[int] | None = None,
     in_modes: Sequence[int] | None = None,
@@ -151,35 +151,36 @@ def make_layout(
     gate_mode: str | None = None,
     names: tuple[str, str] = ("out_modes", "in_modes"),
 ) -> Layout:
-    """Choose the modes and the gates' place for a weight in a format, where they are not given, and check those that are.
+    """Return the layout of a weight in a format; modes and the position of the gates have defaults.
 
     Parameters
     ----------
     rows : int
         Rows of one gate.
     widths : sequence of int
-        Columns of each part; one or two. The first lies at the beginning of the padded columns, the second at their end.
-    format : subclass of FactorizedMatrix
+        Columns of each part; one or two. The first part begins at the first padded column, the second ends at the last.
+    format : Format
     out_modes, in_modes : sequence of int, optional
         Factors of the (padded) rows of one gate and of the (padded) columns; balanced by default.
     n_gates : int
     gate_mode : {'first', 'last', 'stack'}, optional
-        By default the format's choice; a stack, where it has one, for two parts.
+        Output mode that the gates multiply, or the stack of the format. Default: the format's first choice, but for two
+        parts the stack if the format has one.
     names : (str, str)
-        Names of the arguments `out_modes` and `in_modes` in errors.
+        Names of the arguments `out_modes` and `in_modes` in error messages.
 
     Raises
     ------
     TypeError, ValueError
-        If the modes are too small or of unequal length, or an argument is of the wrong form.
+        If the modes are too small or of unequal length, or an argument has a wrong type or value.
     """
-    if not (isinstance(format, type) and issubclass(format, FactorizedMatrix)):
-        raise TypeError(f"format must be a class of a matrix format; expected a FactorizedMatrix, got {format!r}.")
+    if not isinstance(format, Format):
+        raise TypeError(f"format must be a format's value; expected a Format, got {format!r}.")
     rows, widths = positive_int("rows", rows), positive_ints("widths", widths)
     if len(widths) > 2:
         raise ValueError(f"widths must have one or two entries; expected 1 or 2, got {len(widths)}.")
     n_gates = positive_int("n_gates", n_gates)
-    # Several parts share one weight: the scheme of FDHT, whose gates are a stack where the format has one.
+    # Two parts in one weight: the scheme of FDHT, in which the gates are a stack.
     default = "stack" if len(widths) > 1 and format.stack_index else format.gate_modes[0]
     gate_mode = one_of("gate_mode", default if gate_mode is None else gate_mode, format.gate_modes)
     checked_out, checked_in = _modes(rows, sum(widths), out_modes, in_modes, names)
@@ -195,7 +196,7 @@ def _modes(
     in_modes: Sequence[int] | None,
     names: tuple[str, str],
 ) -> TensorizedShape:
-    """Both sides' modes: as given where they are, balanced where not; checked against the sizes."""
+    """Return the modes of both sides, balanced by default, after checks against the sizes."""
     out_name, in_name = names
     given_out = None if out_modes is None else positive_ints(out_name, out_modes)
     given_in = None if in_modes is None else positive_ints(in_name, in_modes)
@@ -211,6 +212,6 @@ def _modes(
         if math.prod(modes) < size:
             raise ValueError(
                 f"{name} must multiply to the size or more; expected a product of at least {size}, "
-                f"got {math.prod(modes)} from {modes}. Enlarge a mode; what is too much is padded with zeros."
+                f"got {math.prod(modes)} from {modes}. Enlarge a mode; the rest is padded with zeros."
             )
     return checked_out, checked_in

@@ -1,4 +1,4 @@
-"""Parameters of a recurrent layer and their gradients: by name, and as one vector for optimizers that want one."""
+"""Parameters of a recurrent layer and their gradients, by name and as one vector."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,20 +7,20 @@ from typing import Any
 
 from tensorly_rnn._backend import backend_of
 
-#: torch's names, in torch's order; `weight` stands in place of the two weights.
+#: Names and order of torch; `weight` replaces `weight_ih` and `weight_hh`.
 PARAMETERS = ("weight", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 Parameters = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Gradients of a loss; None for what the layer does not have.
+    """Gradients of a loss; None for parameters and states that the layer does not have.
 
     Parameters
     ----------
     x : array, shape of x
     h_0, c_0 : array, shape (N, size), without N if unbatched
-    weight, weight_ih, weight_hh : list of arrays, one a factor, or array where the weight is dense
+    weight, weight_ih, weight_hh : list of arrays, one for each factor, or array if the weight is dense
     bias_ih, bias_hh, weight_hr : array
     """
 
@@ -36,12 +36,12 @@ class Gradients:
 
     @property
     def parameters(self) -> Parameters:
-        """Lists of arrays by name, as the layer's `parameters`."""
+        """Lists of arrays by name, like `parameters` of the layer."""
         found = {name: getattr(self, name) for name in PARAMETERS}
         return {name: value if isinstance(value, list) else [value] for name, value in found.items() if value is not None}
 
     def to_vec(self) -> Any:
-        """Return the gradient of all parameters as one vector, ordered as the layer's `to_vec`."""
+        """Return the gradient of all parameters as one vector, in the order of `to_vec` of the layer."""
         return to_vec(self.parameters)
 
 
@@ -53,7 +53,7 @@ def to_vec(parameters: Mapping[str, Sequence[Any]]) -> Any:
 
 
 def from_vec(vector: Any, like: Mapping[str, Sequence[Any]]) -> Parameters:
-    """Undo `to_vec` for arrays of the names and shapes of `like`."""
+    """Return the arrays of a vector made by `to_vec`, with the names and shapes of `like`."""
     backend = backend_of("vector", vector)
     taken: Parameters = {}
     start = 0

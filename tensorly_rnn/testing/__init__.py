@@ -1,9 +1,9 @@
-"""The laws of every format as a test suite, and Hypothesis strategies of modes, ranks, matrices and tensors."""
+"""Test the laws that every format must obey, with Hypothesis strategies of modes, ranks, matrices and tensors."""
 
 import importlib.util
 
 if importlib.util.find_spec("hypothesis") is None:
-    raise ImportError("tensorly_rnn.testing: hypothesis must be installed; run pip install 'tensorly-rnn[testing]'.")
+    raise ImportError("hypothesis must be installed; run pip install 'tensorly-rnn[testing]'.")
 
 from tensorly_rnn.testing.backends import Backend, get_backend, installed_backends
 from tensorly_rnn.testing.laws import LAWS, TENSOR_LAWS, assert_format_laws, assert_tensor_laws, check_law

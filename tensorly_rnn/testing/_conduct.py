@@ -1,4 +1,4 @@
-"""Laws of conduct: counts, ranks, random draws, what stays untouched, and what is refused."""
+"""Laws of counts, ranks, random draws, dtypes, unchanged arguments and refused ones."""
 
 import math
 import pickle
@@ -18,11 +18,11 @@ SHAPE = ((2, 3), (3, 5))
 
 
 def count(subject: Subject, draw: st.DrawFn) -> None:
-    """`n_param` is the formula and the sum of the factors' sizes; nothing has to be built for it."""
+    """`n_param` equals the formula and the sum of the factors' sizes, also without factors."""
     f = draw(subject.matrices())
     total = sum(math.prod(factor.shape) for factor in f.factors)
     assert f.n_param == total, f"n_param: expected the sum of sizes {total}, got {f.n_param}"
-    found = n_param(f.name, f.tensorized_shape, f.rank)
+    found = n_param(f.format.name, f.tensorized_shape, f.rank)
     assert found == total, f"n_param without factors: expected {total}, got {found}"
     assert f.compression_ratio == math.prod(f.shape) / total
     if subject.count is not None:
@@ -31,25 +31,25 @@ def count(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def ranks(subject: Subject, draw: st.DrawFn) -> None:
-    """A rank says the size of every rank index; its forms agree; a share is an upper bound."""
+    """A rank determines the size of every rank index; its forms agree; a share is an upper bound."""
     cls, f = subject.cls, draw(subject.matrices())
     shape, order = f.tensorized_shape, len(f.tensorized_shape[0])
-    size = {index: n for names, one in zip(cls.indices(order), f.factors) for index, n in zip(names, one.shape)}
-    stated = cls.rank_sizes(f.rank)
+    size = {index: n for names, one in zip(cls.format.indices(order), f.factors) for index, n in zip(names, one.shape)}
+    stated = cls.format.rank_sizes(f.rank)
     assert {index: size[index] for index in stated} == stated, f"rank {f.rank} of factors with the sizes {size}"
-    assert cls.rank_from_sizes(size, order) == f.rank == cls.validate_rank(shape, f.rank)
+    assert cls.format.rank_from_sizes(size, order) == f.rank == cls.format.validate_rank(shape, f.rank)
     wide = ((4, 3, 2), (5, 3, 4))
-    assert cls.validate_rank(wide, np.int64(2)) == cls.validate_rank(wide, 2)
-    assert cls.validate_rank(wide, "same") == cls.validate_rank(wide, 1.0)
+    assert cls.format.validate_rank(wide, np.int64(2)) == cls.format.validate_rank(wide, 2)
+    assert cls.format.validate_rank(wide, "same") == cls.format.validate_rank(wide, 1.0)
     share = draw(st.floats(0.2, 1.0))
-    assert n_param(cls.name, wide, share) <= share * 24 * 60
+    assert n_param(cls.format.name, wide, share) <= share * 24 * 60
     for wrong in (0, -2, True, None, "half", math.nan, -0.5, 1e-9):
-        refuses((TypeError, ValueError), "rank", partial(cls.validate_rank, wide, wrong))
-    refuses(TypeError, "must be an option of the format", lambda: cls.validate_rank(wide, 2, no_option=3))
+        refuses((TypeError, ValueError), "rank", partial(cls.format.validate_rank, wide, wrong))
+    refuses(TypeError, "must be an option of the format", lambda: cls.format.validate_rank(wide, 2, no_option=3))
 
 
 def random(subject: Subject, draw: st.DrawFn) -> None:
-    """`random` has the root mean square asked for on every draw, and repeats with its seed on the backend of `like`."""
+    """`random` has the given root mean square in every draw, and repeats with its seed on the backend of `like`."""
     cls, array = subject.cls, subject.backend.array
     shape = draw(st.sampled_from([SHAPE, ((2, 3, 1), (5, 1, 2))])) if not subject.backend.slow else SHAPE
     std, seed = draw(st.sampled_from([1.0, 0.02, 1e-6, 300.0])), draw(st.integers(0, 2**32 - 2))
@@ -66,16 +66,16 @@ def random(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def dtypes(subject: Subject, draw: st.DrawFn) -> None:
-    """Results are of the backend and dtype of the factors, in double and single precision."""
+    """Results have the backend and dtype of the factors, in double and single precision."""
     number = draw(st.integers(0, 100))
-    # One of the pool.
+    # A shape of the pool.
     shape = ((2, 3), (3, 2))
     for dtype in ("float64", "float32"):
         like = subject.backend.array(np.zeros(1, dtype))
         f = subject.cls.random(shape, 2, random_state=number, like=like)
         x = subject.backend.array(np.ones((2, 6), dtype))
         of_factors, of_x = f.gradients(x, x)
-        found = factorize(subject.backend.array(np.ones((6, 6), dtype)), f.name, shape, 1)
+        found = factorize(subject.backend.array(np.ones((6, 6), dtype)), f.format.name, shape, 1)
         results: list[Any] = [*f.factors, *found.factors, *of_factors, of_x, f.to_matrix(), f.apply(x), *(f + f).factors]
         for one in results:
             assert isinstance(one, subject.backend.kind), f"expected {subject.backend.kind}, got {type(one)}"
@@ -83,10 +83,10 @@ def dtypes(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def half_precision(subject: Subject, draw: st.DrawFn) -> None:
-    """In half precision everything is right to its digits, and of its dtype."""
+    """In half precision all results are accurate to its digits, and have its dtype."""
     shape, half = ((2, 3), (3, 2)), np.dtype("float16")
     f = subject.cls.random(shape, 2, random_state=draw(st.integers(0, 100)), like=subject.backend.array(np.zeros(1, half)))
-    # Their own law holds them to be right in double precision.
+    # Other laws check double precision.
     wide = type(f)([factor.astype(float) for factor in subject.numpy_factors(f)])
     x, dy = np.ones((2, 6)), np.full((2, 6), 0.5)
     like = subject.backend.array(np.zeros(1, half))
@@ -105,7 +105,7 @@ def half_precision(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def untouched(subject: Subject, draw: st.DrawFn) -> None:
-    """Nothing is written to factors, operands or the caller's lists; factors are kept as they are."""
+    """Factors, operands and the caller's lists are not changed; factors are not copied."""
     whole = draw(subject.matrices())
     given = list(whole.factors)
     f = type(whole)(given)
@@ -116,15 +116,15 @@ def untouched(subject: Subject, draw: st.DrawFn) -> None:
     f.to_matrix(), f.to_tensor(), f.apply(x), f.gradients(x, dy), dy @ f, f.T, f + f, 2 * f, f.inner(f), f.norm()
     f.relative_error(matrix)
     modes = [list(side) for side in f.tensorized_shape]
-    options: dict[str, Any] = {"root_rank": f.stack} if "root_rank" in f.options else {}
-    factorize(matrix, f.name, modes, 1, n_iter_max=2, **options)
+    options: dict[str, Any] = {"root_rank": f.stack} if "root_rank" in f.format.options else {}
+    factorize(matrix, f.format.name, modes, 1, n_iter_max=2, **options)
     assert tuple(map(tuple, modes)) == f.tensorized_shape, "the caller's lists were changed"
     for name, one in watched.items():
         assert (subject.backend.to_numpy(one) == before[name]).all(), f"{name} was written to"
 
 
 def pickling(subject: Subject, draw: st.DrawFn) -> None:
-    """A copy by pickle is of the same class, shape, rank and numbers."""
+    """A copy by pickle has the same class, shape, rank and entries."""
     f = draw(subject.matrices(padded=True))
     g = pickle.loads(pickle.dumps(f))
     assert type(g) is type(f) and repr(g) == repr(f)
@@ -133,12 +133,12 @@ def pickling(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def refusals(subject: Subject, draw: st.DrawFn) -> None:
-    """Factors that do not fit together and operands that do not fit are refused by name."""
+    """Factors and operands that do not fit are refused by name."""
     array, cls = subject.backend.array, subject.cls
     f = cls.random(SHAPE, 2, random_state=draw(st.integers(0, 100)), like=array(np.zeros(1)))
     factors = f.factors
 
-    # NumPy is another backend to all but itself, which takes no lists.
+    # An operand of another backend: an array of NumPy, or a list for NumPy itself.
     def foreign(values: np.ndarray) -> Any:
         return values.tolist() if subject.backend.kind is np.ndarray else values
 
@@ -146,7 +146,7 @@ def refusals(subject: Subject, draw: st.DrawFn) -> None:
     refuses(ValueError, "must not be empty", lambda: cls([]))
     refuses(TypeError, "factors must be a sequence of arrays", lambda: cls("factors"))
     refuses(ValueError, r"factors\[0\]", lambda: cls([factors[0][0], *factors[1:]]))
-    # Along every axis that meets another factor, or else two axes of one mode stand for another matrix.
+    # Along an axis shared with another factor: other axes give a valid matrix of another shape.
     doubled = array(np.concatenate([numbers[-1]] * 2, axis=_shared_axis(cls)))
     refuses(ValueError, "must agree on the size of index", lambda: cls([*factors[:-1], doubled]))
     refuses(TypeError, "same backend", lambda: cls([*factors[:-1], foreign(numbers[-1])]))
@@ -163,7 +163,7 @@ def refusals(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def refuses(error: type[Exception] | tuple[type[Exception], ...], message: str, call: Callable[[], object]) -> None:
-    """Assert that a call raises an error of that type whose message holds the pattern."""
+    """Assert that a call raises an error of that type whose message matches the pattern."""
     try:
         result = call()
     except error as raised:
@@ -173,7 +173,7 @@ def refuses(error: type[Exception] | tuple[type[Exception], ...], message: str, 
 
 
 def _shared_axis(cls: type) -> int:
-    """Axis of the last factor whose index stands in the first factors too."""
-    *others, last = cls.indices(2)  # type: ignore[attr-defined]
+    """Return the axis of the last factor whose index occurs in the other factors too."""
+    *others, last = cls.format.indices(2)  # type: ignore[attr-defined]
     shared = {index for indices in others for index in indices}
     return next(axis for axis, index in enumerate(last) if index in shared)

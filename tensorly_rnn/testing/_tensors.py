@@ -11,7 +11,7 @@ from tensorly_rnn.testing.subject import TensorSubject
 
 
 def reconstruction(subject: TensorSubject, draw: st.DrawFn) -> None:
-    """`to_tensor`, `to_vec`, `to_unfolded` and `as_matrix` are the tensor that the index names give."""
+    """`to_tensor`, `to_vec`, `to_unfolded` and `as_matrix` agree with the tensor by the index names."""
     t = draw(subject.tensors())
     dense = subject.dense(t)
     subject.equal(t.to_tensor(), dense, "to_tensor")
@@ -44,7 +44,7 @@ def arithmetic(subject: TensorSubject, draw: st.DrawFn) -> None:
 
 
 def random(subject: TensorSubject, draw: st.DrawFn) -> None:
-    """`random` has the root mean square asked for on every draw, and repeats with its seed."""
+    """`random` has the given root mean square in every draw, and repeats with its seed."""
     seed, like = draw(st.integers(0, 2**32 - 2)), subject.backend.array(np.zeros(1))
     first, second, other = (subject.cls.random((2, 3, 5), 2, 0.3, one, like) for one in (seed, seed, seed + 1))
     values = [subject.backend.to_numpy(t.to_tensor()) for t in (first, second, other)]
@@ -53,7 +53,7 @@ def random(subject: TensorSubject, draw: st.DrawFn) -> None:
 
 
 def pickling(subject: TensorSubject, draw: st.DrawFn) -> None:
-    """A copy by pickle is of the same class, shape, rank and numbers."""
+    """A copy by pickle has the same class, shape, rank and entries."""
     t = draw(subject.tensors())
     u = pickle.loads(pickle.dumps(t))
     assert type(u) is type(t) and repr(u) == repr(t)

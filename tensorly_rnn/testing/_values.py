@@ -1,4 +1,4 @@
-"""Laws of values: what a factorized matrix computes is what its dense matrix would give."""
+"""Laws of values: a factorized matrix computes the results of its dense matrix."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ LEADING = ((), (0,), (1,), (3,), (2, 3), (2, 0))
 
 
 def reconstruction(subject: Subject, draw: st.DrawFn) -> None:
-    """`to_matrix` and `to_tensor` are the reference; `relative_error` is 0 of it and 1/2 of its double."""
+    """`to_matrix` and `to_tensor` equal the reference; `relative_error` is 0 for it and 1/2 for its double."""
     f = draw(subject.matrices())
     dense = subject.dense(f)
     assert f.shape == dense.shape, f"shape: expected {dense.shape}, got {f.shape}"
@@ -35,7 +35,7 @@ def apply(subject: Subject, draw: st.DrawFn) -> None:
     expected = values @ subject.dense(f).T
     subject.equal(f.apply(x), expected, f"apply of shape {values.shape}")
     backend = backend_of("x", x)
-    # The same numbers, laid out the other way round in memory.
+    # The same numbers in the opposite memory order.
     axes = tuple(reversed(range(values.ndim)))
     turned = backend.transpose(subject.backend.array(np.ascontiguousarray(values.transpose(axes))), axes)
     subject.equal(f.apply(turned), expected, "apply of a transposed array")
@@ -69,7 +69,7 @@ def gradients(subject: Subject, draw: st.DrawFn) -> None:
     assert len(of_factors) == len(factors)
     y, pull_back = f.vjp(x)
     subject.equal(y, x_values @ dense.T, "vjp")
-    # Twice: the partial results are kept.
+    # Twice, because the partial results are kept.
     for again in (pull_back(dy), pull_back(dy)):
         subject.equal(again[1], dy_values @ dense, "gradient of x by vjp")
         for one, other in zip(again[0], of_factors):
@@ -108,7 +108,7 @@ def lstsq_grad(subject: Subject, draw: st.DrawFn) -> None:
         steps = (factor + direction, factor - direction)
         sides = [loss([step if k == number else one for k, one in enumerate(factors)]) for step in steps]
         along = np.sum(gradient * direction)
-        # What the two losses lose by rounding.
+        # Rounding errors of the two losses.
         scale = 1e-9 * (abs(sides[0]) + abs(sides[1]))
         np.testing.assert_allclose(
             along, (sides[0] - sides[1]) / 2, rtol=1e-8, atol=1e-8 + scale, err_msg=f"gradient {number}"
@@ -116,7 +116,7 @@ def lstsq_grad(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def many_modes(subject: Subject, draw: st.DrawFn) -> None:
-    """Five modes and more: right whatever the number of axes; a tensor that the backend has no array for is refused."""
+    """Results are right for five modes and more; a tensor of more axes than the backend supports is refused."""
     order = draw(st.integers(5, 6)) if not subject.backend.slow else 5
     modes = ((2, 1, 3, 1, 2, 1)[:order], (1, 2, 1, 3, 1, 2)[:order])
     f = subject.cls.random(modes, 2, random_state=draw(st.integers(0, 100)), like=subject.backend.array(np.zeros(1)))
@@ -132,7 +132,7 @@ def many_modes(subject: Subject, draw: st.DrawFn) -> None:
     if 2 * order <= most_axes(f.backend):
         subject.equal(f.to_tensor(), dense.reshape(*modes[0], *modes[1]), "to_tensor")
     else:
-        refuses(ValueError, "to_tensor: tensorized_shape must have no more axes", f.to_tensor)
+        refuses(ValueError, "tensorized_shape must have no more axes", f.to_tensor)
 
 
 def linearity(subject: Subject, draw: st.DrawFn) -> None:
@@ -194,7 +194,7 @@ def arithmetic(subject: Subject, draw: st.DrawFn) -> None:
 
 
 def recovery(subject: Subject, draw: st.DrawFn) -> None:
-    """`factorize` at full rank gives any matrix back, also one smaller than its modes; a fit may need another start."""
+    """`factorize` at full rank reproduces any matrix, also one smaller than its modes; a fit may need another start."""
     shape = draw(subject.shapes())
     cls, seed = subject.cls, draw(st.integers(0, 1000))
     padded = (math.prod(shape[0]), math.prod(shape[1]))
@@ -202,10 +202,10 @@ def recovery(subject: Subject, draw: st.DrawFn) -> None:
         for rows, columns in (padded, tuple(max(1, n - 1) for n in padded)):
             matrix, dense = subject.array(options.get("root_rank", 1) * rows, columns, seed=seed)
             for start, init in enumerate(("svd", "random", "random")):
-                f = factorize(matrix, cls.name, shape, "full", init=init, random_state=start, **options)
+                f = factorize(matrix, cls.format.name, shape, "full", init=init, random_state=start, **options)
                 error = np.linalg.norm(subject.backend.to_numpy(f.to_matrix()) - dense) / np.linalg.norm(dense)
                 if error <= (subject.recovery or 0.0):
                     break
             assert type(f) is cls and f.shape == dense.shape
-            assert f.rank == cls.validate_rank(shape, "full", **options)
+            assert f.rank == cls.format.validate_rank(shape, "full", **options)
             assert error <= (subject.recovery or 0.0), f"factorize at full rank: error {error:.1e}, allowed {subject.recovery}"

@@ -1,4 +1,4 @@
-"""Backends under test: how a NumPy array becomes one of theirs and comes back."""
+"""Backends under test: conversion from and to NumPy arrays."""
 
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ from tensorly.backend import BackendManager
 
 from tensorly_rnn._checks import one_of
 
-# The backends by name, and the module that must be there: TensorLy's names, and NumPy once more with read-only arrays.
+# Names of the backends and their modules: TensorLy's, and NumPy with read-only arrays.
 _MODULES = {
     "numpy": "numpy",
     "numpy_read_only": "numpy",
@@ -35,11 +35,11 @@ class Backend:
     array : callable
         Makes an array of the backend from a NumPy array, of the same dtype.
     to_numpy : callable
-        Takes it back.
+        Makes a NumPy array from it.
     kind : type
         Type of the backend's arrays.
     slow : bool
-        Whether every new shape is compiled: laws then take few examples from a fixed pool of shapes.
+        Whether every shape is compiled: laws then draw few examples from a fixed pool of shapes.
     """
 
     name: str
@@ -82,7 +82,7 @@ def _loaded(name: str) -> Backend:
         # Loading TensorLy's JAX backend would turn double precision on for the whole process.
         if name == "jax" and not framework.config.jax_enable_x64:
             raise ValueError(
-                "get_backend: name must be a backend that computes in double precision; expected float64, got JAX in float32. "
+                "name must be a backend that computes in double precision; expected float64, got JAX in float32. "
                 "Call jax.config.update('jax_enable_x64', True) first."
             )
         backend = BackendManager.load_backend("numpy" if name == "numpy_read_only" else name)
@@ -95,7 +95,7 @@ def _loaded(name: str) -> Backend:
     return Backend(
         name=name,
         array=_read_only if name == "numpy_read_only" else array,
-        # TensorFlow's arrays without axes come back as scalars.
+        # TensorFlow converts arrays without axes to scalars.
         to_numpy=lambda array: np.asarray(backend.to_numpy(array)),
         kind=type(array(np.zeros(1))),
         slow=name == "jax",

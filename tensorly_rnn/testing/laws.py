@@ -1,4 +1,4 @@
-"""The laws that every format keeps on every backend, and the call that runs them all on one's own."""
+"""Check the laws that every format must obey on every backend."""
 
 import numbers
 from collections.abc import Callable, Sequence
@@ -14,43 +14,24 @@ from tensorly_rnn.testing.backends import get_backend
 from tensorly_rnn.testing.strategies import Ranks
 from tensorly_rnn.testing.subject import Count, Reference, Subject, TensorSubject
 
-#: The laws by name: ``law(subject, draw)`` raises where one example, drawn with `draw`, breaks it.
+#: The laws by name: ``law(subject, draw)`` raises an error if one example, drawn with `draw`, violates it.
 LAWS: dict[str, Callable[[Subject, st.DrawFn], None]] = {
-    "reconstruction": _values.reconstruction,
-    "apply": _values.apply,
-    "products": _values.products,
-    "gradients": _values.gradients,
-    "lstsq_grad": _values.lstsq_grad,
-    "linearity": _values.linearity,
-    "many_modes": _values.many_modes,
-    "padding": _values.padding,
-    "arithmetic": _values.arithmetic,
-    "recovery": _values.recovery,
-    "count": _conduct.count,
-    "ranks": _conduct.ranks,
-    "random": _conduct.random,
-    "dtypes": _conduct.dtypes,
-    "half_precision": _conduct.half_precision,
-    "untouched": _conduct.untouched,
-    "pickling": _conduct.pickling,
-    "refusals": _conduct.refusals,
+    law.__name__: law
+    for law in (
+        *(_values.reconstruction, _values.apply, _values.products, _values.gradients, _values.lstsq_grad, _values.linearity),
+        *(_values.many_modes, _values.padding, _values.arithmetic, _values.recovery),
+        *(_conduct.count, _conduct.ranks, _conduct.random, _conduct.dtypes, _conduct.half_precision, _conduct.untouched),
+        *(_conduct.pickling, _conduct.refusals),
+    )
 }
-
 #: The laws of factorized tensors by name.
 TENSOR_LAWS: dict[str, Callable[[TensorSubject, st.DrawFn], None]] = {
-    "reconstruction": _tensors.reconstruction,
-    "count": _tensors.count,
-    "arithmetic": _tensors.arithmetic,
-    "random": _tensors.random,
-    "pickling": _tensors.pickling,
+    law.__name__: law
+    for law in (_tensors.reconstruction, _tensors.count, _tensors.arithmetic, _tensors.random, _tensors.pickling)
 }
 
-# Where every shape is compiled anew.
-EXAMPLES_WHERE_SLOW = 2
-
-
-#: Nobody waits for more.
-MOST_EXAMPLES = 1_000_000
+# Most examples in all, and on backends that compile every shape.
+MOST_EXAMPLES, EXAMPLES_WHERE_SLOW = 1_000_000, 2
 
 
 def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25) -> None:
@@ -62,12 +43,12 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
         One of `LAWS`, or of `TENSOR_LAWS` for a `TensorSubject`.
     subject : Subject or TensorSubject
     max_examples : int
-        Examples to draw; at most 2 on a backend that compiles anew for every shape.
+        Examples to draw; at most 2 on a backend that compiles every shape.
 
     Raises
     ------
     AssertionError
-        If an example breaks the law; it names the law, the format and the backend.
+        If an example violates the law; the message names the law, the format and the backend.
     TypeError, ValueError
         If there is no such law, or `max_examples` is no positive integer.
 
@@ -81,7 +62,7 @@ def check_law(law: str, subject: Subject | TensorSubject, max_examples: int = 25
     check_example = laws[one_of("law", law, tuple(laws))]
     max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
 
-    # Without a database: Hypothesis would mix up the examples of all laws, which are one function to it.
+    # Without a database, in which Hypothesis would mix the examples of all laws.
     @settings(
         max_examples=min(max_examples, EXAMPLES_WHERE_SLOW) if subject.backend.slow else max_examples,
         deadline=None,
@@ -110,31 +91,31 @@ def assert_format_laws(
     recovery: float | None = 1e-6,
     max_examples: int = 25,
 ) -> None:
-    r"""Assert that a matrix format keeps all `LAWS` on some backends.
+    r"""Assert that a matrix format obeys all `LAWS` on some backends.
 
     Parameters
     ----------
     cls : class of a matrix format
-        Registered: `factorize` and `n_param` know it by its name.
+        It must be registered.
     backends : sequence of str
-        See `get_backend`; ``'numpy_read_only'`` catches whatever writes to its arguments.
+        See `get_backend`; ``'numpy_read_only'`` detects writes to arguments.
     reference : callable, optional
-        Takes a list of NumPy factors to the dense matrix ``W`` of shape (stack * prod(out_modes), prod(in_modes)). Default:
-        one loop over all indices that the format declares. One's own says that they are declared as they were meant.
+        Returns the dense matrix ``W`` of shape (stack * prod(out_modes), prod(in_modes)) for a list of NumPy factors. Default:
+        one loop over all indices that the format declares, which does not check the declaration itself.
     count : callable, optional
-        Takes the sizes ``[m_k n_k]`` and a canonical rank to the number of parameters, as one would write it by hand.
+        Returns the number of parameters for the sizes ``[m_k n_k]`` and a canonical rank.
     ranks : callable, optional
-        Takes a tensorized shape to a Hypothesis strategy of ranks. Default: `canonical_ranks`.
+        Returns a Hypothesis strategy of ranks for a tensorized shape. Default: `canonical_ranks`.
     recovery : float, optional
-        Relative error that `factorize` must reach at full rank; None leaves that law out.
+        Relative error that `factorize` must reach at full rank; None skips that law.
     max_examples : int
-        Examples a law; fewer where every shape is compiled anew.
+        Examples for each law; fewer where every shape is compiled.
 
     Raises
     ------
     AssertionError
-        If a law does not hold; it names the law, the format and the backend. Hypothesis' smallest example stands in the
-        notes of its cause.
+        If a law does not hold; the message names the law, the format and the backend. The notes of its cause contain the
+        smallest example that Hypothesis found.
     TypeError, ValueError
         If `cls` is no registered format, or a backend is not known.
     ImportError
@@ -147,7 +128,7 @@ def assert_format_laws(
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix)):
         raise TypeError(f"cls must be a class of a matrix format; expected a FactorizedMatrix, got {cls!r}.")
-    name = getattr(cls, "name", None)
+    name = cls.format.name
     if name not in available_formats() or get_format(name) is not cls:
         raise ValueError(
             f"cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
@@ -169,7 +150,7 @@ def assert_format_laws(
 
 
 def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] = ("numpy",), max_examples: int = 25) -> None:
-    """Assert that a class of factorized tensors keeps all `TENSOR_LAWS` on some backends.
+    """Assert that a class of factorized tensors obeys all `TENSOR_LAWS` on some backends.
 
     Parameters
     ----------
@@ -180,7 +161,7 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
     Raises
     ------
     AssertionError
-        If a law does not hold; it names the law, the class and the backend.
+        If a law does not hold; the message names the law, the class and the backend.
     TypeError, ValueError
         If `cls` is no factorized tensor, or a backend is not known.
     ImportError
@@ -192,7 +173,7 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
     >>> assert_tensor_laws(BTTensor, max_examples=5)
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedTensor)):
-        raise TypeError(f"cls must be a class of factorized tensors; expected BTTensor, say, got {cls!r}.")
+        raise TypeError(f"cls must be a class of factorized tensors; expected for example BTTensor, got {cls!r}.")
     max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
     backends = _names(backends)
     for backend in backends:
@@ -204,5 +185,5 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
 def _names(backends: Any) -> tuple[str, ...]:
     """Return names of backends as a tuple."""
     if isinstance(backends, str) or not isinstance(backends, Sequence):
-        raise TypeError(f"backends must be a sequence of names; expected ('numpy',), say, got {backends!r}.")
+        raise TypeError(f"backends must be a sequence of names; expected for example ('numpy',), got {backends!r}.")
     return tuple(backends)

@@ -1,4 +1,4 @@
-"""Dense tensors straight from the index names, with none of the library's contractions."""
+"""Dense tensors from the index names, without the library's contractions."""
 
 import string
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def by_definition(indices: Sequence[Indices], factors: Sequence[Any], opened: In
 
 
 def matrix_by_definition(cls: type[FactorizedMatrix], factors: Sequence[Any]) -> np.ndarray:
-    """Return the dense matrix that a format's index names give NumPy factors, padding not cropped.
+    """Return the dense matrix of NumPy factors by a format's index names, padding not cropped.
 
     Examples
     --------
@@ -48,8 +48,8 @@ def matrix_by_definition(cls: type[FactorizedMatrix], factors: Sequence[Any]) ->
     >>> matrix_by_definition(TTMatrix, [np.ones((1, 2, 3, 2)), np.ones((2, 3, 2, 1))]).shape
     (6, 6)
     """
-    order = cls.order_of(len(factors)) or 0
-    rows = (*((cls.stack_index,) if cls.stack_index else ()), *(f"j{k + 1}" for k in range(order)))
+    order = cls.format.order_of(len(factors)) or 0
+    rows = (*((cls.format.stack_index,) if cls.format.stack_index else ()), *(f"j{k + 1}" for k in range(order)))
     columns = tuple(f"i{k + 1}" for k in range(order))
-    tensor = by_definition(cls.indices(order), factors, (*rows, *columns))
+    tensor = by_definition(cls.format.indices(order), factors, (*rows, *columns))
     return tensor.reshape(int(np.prod(tensor.shape[: len(rows)])), -1)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: modes, ranks, factorized matrices and tensors; small, uneven and without symmetry."""
+"""Hypothesis strategies of modes, ranks, factorized matrices and tensors, all small and without symmetry."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from tensorly_rnn._checks import MOST_RANK, positive_int
 from tensorly_rnn.contraction.plan import Indices
-from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor
+from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, get_format
 from tensorly_rnn.tensorize import TensorizedShape, validate_tensorized_shape
 from tensorly_rnn.testing.backends import Backend, get_backend
 
 Matrix = TypeVar("Matrix", bound=FactorizedMatrix)
 Tensor = TypeVar("Tensor", bound=FactorizedTensor)
-#: Takes a tensorized shape to a strategy of ranks.
+#: Returns a strategy of ranks for a tensorized shape.
 Ranks = Callable[[TensorizedShape], st.SearchStrategy[Any]]
 
-# For backends that compile anew for every shape.
+# For backends that compile every shape.
 POOL_SHAPES: tuple[TensorizedShape, ...] = (((2,), (3,)), ((2, 3), (3, 2)), ((2, 3, 1), (3, 1, 2)))
 
 PRIMES = (2, 3, 5, 7)
@@ -26,10 +26,6 @@ PRIMES = (2, 3, 5, 7)
 
 def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
     """Return a strategy of tensor shapes whose modes are distinct primes and ones, of at most 210 entries.
-
-    Parameters
-    ----------
-    min_order, max_order : int
 
     Examples
     --------
@@ -44,10 +40,6 @@ def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[t
 
 def tensorized_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[TensorizedShape]:
     """Return a strategy of ``(out_modes, in_modes)`` made of distinct primes and ones, of at most 210 entries in all.
-
-    Parameters
-    ----------
-    min_order, max_order : int
 
     Examples
     --------
@@ -76,8 +68,8 @@ def _modes(length: int) -> st.SearchStrategy[tuple[int, ...]]:
 def rank_indices(cls: type[FactorizedMatrix], order: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the rank indices of a format whose sizes are free, and those that must have size 1.
 
-    A summed index that stands in one factor only carries nothing: on one axis it would only sum over it (the ends of a
-    train), on two it would take a trace (a ring of a single core).
+    A summed index of one factor only has size 1: on one axis it would only be a sum (the ends of a train), on two a trace
+    (a ring of a single core).
 
     Examples
     --------
@@ -85,18 +77,18 @@ def rank_indices(cls: type[FactorizedMatrix], order: int) -> tuple[tuple[str, ..
     >>> rank_indices(TTMatrix, 3)
     (('r1', 'r2'), ('r0', 'r3'))
     """
-    factors = cls.indices(order)
+    factors = cls.format.indices(order)
     modes = {f"{side}{k + 1}" for side in "ji" for k in range(order)}
-    standing = Counter(index for indices in factors for index in dict.fromkeys(indices))
+    occurrences = Counter(index for indices in factors for index in dict.fromkeys(indices))
     names = [index for index in dict.fromkeys(index for indices in factors for index in indices) if index not in modes]
-    free = tuple(index for index in names if standing[index] > 1 or index == cls.stack_index)
+    free = tuple(index for index in names if occurrences[index] > 1 or index == cls.format.stack_index)
     return free, tuple(index for index in names if index not in free)
 
 
 def canonical_ranks(
     cls: type[FactorizedMatrix], tensorized_shape: TensorizedShape, max_size: int = 3
 ) -> st.SearchStrategy[Any]:
-    """Return a strategy of a format's canonical ranks, derived from its index names: each rank index has a size of its own.
+    """Return a strategy of a format's canonical ranks, with an independent size for each rank index.
 
     Parameters
     ----------
@@ -125,7 +117,7 @@ def canonical_ranks(
 
 
 def pool(cls: type[FactorizedMatrix]) -> dict[TensorizedShape, Any]:
-    """Return a few shapes, each with one canonical rank of uneven sizes, for backends that compile anew for every shape.
+    """Return a few shapes, each with one canonical rank of uneven sizes, for backends that compile every shape.
 
     Examples
     --------
@@ -136,15 +128,15 @@ def pool(cls: type[FactorizedMatrix]) -> dict[TensorizedShape, Any]:
     found = {}
     for shape in POOL_SHAPES:
         free, single = rank_indices(cls, len(shape[0]))
-        # A stack in the smaller ones.
-        stack = {cls.stack_index: 2 if len(shape[0]) < 3 else 1} if cls.stack_index else {}
+        # The smaller ones have a stack.
+        stack = {cls.format.stack_index: 2 if len(shape[0]) < 3 else 1} if cls.format.stack_index else {}
         sizes = {index: 1 + (k + 1) % 3 for k, index in enumerate(free)}
         found[shape] = _canonical(cls, shape, {**sizes, **stack, **dict.fromkeys(single, 1)})
     return found
 
 
 def _canonical(cls: type[FactorizedMatrix], shape: TensorizedShape, sizes: dict[str, int]) -> Any:
-    return cls.explicit_rank(shape, cls.rank_from_sizes(sizes, len(shape[0])))
+    return cls.format.explicit_rank(shape, cls.format.rank_from_sizes(sizes, len(shape[0])))
 
 
 @st.composite
@@ -164,9 +156,9 @@ def factorized_matrices(
     backend : str or Backend
         See `get_backend`.
     tensorized_shape : strategy of (tuple of int, tuple of int), optional
-        Default: `tensorized_shapes`; where every shape is compiled, those of `pool`.
+        Default: `tensorized_shapes`; for backends that compile every shape, those of `pool`.
     ranks : callable, optional
-        Takes a tensorized shape to a strategy of ranks; default `canonical_ranks`.
+        Returns a strategy of ranks for a tensorized shape; default `canonical_ranks`.
     padded : bool
         Whether some matrices are smaller than their modes.
 
@@ -185,7 +177,7 @@ def factorized_matrices(
         tensorized_shape = st.sampled_from(list(fixed)) if fixed else tensorized_shapes()
     shape = draw(tensorized_shape)
     rank = fixed[shape] if fixed and ranks is None else _draw_rank(draw, cls, shape, ranks)
-    f = _draw_matrix(draw, cls, on, shape, cls.rank_sizes(rank))
+    f = _draw_matrix(draw, cls, on, shape, cls.format.rank_sizes(rank))
     if not padded or on.slow:
         return f
     rows, columns = (draw(st.integers(1, n)) for n in (f.shape[0] // f.stack, f.shape[1]))
@@ -201,27 +193,15 @@ def factorized_pairs(
     ranks: Ranks | None = None,
     padded: bool = False,
 ) -> tuple[Matrix, Matrix]:
-    """Return a strategy of two matrices of a format, of one shape and modes, each with a rank of its own.
+    """Return a strategy of two matrices of a format, of one shape and modes, with independent ranks.
 
-    Parameters
-    ----------
-    cls, backend, tensorized_shape, ranks, padded
-        See `factorized_matrices`.
-
-    Examples
-    --------
-    >>> from hypothesis import given
-    >>> from tensorly_rnn import HTMatrix
-    >>> @given(factorized_pairs(HTMatrix, padded=True))
-    ... def law(pair):
-    ...     assert (pair[0] + pair[1]).shape == pair[0].shape == pair[1].shape
-    >>> law()
+    The parameters are those of `factorized_matrices`.
     """
     on = get_backend(backend) if isinstance(backend, str) else backend
     f = draw(factorized_matrices(cls, on, tensorized_shape, ranks, padded))
     rank = f.rank if on.slow else _draw_rank(draw, cls, f.tensorized_shape, ranks)
-    # The stack is part of the shape.
-    sizes = {**cls.rank_sizes(rank), **({cls.stack_index: f.stack} if cls.stack_index else {})}
+    # Both have the same stack, which is part of the shape.
+    sizes = {**cls.format.rank_sizes(rank), **({cls.format.stack_index: f.stack} if cls.format.stack_index else {})}
     g = _draw_matrix(draw, cls, on, f.tensorized_shape, sizes)
     return f, cls(g.factors, shape=f.shape)
 
@@ -241,41 +221,33 @@ def factorized_tensors(
     backend : str or Backend
         See `get_backend`.
     shape : strategy of tuple of int, optional
-        Default: `tensor_shapes`; where every shape is compiled, those of `pool`.
-
-    Examples
-    --------
-    >>> from hypothesis import given
-    >>> from tensorly_rnn import BTTensor
-    >>> @given(factorized_tensors(BTTensor))
-    ... def law(t):
-    ...     assert tuple(t.to_tensor().shape) == t.shape
-    >>> law()
+        Default: `tensor_shapes`; for backends that compile every shape, those of `pool`.
     """
     on = get_backend(backend) if isinstance(backend, str) else backend
     format = cls.format
-    fixed = pool(format) if on.slow and shape is None else {}
+    kind = get_format(format.name)
+    fixed = pool(kind) if on.slow and shape is None else {}
     if fixed:
         pairs = draw(st.sampled_from(list(fixed)))
         modes, rank = tuple(m * n for m, n in zip(*pairs)), fixed[pairs]
     else:
         modes = draw(tensor_shapes() if shape is None else shape)
-        rank = draw(canonical_ranks(format, (modes, (1,) * len(modes))))
-    # A tensor is no stack.
+        rank = draw(canonical_ranks(kind, (modes, (1,) * len(modes))))
+    # A tensor has no stack.
     stacked = {format.stack_index: 1} if format.stack_index else {}
     sizes = {**format.rank_sizes(rank), **stacked, **{f"j{k + 1}": mode for k, mode in enumerate(modes)}}
     return cls([on.array(one) for one in _draw_factors(draw, format.tensor_indices(len(modes)), sizes)])
 
 
 def _draw_rank(draw: st.DrawFn, cls: type[FactorizedMatrix], shape: TensorizedShape, ranks: Ranks | None) -> Any:
-    return draw(canonical_ranks(cls, shape)) if ranks is None else cls.validate_rank(shape, draw(ranks(shape)))
+    return draw(canonical_ranks(cls, shape)) if ranks is None else cls.format.validate_rank(shape, draw(ranks(shape)))
 
 
 def _draw_matrix(
     draw: st.DrawFn, cls: type[Matrix], on: Backend, shape: TensorizedShape, rank_sizes: dict[str, int]
 ) -> Matrix:
     sizes = {**rank_sizes, **{f"{side}{k + 1}": mode for side, modes in zip("ji", shape) for k, mode in enumerate(modes)}}
-    return cls([on.array(one) for one in _draw_factors(draw, cls.indices(len(shape[0])), sizes)])
+    return cls([on.array(one) for one in _draw_factors(draw, cls.format.indices(len(shape[0])), sizes)])
 
 
 def _draw_factors(draw: st.DrawFn, indices: tuple[Indices, ...], sizes: dict[str, int]) -> list[np.ndarray]:

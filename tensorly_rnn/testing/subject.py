@@ -1,4 +1,4 @@
-"""What a law is about: a format on a backend, and what to hold it against."""
+"""The subject of a law: a format on a backend, with reference results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from tensorly_rnn.testing.strategies import (
     tensorized_shapes,
 )
 
-#: Takes NumPy factors to the dense matrix, padding not cropped.
+#: Returns the dense matrix of NumPy factors, padding not cropped.
 Reference = Callable[[Sequence[np.ndarray]], np.ndarray]
-#: Takes the sizes ``p_k = m_k n_k`` and a canonical rank to the number of parameters.
+#: Returns the number of parameters for the sizes ``p_k = m_k n_k`` and a canonical rank.
 Count = Callable[[list[int], Any], int]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A format on a backend, and what its laws hold it against.
+    """A format on a backend, with reference results.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class Subject:
 
     @property
     def options(self) -> tuple[dict[str, Any], ...]:
-        """Keywords that a rank is tried with: none, and a stack where the format has one."""
-        return ({}, {"root_rank": 3}) if "root_rank" in self.cls.options else ({},)
+        """Rank options to test: none, and a stack where the format has one."""
+        return ({}, {"root_rank": 3}) if "root_rank" in self.cls.format.options else ({},)
 
     def shapes(self) -> st.SearchStrategy[TensorizedShape]:
         """Return a strategy of tensorized shapes."""
@@ -64,7 +64,7 @@ class Subject:
         return factorized_pairs(self.cls, self.backend, ranks=self.ranks, padded=True)
 
     def array(self, *shape: int, seed: int = 0) -> tuple[Any, np.ndarray]:
-        """Return normally distributed numbers, as an array of the backend and of NumPy."""
+        """Draw normally distributed numbers, as an array of the backend and of NumPy."""
         values = np.random.default_rng(seed).normal(size=shape)
         return self.backend.array(values), values
 
@@ -73,16 +73,16 @@ class Subject:
         return [np.array(self.backend.to_numpy(factor)) for factor in f.factors]
 
     def dense(self, f: FactorizedMatrix) -> np.ndarray:
-        """Return the true entries of a matrix by the reference."""
+        """Return the true entries of a matrix from the reference."""
         factors = self.numpy_factors(f)
         return _cropped(f, self.reference(factors)) if self.reference else self.dense_with(f, factors)
 
     def dense_with(self, f: FactorizedMatrix, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the true entries that the index names of f give other NumPy factors."""
+        """Return the true entries of other NumPy factors, by the index names of f."""
         return _cropped(f, matrix_by_definition(type(f), factors))
 
     def equal(self, found: Any, expected: Any, what: str) -> None:
-        """Assert that an array of the backend holds the expected numbers."""
+        """Assert that an array belongs to the backend and has the expected entries."""
         _equal(self.backend, found, expected, what)
 
 
@@ -104,14 +104,14 @@ class TensorSubject:
         return factorized_tensors(self.cls, self.backend)
 
     def dense(self, t: FactorizedTensor) -> np.ndarray:
-        """Return the dense tensor that the index names give."""
+        """Return the dense tensor by the index names."""
         stacked = (t.format.stack_index,) if t.format.stack_index else ()
         opened = (*stacked, *(f"j{k + 1}" for k in range(t.order)))
         factors = [self.backend.to_numpy(factor) for factor in t.factors]
         return by_definition(t.format.tensor_indices(t.order), factors, opened).reshape(t.shape)
 
     def equal(self, found: Any, expected: Any, what: str) -> None:
-        """Assert that an array of the backend holds the expected numbers."""
+        """Assert that an array belongs to the backend and has the expected entries."""
         _equal(self.backend, found, expected, what)
 
 

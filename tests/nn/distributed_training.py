@@ -100,8 +100,11 @@ def test_sharded_layers_outside_forward(settings):
     assert [weight.n_param for weight in split.lstm._factorized()] == [weight.n_param for weight in one.lstm._factorized()]
     assert_close(split.lstm.to_lstm()(x), one.lstm.to_lstm()(x), atol=1e-12, rtol=0)
     assert_close(split.head.to_linear().weight, one.head.to_linear().weight, atol=1e-12, rtol=0)
-    refused(lambda: split.head.weight.matrix(), "factors must be whole where gradients are recorded")
-    refused(lambda: split.head.weight.load_matrices(torch.ones(3, 5).double()), "factors must be whole to be replaced")
+    refused(lambda: split.head.weight.matrix(), "factors must be complete where gradients are recorded")
+    refused(
+        lambda: split.head.weight.load_matrices(torch.ones(3, 5).double()),
+        "factors must not be sharded when they are replaced",
+    )
     rates, wanted = (
         {one: group["lr"] for group in parameter_groups(model, 0.1) for one in group["params"]} for model in (split, one)
     )

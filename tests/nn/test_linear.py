@@ -14,7 +14,7 @@ every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 
 @every_format
 @pytest.mark.parametrize("bias", [True, False])
-def test_full_rank_reproduces_a_dense_layer_there_and_back(factorization, bias):
+def test_full_rank_reproduces_a_dense_layer_round_trip(factorization, bias):
     torch.manual_seed(0)
     linear = torch.nn.Linear(11, 13, bias=bias, dtype=torch.float64)
     layer = FactorizedLinear.from_linear(linear, factorization=factorization, rank="full")
@@ -131,7 +131,9 @@ def test_conversion_on_the_meta_device_gives_the_form(factorization):
         form.to_empty(device="cpu").load_state_dict(real.state_dict())
         x = torch.randn(3, 2, 12)
         torch.testing.assert_close(form(x), real(x), atol=0, rtol=0)
-        with pytest.raises(ValueError, match=r"^rank must say how large .* on the meta device; got n_param\."):
+        with pytest.raises(
+            ValueError, match=r"^rank must give the sizes .* on the meta device; expected a rank, got n_param\."
+        ):
             convert(kind(*sizes, device="meta"), factorization=factorization, n_param=90)
 
 

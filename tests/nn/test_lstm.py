@@ -95,7 +95,7 @@ def test_gradients_of_the_factors_are_those_through_the_dense_weights(factorizat
 
 
 @in_pairs(factorization=FORMATS, decompose=DECOMPOSE, variant=VARIANTS)
-def test_there_and_back(factorization, decompose, variant):
+def test_round_trip(factorization, decompose, variant):
     lstm = dense_lstm(**VARIANTS[variant])
     back = FactorizedLSTM.from_lstm(lstm, factorization=factorization, rank="full", decompose=decompose).to_lstm()
     assert repr(back) == repr(lstm)
@@ -120,7 +120,7 @@ def test_low_rank_layer_equals_the_dense_layer_of_its_weights(factorization, dec
 def test_every_place_of_the_gates_gives_the_same_layer(factorization, decompose, gate_mode):
     lstm = dense_lstm()
     settings = {"factorization": factorization, "rank": "full", "decompose": decompose, "gate_mode": gate_mode}
-    if gate_mode not in tlr.get_format(factorization).gate_modes:
+    if gate_mode not in tlr.get_format(factorization).format.gate_modes:
         with pytest.raises(ValueError, match=r"gate_mode must be known; expected one of \('.*', '.*'\), got 'stack'"):
             FactorizedLSTM.from_lstm(lstm, **settings)
         return
@@ -307,7 +307,7 @@ def test_dropout_acts_between_layers_in_training_only():
     everything.bias_ih_l1.data.zero_()
     everything.bias_hh_l1.data.zero_()
     assert (everything(x)[0] == 0).all()
-    with pytest.warns(UserWarning, match=r"dropout=0.5 and num_layers=1 it does nothing"):
+    with pytest.warns(UserWarning, match=r"dropout=0.5 and num_layers=1 it has no effect"):
         FactorizedLSTM(11, 7, dropout=0.5)
 
 
@@ -352,11 +352,11 @@ def test_defaults_fit_any_size():
 
 
 BAD_SETTINGS = [
-    (dict(factorization="cp"), ValueError, r"FactorizedLSTM: factorization must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"),
+    (dict(factorization="cp"), ValueError, r"^factorization must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"),
     (dict(decompose="hidden"), ValueError, r"decompose must be known; expected one of \('input', 'layerwise', 'full'\), got 'hidden'"),
-    (dict(factorisation="tt"), TypeError, r"^FactorizedLSTM: factorisation must be an argument; expected one of \('factorization', .*\), got factorisation='tt'\."),
+    (dict(factorisation="tt"), TypeError, r"^factorisation must be an argument; expected one of \('factorization', .*\), got factorisation='tt'\."),
     (dict(implementation="fast"), ValueError, "implementation must be known"),
-    (dict(input_modes=(2, 5), hidden_modes=(7, 1)), ValueError, "FactorizedLSTM: input_modes must multiply to the size or more; expected a product of at least 11, got 10"),
+    (dict(input_modes=(2, 5), hidden_modes=(7, 1)), ValueError, "^input_modes must multiply to the size or more; expected a product of at least 11, got 10"),
     (dict(input_modes=(11, 1), hidden_modes=(3, 2)), ValueError, "hidden_modes must multiply to the size or more; expected a product of at least 7, got 6"),
     (dict(input_modes=(4, 4), hidden_modes=(7, 1), decompose="full"), ValueError, "input_modes must multiply .* at least 18, got 16"),
     (dict(input_modes=(11,), hidden_modes=(7, 1)), ValueError, "hidden_modes and input_modes must pair up; .*separate_modes"),

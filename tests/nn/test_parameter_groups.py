@@ -153,7 +153,7 @@ def test_schedulers_keep_the_ratios_and_adam_steps_by_the_rates():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([torch.zeros(1)], 0.1), TypeError, r"^parameter_groups: model must be a torch.nn.Module; got list\.$"),
+        (([torch.zeros(1)], 0.1), TypeError, r"^model must be a torch.nn.Module; got list\.$"),
         ((torch.nn.Linear(1, 1), "0.1"), TypeError, "lr must be a number; expected float, got '0.1' of type str"),
         ((torch.nn.Linear(1, 1), True), TypeError, "lr must be a number; expected float, got True of type bool"),
         ((torch.nn.Linear(1, 1), 0.0), ValueError, "lr must be positive; expected a finite number above 0, got 0.0"),
@@ -170,7 +170,7 @@ def test_bad_input(arguments, error, message):
 def test_a_weight_without_size_is_refused_by_name(fill, got):
     model = torch.nn.Sequential(torch.nn.ReLU(), FactorizedLinear(6, 6, factorization="tt", rank=2))
     torch.nn.init.constant_(model[1].weight.factors[0], fill)
-    with pytest.raises(ValueError, match=rf"parameter_groups: 1\.weight must have a size; .* got ({got})\. Load or reset"):
+    with pytest.raises(ValueError, match=rf"^1\.weight must have a size; .* got ({got})\. Load or reset"):
         parameter_groups(model, 0.1)
     meta = FactorizedLinear(6, 6, factorization="tt", rank=2, device="meta")
     with pytest.raises(ValueError, match=r"^weight must have a size; .* got nan\."):

@@ -202,7 +202,9 @@ def test_a_meta_module_takes_a_state_dict():
     assert all(one.is_meta for one in empty.parameters()) and empty.weight.shape == (8, 12)
     empty.to_empty(device="cpu").load_state_dict(module.state_dict())
     assert_close(empty.weight, module.weight, atol=0, rtol=0)
-    with pytest.raises(ValueError, match="rank must say how large the factors are on the meta device; got eps"):
+    with pytest.raises(
+        ValueError, match="rank must give the sizes of the factors on the meta device; expected a rank, got eps"
+    ):
         factorized(nn.Linear(12, 8, device="meta"), eps=0.1)
 
 
@@ -299,7 +301,12 @@ def test_wrong_arguments_are_errors():
     refused(ValueError, r"name must be .* expected one of \[\], got 'weight'", FactorizedLinear(6, 4))
     refused(ValueError, "factorization must be known", factorization="cp")
     refused(ValueError, r"start must be known; expected one of \('weight', 'random'\), got 'normal'", start="normal")
-    refused(ValueError, "rank must say how large the factors are with start='random'; got n_param", start="random", n_param=30)
+    refused(
+        ValueError,
+        "rank must give the sizes of the factors with start='random'; expected a rank, got n_param",
+        start="random",
+        n_param=30,
+    )
     refused(ValueError, "n_gates must divide the rows; expected a divisor of 4, got 3", n_gates=3)
     refused(ValueError, "n_gates must be a positive integer", n_gates=0)
     refused(ValueError, "gate_mode must be known", gate_mode="stack")

@@ -215,7 +215,7 @@ def test_strided_inputs_and_states_and_a_single_sequence(cell, implementation):
 
 
 @in_pairs(cell=CELLS, shape=SHAPES, decompose=DECOMPOSE)
-def test_there_and_back(cell, shape, decompose):
+def test_round_trip(cell, shape, decompose):
     module = dense_module(cell, **SHAPES[shape]).eval()
     before, state = {name: value.clone() for name, value in module.state_dict().items()}, torch.get_rng_state()
     layer = from_dense(cell, module, factorization="tt", rank="full", decompose=decompose)
@@ -333,7 +333,7 @@ def test_dropout_draws_what_torch_draws(cell, packing, implementation):
 
 def test_dropout_warns_as_torch_where_the_layer_is_made():
     for make in (FactorizedRNN, FactorizedGRU, FactorizedLSTM):
-        with pytest.warns(UserWarning, match="dropout=0.5 and num_layers=1 it does nothing") as caught:
+        with pytest.warns(UserWarning, match="dropout=0.5 and num_layers=1 it has no effect") as caught:
             make(11, 7, dropout=0.5)
         assert caught[0].filename == __file__
     with warnings.catch_warnings():
@@ -467,7 +467,7 @@ def test_a_wrong_nonlinearity_and_projections_of_other_cells_are_refused():
     with pytest.raises(ValueError, match=r"^nonlinearity must be known; expected one of \('tanh', 'relu'\), got 'sine'"):
         FactorizedRNN(11, 7, nonlinearity="sine")
     for ours in (FactorizedRNN, FactorizedGRU):
-        with pytest.raises(ValueError, match="^proj_size must be an LSTM's; expected none, got 3"):
+        with pytest.raises(ValueError, match="^proj_size must be 0 except for an LSTM; expected 0, got 3"):
             ours(11, 7, proj_size=3)
 
 

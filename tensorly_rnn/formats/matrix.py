@@ -1,0 +1,439 @@
+"""A matrix held as the factors of a format: reconstruction, products, gradients, errors, random draws."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from tensorly_rnn._backend import (
+    at_least_single,
+    backend_of,
+    check_real,
+    detached,
+    largest_magnitude,
+    most_axes,
+    same_backend_and_device,
+)
+from tensorly_rnn._checks import check_memory, positive_int
+from tensorly_rnn.contraction.execute import execute
+from tensorly_rnn.contraction.plan import Plan
+from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
+from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
+from tensorly_rnn.formats.factorized import Factorized, checked_factors
+from tensorly_rnn.formats.format import Format, Rank
+from tensorly_rnn.network import arithmetic, operations
+from tensorly_rnn.network import gradients as _gradients
+from tensorly_rnn.network.gradients import PullBack
+from tensorly_rnn.network.network import Network, apply_plan, tensor_plan
+from tensorly_rnn.network.plan_tuning import tuned
+from tensorly_rnn.tensorize import (
+    TensorizedShape,
+    crop_blocks,
+    crop_matrix,
+    disjoint_boxes,
+    pad_axes,
+    pad_axis,
+    pad_blocks,
+    pad_matrix,
+    validate_shape,
+    validate_tensorized_shape,
+)
+
+
+class FactorizedMatrix(Factorized):
+    r"""A matrix ``W`` of shape ``(rows, columns)`` held as the factors of a tensor network.
+
+    Parameters
+    ----------
+    factors : sequence of arrays
+        Of one backend, in the format's order; kept as they are, not copied.
+    shape : (int, int), optional
+        True rows and columns where the modes multiply to more: what is beyond is cropped from results and padded with
+        zeros in arguments. Default: the products of the modes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the factors are not arrays of one backend, their number, axes or sizes do not fit together, or `shape` is
+        larger than the modes allow.
+    """
+
+    #: The format that names the indices of the factors.
+    format: Format
+
+    def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> None:
+        self.factors = checked_factors(factors, self.format.network_of_shapes)
+        self._shape = None if shape is None else validate_shape(shape, self.network.shape, self.stack)
+
+    @property
+    def network(self) -> Network:
+        """The network of the factors as they are now."""
+        return self.format.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
+
+    @property
+    def rank(self) -> Rank:
+        """Canonical rank."""
+        return self.format.rank_from_sizes(self.network.size, self.order)
+
+    @property
+    def order(self) -> int:
+        """Number of modes of each side."""
+        return len(self.network.inputs)
+
+    @property
+    def stack(self) -> int:
+        """Number of matrices stacked, rows stack-major."""
+        stack_index = self.format.stack_index
+        return self.network.size[stack_index] if stack_index else 1
+
+    @property
+    def tensorized_shape(self) -> TensorizedShape:
+        """``(out_modes, in_modes)``, of one matrix of the stack."""
+        network = self.network
+        return network.out_modes[len(network.out_modes) - self.order :], network.in_modes
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """True rows and columns."""
+        return self._shape or self.network.shape
+
+    def to_tensor(self) -> Any:
+        """Return the tensor of shape ``(*out_modes, *in_modes)``, led by the stack where there is more than one.
+
+        Padding is not cropped: the tensor has the modes' sizes.
+
+        Raises
+        ------
+        ValueError
+            If the backend has no arrays of that many axes (Paddle stops at 9).
+        """
+        backend, (out_modes, in_modes) = self.backend, self.tensorized_shape
+        shape = (*((self.stack,) if self.stack > 1 else ()), *out_modes, *in_modes)
+        if len(shape) > most_axes(backend):
+            raise ValueError(
+                f"tensorized_shape must have no more axes than the backend's arrays; "
+                f"expected at most {most_axes(backend)} for {backend.backend_name}, got {len(shape)}. Use to_matrix()."
+            )
+        return execute(tensor_plan(self.network), backend, self.factors, shape)
+
+    def to_matrix(self) -> Any:
+        """Return the dense matrix of shape `shape`."""
+        return self._cropped(operations.to_matrix(self.backend, self.network, self.factors))
+
+    def apply(self, x: Any) -> Any:
+        r"""Return ``y = x W^T`` without forming W: ``y[..., j] = sum_i W[j, i] x[..., i]``.
+
+        Parameters
+        ----------
+        x : array of the factors' backend and dtype, shape (..., columns)
+
+        Returns
+        -------
+        array, shape (..., rows)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is of another backend, dtype or device, or of another width.
+        """
+        backend = self._check_rows("x", x, self.shape[1])
+        network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
+        y = operations.apply(backend, network, factors, pad_axis(backend, x, len(x.shape) - 1, network.shape[1]))
+        return crop_blocks(backend, y, self.shape[0], self.stack)
+
+    def plan(self, batch: int, *, tune: bool = False) -> Plan:
+        """Return the products that `apply` goes through for so many rows of x; prints as a table.
+
+        Parameters
+        ----------
+        batch : int
+            Number of rows, the leading sizes of x multiplied.
+        tune : bool
+            Measure the most promising orders on this machine, with these factors, and let the fastest be the plan of this
+            process from now on, for all matrices of these sizes and all numbers of rows up to the same power of two.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `batch` is no positive integer.
+
+        Notes
+        -----
+        Without `tune` orders are compared by an estimate of time. Measured is the product with its gradients, about a hundred
+        times in all. Results may then differ in the last digits: sums are taken in another order.
+
+        Examples
+        --------
+        >>> import tensorly_rnn as tlr
+        >>> f = tlr.TTMatrix.random(((2, 3), (5, 7)), 2, random_state=0)
+        >>> print(f.plan(10))
+        step       of product                                 flops  result
+           3      1,2 [10, 2] @ [2, 21]                         840  j1 i1 j2 i2
+           4      0,3 [10, 35] @ [35, 6]                      4,200  b j1 j2
+        """
+        f"{type(self).__name__}.plan"
+        batch = positive_int("batch", batch)
+        backend = self.backend
+        network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
+        if not tune:
+            return apply_plan(network, batch)
+        factors = [detached(factor) for factor in factors]
+        x = backend.ones((batch, network.shape[1]), **backend.context(factors[0]))
+
+        def run() -> None:
+            y, pull_back = _gradients.vjp(backend, network, factors, x)
+            of_factors, _ = pull_back(y)
+            # Devices answer when the numbers are fetched.
+            backend.to_numpy(of_factors[0])
+
+        return tuned(network, batch, run).plan
+
+    def gradients(self, x: Any, dy: Any) -> tuple[list[Any], Any]:
+        r"""Gradients of a loss L with respect to the factors and to x, for ``y = f.apply(x)`` and ``dy = dL/dy``.
+
+        ``dL/dfactor = sum over x's leading axes of (network without the factor) x dy``
+
+        Parameters
+        ----------
+        x : array, shape (..., columns)
+        dy : array, shape (..., rows)
+
+        Returns
+        -------
+        (list of arrays, array)
+            One gradient a factor, of its shape; the gradient of x, shape (..., columns).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or dy is of another backend, dtype or device, or of another shape.
+
+        Notes
+        -----
+        Twice the arithmetic of `apply`, and the forward pass once more, which `vjp` saves.
+        """
+        self._check_rows("x", x, self.shape[1])
+        self._check_rows("dy", dy, self.shape[0], like=x)
+        return self.vjp(x)[1](dy)
+
+    def vjp(self, x: Any) -> tuple[Any, PullBack]:
+        r"""Return ``y = f.apply(x)`` and the function that takes ``dy = dL/dy`` to the gradients of the factors and of x.
+
+        ``y[..., j] = sum_i W[j, i] x[..., i]``; ``pull_back(dy)`` is ``f.gradients(x, dy)``
+
+        Parameters
+        ----------
+        x : array of the factors' backend, dtype and device, shape (..., columns)
+
+        Returns
+        -------
+        (array, callable)
+            y, shape (..., rows); ``pull_back(dy)`` with dy of shape (..., rows), which may be called more than once, on the
+            factors and the x that were given: neither may be written to in between.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x, or later dy, is of another backend, dtype or device, or of another shape.
+
+        Notes
+        -----
+        The partial results of y are kept and nothing is computed again: the pull-back takes twice the arithmetic of
+        `apply`, as ``cost`` says.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tensorly_rnn as tlr
+        >>> f = tlr.TTMatrix.random(((2, 3), (3, 5)), 2, random_state=0)
+        >>> y, pull_back = f.vjp(np.ones((7, 15)))
+        >>> of_factors, of_x = pull_back(np.ones_like(y))
+        >>> y.shape, [one.shape for one in of_factors], of_x.shape
+        ((7, 6), [(1, 2, 3, 2), (2, 3, 5, 1)], (7, 15))
+        """
+        rows, columns = self.shape
+        backend = self._check_rows("x", x, columns)
+        stack, shapes = self.stack, self.network.factor_shapes
+        network, factors, _ = operations.columns(self.network, self.factors, 0, columns)
+        padded_x = pad_axis(backend, x, len(x.shape) - 1, network.shape[1])
+        y, pull_back_y = _gradients.vjp(backend, network, factors, padded_x)
+
+        def pull_back(dy: Any) -> tuple[list[Any], Any]:
+            self._check_rows("dy", dy, rows, like=x)
+            of_pieces, of_x = pull_back_y(pad_blocks(backend, dy, network.shape[0], stack))
+            # Columns that were cut off meet zeros of x alone.
+            of_factors = [pad_axes(backend, piece, shape) for piece, shape in zip(of_pieces, shapes)]
+            return of_factors, of_x[..., :columns]
+
+        return crop_blocks(backend, y, rows, stack), pull_back
+
+    def relative_error(self, matrix: Any) -> float:
+        """Return ``||W - f||_F / ||W||_F``, a sixteenth of the columns at a time: no second dense copy is made.
+
+        Parameters
+        ----------
+        matrix : array of the factors' backend, shape `shape`
+
+        Returns
+        -------
+        float
+            0 where both are zero, infinity where only W is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the matrix is of another backend or shape.
+        """
+        f"{type(self).__name__}.relative_error"
+        arrays = {"factors[0]": self.factors[0], "matrix": matrix}
+        backend = same_backend_and_device(arrays)
+        if tuple(matrix.shape) != self.shape:
+            raise ValueError(f"matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
+        check_real("matrix", matrix)
+        matrix, factors = detached(matrix), [detached(factor) for factor in self.factors]
+        # Divided by the largest entry, squares neither overflow nor vanish.
+        largest = largest_magnitude(backend, matrix) or 1.0
+        difference = norm = 0.0
+        width = -(-self.shape[1] // 16)
+        for start in range(0, self.shape[1], width):
+            stop = min(start + width, self.shape[1])
+            network, pieces, offset = operations.columns(self.network, factors, start, stop)
+            pieces = [at_least_single(backend, piece) for piece in pieces]
+            slab = operations.to_matrix(backend, network, pieces)[:, start - offset : stop - offset]
+            slab = crop_matrix(backend, slab, (self.shape[0], stop - start), self.stack)
+            target = at_least_single(backend, matrix[:, start:stop])
+            difference += float(backend.sum(((target - slab) / largest) ** 2))
+            norm += float(backend.sum((target / largest) ** 2))
+        if norm == 0.0:
+            return 0.0 if difference == 0.0 else math.inf
+        return math.sqrt(difference / norm)
+
+    @property
+    def T(self) -> "Self | Transposed":  # noqa: N802 - as arrays spell it
+        """The transposed matrix in the same format, its factors views of these where the backend has views.
+
+        The transpose of a stack is no stack: there it is an object that multiplies, on the same factors.
+        """
+        factors = arithmetic.transposed(self.backend, self.network, self.factors) if self.stack == 1 else None
+        if factors is None:
+            return Transposed(self)
+        return self._of_shape(factors, self._shape and (self._shape[1], self._shape[0]))
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return ``W @ other`` for a vector or a matrix."""
+        return apply_to_columns(self, other, self.shape[1], self.apply)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        """Return ``other @ W`` for a vector or a matrix."""
+        return Transposed(self)._apply(other)
+
+    @classmethod
+    def random(
+        cls,
+        tensorized_shape: Any,
+        rank: Any = "same",
+        std: float = 1.0,
+        random_state: RandomState = None,
+        like: Any = None,
+        **options: Any,
+    ) -> Self:
+        r"""Draw a random matrix whose root mean square is exactly `std`.
+
+        Factors are drawn from a normal distribution, then all scaled alike, so that ``||W||_F / sqrt(rows * columns)``
+        is `std` on every draw.
+
+        Parameters
+        ----------
+        tensorized_shape : (tuple of int, tuple of int)
+            ``(out_modes, in_modes)``
+        rank : 'full', 'same', float, int or the format's own form
+        std : float
+            Root mean square of the entries of the reconstruction.
+        random_state : int, Generator, RandomState or None
+            One stream for all factors; None draws a new seed from the operating system.
+        like : array, optional
+            Gives backend, dtype and device; default NumPy's float64.
+        **options
+            The format's own (``root_rank`` and ``tree`` of HT).
+
+        Returns
+        -------
+        FactorizedMatrix
+            Of the class it is called on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong form.
+        """
+        tensorized_shape = validate_tensorized_shape(tensorized_shape)
+        std = checked_std(std)
+        format, rank_options = cls.format.with_options(options, len(tensorized_shape[0]))
+        network = format.make_network(tensorized_shape, format.validate_rank(tensorized_shape, rank, **rank_options))
+        check_memory(", ".join(("rank", *options, "tensorized_shape")), network.n_param)
+        drawn = unit_factors(network, as_generator(random_state))
+        factors = scaled_factors(backend_of("factors", drawn[0]), network, drawn, std)
+        return cls.in_format(format, drawn_like(factors, like))
+
+    @classmethod
+    def in_format(cls, format: Format, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> Self:
+        """Return a matrix of the class in a format of its kind, such as the one on another tree.
+
+        Parameters
+        ----------
+        format : Format
+            Its fields are arguments of the class.
+        factors, shape
+            As the class takes them.
+        """
+        return cls(factors, shape=shape, **format.fields)
+
+    _kind = "factorized matrix"
+
+    def _description(self) -> str:
+        fields = (f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
+        return f"shape={self.shape}, tensorized_shape={self.tensorized_shape}" + "".join(fields)
+
+    def _with(self, factors: Sequence[Any]) -> Self:
+        return self._of_shape(factors, self._shape)
+
+    def _of_shape(self, factors: Sequence[Any], shape: tuple[int, int] | None) -> Self:
+        return self.in_format(self.format, factors, shape)
+
+    def _space(self) -> dict[str, Any]:
+        return {"shape": self.shape, "tensorized_shape": self.tensorized_shape, "stack": self.stack}
+
+    def _parts(self, factors: Sequence[Any]) -> Iterator[tuple[Network, list[Any]]]:
+        # The true rows (of each matrix of the stack) and columns are boxes of the modes; what is beyond does not count.
+        network, (out_modes, in_modes) = self.network, self.tensorized_shape
+        names = (*network.outputs[len(network.outputs) - self.order :], *network.inputs)
+        for rows in disjoint_boxes(out_modes, 0, self.shape[0] // self.stack):
+            for columns in disjoint_boxes(in_modes, 0, self.shape[1]):
+                yield operations.cut(network, factors, dict(zip(names, (*rows, *columns))))
+
+    def _bounds(self, rank: Any) -> dict[str, int]:
+        options = {"root_rank": self.stack} if self.format.stack_index else {}
+        return self.format.rank_sizes(self.format.validate_rank(self.tensorized_shape, rank, **options))
+
+    def _cropped(self, matrix: Any) -> Any:
+        return crop_matrix(self.backend, matrix, self.shape, self.stack)
+
+    def _padded(self, dense: Any) -> Any:
+        return pad_matrix(self.backend, dense, self.network.shape, self.stack)
+
+    def _check_rows(self, argument: str, array: Any, width: int, like: Any = None) -> Any:
+        """Return the backend of rows of the given width, as many as `like` has."""
+        backend = self._check_operand(argument, array)
+        if len(array.shape) < 1 or array.shape[-1] != width:
+            raise ValueError(
+                f"{argument} must have {width} entries along its last axis; expected (..., {width}), got {tuple(array.shape)}."
+            )
+        if like is not None and tuple(array.shape[:-1]) != tuple(like.shape[:-1]):
+            raise ValueError(
+                f"{argument} must have the leading shape of x; expected {tuple(like.shape[:-1])}, "
+                f"got {tuple(array.shape[:-1])}."
+            )
+        return backend

@@ -1,0 +1,191 @@
+"""A tensor held as the factors of a format, in TensorLy's style: mode k is one axis of a factor instead of a pair."""
+
+import numbers
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from tensorly_rnn._backend import check_real, same_backend_and_device
+from tensorly_rnn._checks import instance_of, positive_ints
+from tensorly_rnn.formats._random import RandomState
+from tensorly_rnn.formats._registry import get_format
+from tensorly_rnn.formats.factorized import Factorized, checked_factors
+from tensorly_rnn.formats.format import Format, Rank
+from tensorly_rnn.formats.matrix import FactorizedMatrix
+from tensorly_rnn.network import operations
+from tensorly_rnn.network.network import Network
+
+
+class FactorizedTensor(Factorized):
+    """A tensor of shape ``(p_1, ..., p_d)`` held as the factors of a format.
+
+    Parameters
+    ----------
+    factors : sequence of arrays
+        Of one backend, in the format's order; kept as they are, not copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the factors are not arrays of one backend, or their number, axes or sizes do not fit together.
+    """
+
+    #: The format that names the indices of the factors.
+    format: Format
+
+    def __init__(self, factors: Sequence[Any]) -> None:
+        self.factors = checked_factors(getattr(factors, "factors", factors), self.format.tensor_network_of_shapes)
+
+    _kind = "factorized tensor"
+
+    def _with(self, factors: Sequence[Any]) -> Self:
+        return type(self)(factors, **self.format.fields)
+
+    def _description(self) -> str:
+        fields = (f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
+        return f"shape={self.shape}" + "".join(fields)
+
+    def _space(self) -> dict[str, Any]:
+        return {"shape": self.shape}
+
+    def _bounds(self, rank: Any) -> dict[str, int]:
+        return self.format.rank_sizes(self.format.validate_rank((self.shape, (1,) * self.order), rank))
+
+    @property
+    def network(self) -> Network:
+        """The network of the factors as they are now."""
+        return self.format.tensor_network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes."""
+        network = self.network
+        return network.out_modes[1:] if self.format.stack_index else network.out_modes
+
+    @property
+    def order(self) -> int:
+        """Number of modes."""
+        return len(self.shape)
+
+    @property
+    def rank(self) -> Rank:
+        """Canonical rank."""
+        return self.format.rank_from_sizes(self.network.size, self.order)
+
+    def to_tensor(self) -> Any:
+        """Return the dense tensor of shape `shape`."""
+        return self._cropped(operations.to_matrix(self.backend, self.network, self.factors))
+
+    def to_unfolded(self, mode: int) -> Any:
+        """Return the unfolding of shape ``(shape[mode], product of the others)``, as TensorLy's ``unfold`` orders it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such mode.
+        """
+        backend, order = self.backend, self.order
+        number = _checked_mode(mode, order)
+        axes = (number, *(k for k in range(order) if k != number))
+        return backend.reshape(backend.transpose(self.to_tensor(), axes), (self.shape[number], -1))
+
+    def to_vec(self) -> Any:
+        """Return the dense tensor as a vector, row-major."""
+        return self.backend.reshape(self.to_tensor(), (-1,))
+
+    def relative_error(self, tensor: Any) -> float:
+        """Return ``||T - f||_F / ||T||_F``.
+
+        Parameters
+        ----------
+        tensor : array of the factors' backend, shape `shape`
+
+        Returns
+        -------
+        float
+            0 where both are zero, infinity where only T is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the tensor is of another backend or shape.
+        """
+        f"{type(self).__name__}.relative_error"
+        same_backend_and_device({"factors[0]": self.factors[0], "tensor": tensor})
+        if tuple(tensor.shape) != self.shape:
+            raise ValueError(f"tensor must have the shape of f; expected {self.shape}, got {tuple(tensor.shape)}.")
+        check_real("tensor", tensor)
+        return self.as_matrix().relative_error(self.backend.reshape(tensor, (-1, 1)))
+
+    def as_matrix(self) -> FactorizedMatrix:
+        """Return the same factors as a matrix of one column, ``tensorized_shape = (shape, (1, ..., 1))``."""
+        backend = self.backend
+        network = self.format.make_network((self.shape, (1,) * self.order), self.rank)
+        factors = [backend.reshape(factor, one) for factor, one in zip(self.factors, network.factor_shapes)]
+        return get_format(self.format.name).in_format(self.format, factors)
+
+    @classmethod
+    def random(
+        cls,
+        shape: Sequence[int],
+        rank: Any = "same",
+        std: float = 1.0,
+        random_state: RandomState = None,
+        like: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Draw a random tensor whose root mean square is exactly `std`; see `FactorizedMatrix.random`.
+
+        Parameters
+        ----------
+        shape : sequence of int
+        rank : 'full', 'same', float, int or the format's own form
+        std : float
+            Root mean square of the entries of the reconstruction.
+        random_state : int, Generator, RandomState or None
+        like : array, optional
+            Gives backend, dtype and device; default NumPy's float64.
+        **options
+            The format's own (``tree`` of HT).
+
+        Returns
+        -------
+        FactorizedTensor
+            Of the class it is called on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong form.
+        """
+        modes = positive_ints("shape", shape)
+        drawn = get_format(cls.format.name).random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
+        return cls.of_matrix(drawn)
+
+    @classmethod
+    def of_matrix(cls, matrix: FactorizedMatrix) -> Self:
+        """Return the factors of a matrix as those of a tensor, each pair of modes ``(m_k, n_k)`` merged into one."""
+        kind = get_format(cls.format.name)
+        instance_of("matrix", matrix, kind, f"a {kind.__name__}")
+        modes = tuple(m * n for m, n in zip(*matrix.tensorized_shape))
+        shapes = matrix.format.make_tensor_network(modes, matrix.rank).factor_shapes
+        backend = matrix.backend
+        factors = [backend.reshape(one, shape) for one, shape in zip(matrix.factors, shapes)]
+        return cls(factors, **matrix.format.fields)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.factors[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.factors)
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+
+def _checked_mode(mode: Any, order: int) -> int:
+    if isinstance(mode, bool) or not isinstance(mode, numbers.Integral):
+        raise TypeError(f"mode must be an integer; expected 0 to {order - 1}, got {mode!r}.")
+    number = int(mode)
+    if not -order <= number < order:
+        raise ValueError(f"mode must be one of the tensor's; expected 0 to {order - 1}, got {mode}.")
+    return number % order

@@ -1,0 +1,158 @@
+"""Replacement of the dense layers inside any model."""
+
+import math
+import numbers
+from concurrent.futures import Executor
+from typing import Any
+
+from torch import Tensor, nn
+
+from tensorly_rnn.decomposition._decompose import Settings
+from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, keywords
+from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
+from tensorly_rnn.nn.conversion.replacement import dense_row, make_replacement, replace_layers
+from tensorly_rnn.nn.conversion.report import ConversionReport
+from tensorly_rnn.nn.conversion.selection import CONVERSIONS, reason_to_keep, select_layers, shared_parameters
+from tensorly_rnn.recurrent.initialization import checked_decompose
+
+SETTINGS = tuple(Settings.__dataclass_fields__)
+
+
+def factorize_module(
+    model: nn.Module,
+    pattern: Any = None,
+    *,
+    factorization: str = "ht",
+    rank: Any = None,
+    eps: float | None = None,
+    n_param: int | None = None,
+    compression_ratio: float | None = None,
+    decompose: str = "input",
+    min_size: int = 0,
+    calibration: Any = None,
+    executor: Executor | None = None,
+    inplace: bool = False,
+    **options: Any,
+) -> tuple[nn.Module, ConversionReport]:
+    """Replace the linear and recurrent layers and cells inside a model by layers with their weights in factors.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model, or one layer.
+    pattern : str, re.Pattern or sequence of these, optional
+        Names of the layers in ``model.named_modules()``: shell patterns (``"encoder.*"``) or compiled regular expressions, for
+        which names are searched. Default: all.
+    factorization : str
+        Name of the format.
+    rank, eps, n_param, compression_ratio
+        Budget of each weight, as in `tensorly_rnn.factorize`; one of them, or eps with a rank.
+    decompose : {'input', 'layerwise', 'full'}
+        Weights in factors of a recurrent layer or cell.
+    min_size : int
+        Layers with fewer parameters are skipped.
+    calibration : Tensor, tuple, dict or callable, optional
+        Typical inputs of the model, on which the factors of each layer are refitted (`tensorly_rnn.decomposition.calibrate`):
+        its argument, its arguments by position or by name, or a function that is called with the model and runs it any number
+        of times. An eps holds before the refit.
+    executor : concurrent.futures.Executor, optional
+        Decomposes the weights in parallel: a pool of threads or processes, or Dask's ``client.get_executor()``. Weights are
+        passed as NumPy arrays; the results do not depend on the executor.
+    inplace : bool
+        Whether to replace the layers in `model` itself. Otherwise it is copied, without the weights that are replaced.
+        torch cannot copy a pruned model, which requires ``inplace=True``.
+    **options
+        Arguments of the layers (``implementation``, ``gate_mode``, ``in_modes``, ...; each class gets those that it has) and
+        of the decomposition (``n_starts``, ``n_iter_max``, ``random_state``, ...).
+
+    Returns
+    -------
+    (nn.Module, ConversionReport)
+        The model with the same modes, devices, dtypes and ``requires_grad``, and a report of replaced and kept layers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or value, or a weight is not finite; `model` is then unchanged.
+
+    Notes
+    -----
+    A layer is kept if the budget is too small for rank 1, if its factors would not be smaller (unless ``rank='full'``), if it
+    has hooks or weights computed from others (weight norm, pruning), or if it shares a parameter with another layer. A module
+    with several names is replaced once, by one module.
+
+    Calibration needs memory for the inputs of every weight, reduced to at most twice as many rows as it has columns, in double
+    precision. The inputs are those of the dense model.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    >>> small, report = factorize_module(model, factorization="tt", compression_ratio=4, min_size=1000)
+    >>> type(small[0]).__name__, type(small[2]).__name__
+    ('FactorizedLinear', 'Linear')
+    >>> [(row.name, row.n_param_before) for row in report]
+    [('0.weight', 4096)]
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(f"executor must be a concurrent.futures.Executor; got {type(executor).__name__}.")
+    if isinstance(min_size, bool) or not isinstance(min_size, numbers.Integral) or min_size < 0:
+        raise ValueError(f"min_size must be an integer of at least 0; got {min_size!r}.")
+    if not (calibration is None or isinstance(calibration, (Tensor, tuple, dict)) or callable(calibration)):
+        raise TypeError(
+            f"calibration must be inputs of the model; expected a Tensor, a tuple or dict of arguments, or a "
+            f"function of the model, got {type(calibration).__name__}."
+        )
+    budget = {"rank": rank, "eps": eps, "n_param": n_param, "compression_ratio": compression_ratio}
+    settings, layer_options = _split_options(budget, {"decompose": decompose, **options})
+    layers, rows = [], {}
+    shared = shared_parameters(model)
+    for name, module in select_layers(model, pattern, int(min_size)):
+        reason = reason_to_keep(module, shared)
+        if reason:
+            rows[name] = [dense_row(name, module, reason)]
+            continue
+        with errors_at_layer(name):
+            layers.append(DenseLayer(name, module, empty_layer(module, factorization, layer_options)))
+    inputs = None
+    if calibration is not None:
+        inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
+    exact = isinstance(rank, str) and rank == "full"
+    replacements: dict[int, nn.Module] = {}
+    for layer, found in zip(layers, decompose_layers(layers, settings, inputs, executor)):
+        rows[layer.name], replacement = make_replacement(layer, found, inputs, exact)
+        if replacement is not None:
+            replacements[id(layer.module)] = replacement
+    order = {name: number for number, (name, _) in enumerate(model.named_modules())}
+    before = sum(parameter.numel() for parameter in model.parameters())
+    converted = replace_layers(model, replacements, inplace)
+    after = sum(parameter.numel() for parameter in converted.parameters())
+    in_order = (row for name in sorted(rows, key=order.__getitem__) for row in rows[name])
+    return converted, ConversionReport(tuple(in_order), before, after)
+
+
+def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of the decomposition and the arguments of the layers, after checks."""
+    given = {name: value for name, value in budget.items() if value is not None}
+    if not given or (len(given) > 1 and set(given) != {"rank", "eps"}):
+        raise ValueError(
+            f"rank, eps, n_param or compression_ratio must be given, and only one of them (or eps with a rank); "
+            f"got {given or 'none'}."
+        )
+    ratio = given.get("compression_ratio", 1.0)
+    if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 < float(ratio) < math.inf:
+        raise ValueError(f"compression_ratio must be a positive number; got {ratio!r}.")
+    seed = options.get("random_state", 0)
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
+        raise TypeError(
+            f"random_state must be an int or None; got {type(seed).__name__}, whose draws would depend on the "
+            "order of the weights."
+        )
+    checked_decompose(options["decompose"])
+    known = {name for ours, _ in CONVERSIONS.values() for name in keywords(ours)}
+    for name, value in options.items():
+        if name not in (*SETTINGS, *known):
+            raise TypeError(f"{name} must be an option of a layer or a decomposition; got {name}={value!r}.")
+    settings = {name: value for name, value in options.items() if name in SETTINGS}
+    return {**given, **settings}, {name: value for name, value in options.items() if name not in SETTINGS}

@@ -1,0 +1,293 @@
+"""Base of the recurrent layers and cells: weights under the names of torch, initialization and conversion."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from tensorly_rnn._checks import positive_int
+from tensorly_rnn.nn._arguments import check_like_weight
+from tensorly_rnn.nn._sharded import assign, gather_full, initialize
+from tensorly_rnn.nn._torch_context import is_autocast
+from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight_cache import CachingModule
+from tensorly_rnn.recurrent.cells import Cell, State
+from tensorly_rnn.recurrent.initialization import (
+    DECOMPOSE,
+    DENSE_NAMES,
+    MODE_NAMES,
+    checked_decompose,
+    checked_proj_size,
+    factorized_weights,
+    find_weight,
+)
+
+#: Parts of the columns that x and h multiply.
+X, H = 0, 1
+#: A module in factors or a dense parameter, and the number of its part of the columns.
+WeightPart = tuple[FactorizedWeight | nn.Parameter, int]
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments that every recurrent layer and cell takes in addition to those of torch."""
+
+    factorization: str
+    rank: Any
+    decompose: str
+    input_modes: Any
+    hidden_modes: Any
+    gate_mode: str | None
+    implementation: str
+    device: Any
+    dtype: Any
+
+
+class RecurrentModule(CachingModule):
+    """Weights in factors or dense, under the names of torch with a suffix for each layer and direction."""
+
+    cell: Cell
+    #: Name of the kernel of torch: `torch.lstm` and `torch.lstm_cell`.
+    kernel: str
+    input_size: int
+    hidden_size: int
+    #: The corresponding module of torch.
+    dense: ClassVar[type[nn.Module]]
+    #: Arguments of torch's module after the two sizes, with their defaults.
+    defaults: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        proj_size: int,
+        factorization: str,
+        decompose: str,
+    ) -> None:
+        super().__init__()
+        self.input_size = positive_int("input_size", input_size)
+        self.hidden_size = positive_int("hidden_size", hidden_size)
+        self.proj_size = checked_proj_size(proj_size, self.hidden_size, self.cell)
+        self.bias = bool(bias)
+        self.factorization = factorization
+        self.decompose = checked_decompose(decompose)
+
+    def reset_parameters(self) -> None:
+        """Initialize like torch: reconstructed weights of the same standard deviation, uniform dense parameters."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                initialize(parameter, lambda one: nn.init.uniform_(one, -bound, bound))
+        for weight in self._factorized():
+            weight.reset(bound / math.sqrt(3))
+
+    @property
+    def state_size(self) -> int:
+        """Size of h: `hidden_size`, or the size of the projection."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def compression_ratio(self) -> float:
+        """Entries of the parameters of torch's module over entries of these."""
+        own = sum(parameter.numel() for parameter in self.parameters())
+        saved = sum(math.prod(weight.shape) - weight.n_param for weight in self._factorized())
+        return (own + saved) / own
+
+    def extra_repr(self) -> str:
+        """Return sizes, arguments that differ from their defaults, format, `decompose` and compression."""
+        shown = [f"{self.input_size}, {self.hidden_size}"]
+        shown += [f"{name}={getattr(self, name)}" for name, value in self.defaults.items() if getattr(self, name) != value]
+        own = f"factorization={self.factorization!r}, decompose={self.decompose!r}"
+        return ", ".join([*shown, own, f"compression_ratio={self.compression_ratio:.4g}"])
+
+    @classmethod
+    def _from_dense(cls, argument: str, dense: nn.Module, rank: Any, options: dict[str, Any]) -> Self:
+        """Return a layer with the decomposed weights of a module of torch; options of the class and of `factorize`."""
+        if not isinstance(dense, cls.dense):
+            raise TypeError(f"{argument} must be a torch.nn.{cls.dense.__name__}; got {type(dense).__name__}.")
+        like = next(dense.parameters())
+        make: Any = cls
+        own = {name: options.pop(name) for name in Options.__annotations__ if name in options}
+        # Made on the meta device, as all parameters are replaced.
+        own = {"dtype": like.dtype, **own, "rank": 1, "device": "meta"}
+        settings = {name: getattr(dense, name) for name in cls.defaults if name != "dropout"}
+        layer = make(dense.input_size, dense.hidden_size, **settings, **own).to_empty(device=like.device)
+        for suffix, rank_of_weights in zip(layer._suffixes(), layer._ranks(rank)):
+            matrices = [getattr(dense, f"{name}{suffix}") for name in DENSE_NAMES]
+            for name, parts in DECOMPOSE[layer.decompose].items():
+                weight = getattr(layer, f"{name}{suffix}")
+                weight.load_matrices(*(matrices[part] for part in parts), rank=rank_of_weights, **options)
+        with torch.no_grad():
+            for name, parameter in layer._parameters.items():
+                if parameter is not None:
+                    parameter.copy_(getattr(dense, name))
+        # Set afterwards, as the constructor may warn about it.
+        if "dropout" in cls.defaults:
+            layer.dropout = dense.dropout
+        return layer.train(dense.training)
+
+    def _to_dense(self) -> Any:
+        """Return a module of torch with the reconstructed weights; no memory is shared."""
+        like = next(self.parameters())
+        settings = {name: getattr(self, name) for name in self.defaults if name != "dropout"}
+        make: Any = self.dense
+        dense = make(self.input_size, self.hidden_size, **settings, device="meta", dtype=like.dtype)
+        dense = dense.to_empty(device=like.device)
+        with torch.no_grad():
+            for suffix in self._suffixes():
+                for part, name in enumerate(DENSE_NAMES):
+                    getattr(dense, f"{name}{suffix}").copy_(self._matrix(self._weight(suffix, part)))
+            for name, parameter in self._parameters.items():
+                if parameter is not None:
+                    getattr(dense, name).copy_(gather_full(parameter))
+        if "dropout" in self.defaults:
+            dense.dropout = self.dropout
+        return dense.train(self.training)
+
+    def _suffixes(self) -> tuple[str, ...]:
+        """Return the suffixes of the parameters' names, one for each layer and direction."""
+        raise NotImplementedError
+
+    def _ranks(self, rank: Any) -> list[Any]:
+        """Return one rank for each suffix."""
+        raise NotImplementedError
+
+    def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
+        """Add the parameters of a layer and direction whose input has `width` features; settings of `FactorizedWeight`."""
+        known = tuple(Options.__annotations__)
+        for name, value in settings.items():
+            if name not in known:
+                raise TypeError(f"{name} must be an argument; expected one of {known}, got {name}={value!r}.")
+        widths = (width, self.state_size)
+        gates = self.cell.n_gates * self.hidden_size
+
+        def weight(parts: tuple[int, ...], out_modes: Any, in_modes: Any) -> FactorizedWeight:
+            return FactorizedWeight(
+                self.hidden_size,
+                [widths[part] for part in parts],
+                factorization=self.factorization,
+                rank=rank,
+                out_modes=out_modes,
+                in_modes=in_modes,
+                n_gates=self.cell.n_gates,
+                names=MODE_NAMES,
+                **settings,
+            )
+
+        def dense(name: str, *shape: int) -> None:
+            context = {key: settings.get(key) for key in ("device", "dtype")}
+            self.register_parameter(f"{name}{suffix}", nn.Parameter(torch.empty(shape, **context)))
+
+        weights = factorized_weights(self.decompose, weight, hidden_modes, input_modes, bool(self.proj_size))
+        for name, module in weights.items():
+            self.add_module(f"{name}{suffix}", module)
+        for part, name in enumerate(DENSE_NAMES):
+            if find_weight(self.decompose, part)[0] not in weights:
+                dense(name, gates, widths[part])
+        if self.bias:
+            dense("bias_ih", gates)
+            dense("bias_hh", gates)
+        if self.proj_size:
+            dense("weight_hr", self.proj_size, self.hidden_size)
+
+    def _like(self) -> Tensor:
+        """Return a parameter, whose dtype and device are those of all."""
+        first: Any = next(iter(self._modules.values()))
+        return first.first_factor
+
+    def _factorized(self) -> list[FactorizedWeight]:
+        return [module for module in self.children() if isinstance(module, FactorizedWeight)]
+
+    def _weight(self, suffix: str, part: int) -> WeightPart:
+        """Return the weight that multiplies x (part 0, always in factors) or h (part 1)."""
+        name, number = find_weight(self.decompose, part)
+        return getattr(self, f"{name}{suffix}"), number
+
+    def _reconstructs(self, suffixes: Sequence[str], rows: int, steps: int, x_gradient: bool) -> bool:
+        """Return whether to reconstruct the weights of these suffixes for an input of so many rows."""
+        weights = [self._weight(suffix, X)[0] for suffix in suffixes]
+        return all(
+            isinstance(weight, FactorizedWeight) and weight.reconstructs(rows, x_gradient=x_gradient, steps=steps)
+            for weight in weights
+        )
+
+    def _matrices(self, suffix: str) -> list[Tensor]:
+        """Return the dense matrices over x and over h, in the dtype of the parameters."""
+        weights = [self._weight(suffix, part) for part in (X, H)]
+        both = weights[X][0]
+        if isinstance(both, FactorizedWeight) and both is weights[H][0]:
+            return [one.to(both.first_factor.dtype) for one in both.matrices()]
+        return [self._matrix(weight) for weight in weights]
+
+    def _matrix(self, weight_part: WeightPart) -> Tensor:
+        """Return a dense matrix in the dtype of the parameters, also under autocast."""
+        weight, part = weight_part
+        if not isinstance(weight, FactorizedWeight):
+            return gather_full(weight)
+        matrix = weight.cached_matrix(part)
+        return matrix.to(weight.first_factor.dtype) if is_autocast(matrix) else matrix
+
+    def _apply_weight(self, weight_part: WeightPart, x: Tensor, bias: Tensor | None) -> Tensor:
+        weight, part = weight_part
+        if not isinstance(weight, FactorizedWeight):
+            return nn.functional.linear(x, weight, bias)
+        return weight(x, part, bias)
+
+    def _optional(self, name: str) -> Tensor | None:
+        return self._parameters.get(name)
+
+    def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
+        """Return the tensors of an initial state, each of shape (*leading, size), zeros by default."""
+        widths = (self.state_size, self.hidden_size)[: len(self.cell.states)]
+        if hx is None:
+            context: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+            return tuple([torch.zeros(*leading, width, **context) for width in widths])
+        sizes = dict(zip((f"{state}{suffix}" for state in self.cell.states), widths))
+        one = len(sizes) == 1
+        given = (hx,) if one else hx
+        if not isinstance(given, (tuple, list)) or len(given) != len(sizes) or not all(isinstance(h, Tensor) for h in given):
+            expected = f"a tensor {next(iter(sizes))}" if one else f"a pair of tensors ({', '.join(sizes)})"
+            raise TypeError(f"hx must be {expected}; got {type(hx).__name__}.")
+        weight = self._like()
+        for (label, size), part in zip(sizes.items(), given):
+            shape = (*leading, size)
+            if tuple(part.shape) != shape:
+                raise ValueError(f"{label} must fit the input; expected shape {shape}, got {tuple(part.shape)}.")
+            check_like_weight(label, part, weight)
+        return tuple(given)
+
+    def _to_user(self, state: State) -> Any:
+        """Return a state as in the public interface: one tensor if the cell has one."""
+        return state if len(state) > 1 else state[0]
+
+
+#: Largest number of float16; the sigmoid is 1 long before.
+LARGEST_BIAS = 65504.0
+
+
+def set_forget_bias(module: RecurrentModule, forget_bias: float | None) -> None:
+    """Set the biases of the forget gates of an LSTM, the second of four, such that their sum is `forget_bias`, unless None."""
+    if forget_bias is None:
+        return
+    with torch.no_grad():
+        for name, parameter in module.named_parameters(recurse=False):
+            if name.startswith("bias_"):
+                gates = gather_full(parameter).clone()
+                gates.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
+                assign(parameter, gates)
+
+
+def checked_forget_bias(forget_bias: Any, bias: bool) -> float | None:
+    """Return `forget_bias` as a float or None; a number requires biases."""
+    if forget_bias is None:
+        return None
+    if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)) or not abs(forget_bias) < LARGEST_BIAS:
+        raise ValueError(
+            f"forget_bias must be a number; expected a finite number or None, got {forget_bias!r}. "
+            f"The largest is {LARGEST_BIAS:g}."
+        )
+    if not bias:
+        raise ValueError(f"forget_bias must be None with bias=False; expected None, got {forget_bias!r}.")
+    return float(forget_bias)
