@@ -48,7 +48,9 @@ def pairwise(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 def in_pairs(**axes: Iterable[Any]) -> pytest.MarkDecorator:
     """Return the parametrization of the arguments by `pairwise` rows."""
-    return pytest.mark.parametrize(tuple(axes), pairwise(*axes.values()))
+    return pytest.mark.parametrize(
+        tuple(axes), pairwise(*axes.values()), ids=lambda value: getattr(value, "__name__", str(value))
+    )
 
 
 def slow_but_one(values: Iterable[Any], kept: int = 0) -> list[Any]:

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 import tensorly_rnn as tlr
 from tensorly_rnn._backend import backend_of
 from tensorly_rnn.contraction.execute import run_steps
-from tensorly_rnn.formats import _matrix
+from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.network import gradients, operations
 from tensorly_rnn.network.network import apply_plan, tensor_plan
 from tensorly_rnn.network.row_blocks import row_blocks
@@ -222,7 +222,7 @@ def test_all_gradients_take_twice_the_forward_products(name, shape, rank, option
     expected = tlr.cost(name, shape, rank, batch=batch, **options)
     assert (forward, backward) == (expected.forward.flops, expected.backward.flops)
     # As a user calls it.
-    monkeypatch.setattr(_matrix.Factorized, "_check_operand", lambda *_: counting)
+    monkeypatch.setattr(Factorized, "_check_operand", lambda *_: counting)
     _, pull_back = f.vjp(x)
     assert counting.taken() == forward
     pull_back(dy)
