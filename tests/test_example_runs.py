@@ -93,11 +93,6 @@ def test_a_wrong_flag_gives_one_message_for_all_processes(data, tmp_path):
 
 
 @pytest.fixture
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-
-
-@pytest.fixture
 def checkpoint(examples):
     from running import checkpoint
 

@@ -7,16 +7,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tests.example_runs import EXAMPLES, assert_not_blank, kill_at, run, start, table
+from tests.example_runs import assert_not_blank, kill_at, run, start, table
 
 PROGRAM = "image_generation.py"
 SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "400", "--glimpses", "3", "--epochs", "10"]
 TIMES = {"seconds", "seconds_per_epoch"}
 
 
-@pytest.fixture(autouse=True)
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+pytestmark = pytest.mark.usefixtures("examples")
 
 
 @pytest.fixture(scope="module")
@@ -146,24 +144,6 @@ def test_the_stand_in_keeps_mnists_margin():
     centres = 4 + np.floor((np.arange(8) + 0.5) * 2.5).astype(int)
     found = images[:, centres[:, None], centres]
     assert found[small >= 14].mean() > 0.99 and found[small <= 2].mean() < 0.01
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--data", "missing"], "--data must be a folder with MNIST's files; train-images-idx3-ubyte or"),
-        (["--rank", "bt=4"], "rank of bt must be positive integers as in bt=1,4, got 'bt=4'"),
-        (["--systems", "cp"], "unknown name 'cp', expected some of dense, bt, tt, tr, ht"),
-        (["--glimpses", "0"], "expected a positive integer, got '0'"),
-        (["--output", "/dev/null/x"], "cannot write to the folder /dev/null/x: Not a directory"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(arguments, message, tmp_path, capsys):
-    import image_generation
-
-    with pytest.raises(SystemExit, match="2"):
-        image_generation.make_plan(["--output", str(tmp_path / "out"), *arguments])
-    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -154,16 +154,3 @@ def test_what_is_printed_is_read_as_the_papers_write_it(monkeypatch):
         assert row.agrees(near) and not row.agrees(far)
     ratio = Printed(HT, "", "", "", "6,726x", "LSTM")
     assert ratio.agrees(6726.2) and ratio.agrees(6725.7) and not ratio.agrees(6727.1)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "3"], "unrecognized arguments: --seeds 3"),
-        (["--output", __file__], "cannot write to the folder"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(arguments, message):
-    failed = run(*arguments)
-    assert failed.returncode == 2
-    assert message in failed.stderr and "Traceback" not in failed.stderr
