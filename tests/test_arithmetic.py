@@ -100,7 +100,7 @@ PAIR_LAWS = {law.__name__: law for law in (sums_and_differences, multiples, inne
     pytest.param(*row, marks=pytest.mark.slow if row[-1].slow else ()) for row in pairwise(PAIR_LAWS, CASES, BACKENDS)
 ], ids=str)  # fmt: skip
 def test_laws_of_pairs(law, case, backend):
-    @examples(5, backend.slow)
+    @examples(3, backend.slow)
     @given(pair=pairs(case, backend.slow))
     def check(pair):
         f, g = pair

@@ -111,7 +111,7 @@ def test_curves_cover_every_epoch(quick):
         ("action_recognition", "--rank bt=0,1", "rank of bt must be positive integers as in bt=2,4, got 'bt=0,1'"),
         ("action_recognition", "--dropout 1", "expected a number from 0 up and below 1, got '1'"),
         ("action_recognition", "--task kinetics", "invalid choice: 'kinetics'"),
-        ("action_recognition", "--data nowhere", "--data must be a folder of ucf11"),
+        ("action_recognition", "--systems tt --data nowhere", "--data must be a folder of ucf11"),
         (
             "captioning",
             "--data missing",
