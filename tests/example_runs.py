@@ -14,13 +14,13 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def start(program, *arguments):
-    command = [sys.executable, str(EXAMPLES / program), *map(str, arguments)]
+def start(program, *arguments, launcher=()):
+    command = [sys.executable, *launcher, str(EXAMPLES / program), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(program, *arguments):
-    process = start(program, *arguments)
+def run(program, *arguments, launcher=()):
+    process = start(program, *arguments, launcher=launcher)
     printed, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "Warning" not in errors
