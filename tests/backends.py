@@ -8,6 +8,7 @@ import os
 import warnings
 
 import numpy as np
+import pytest
 
 from tensorly_rnn._backend import backend_name
 from tensorly_rnn.testing import Backend, get_backend
@@ -28,6 +29,11 @@ def _found(name: str) -> Backend | None:
 
 
 BACKENDS = tuple(filter(None, map(_found, CHOSEN)))
+
+# Where every shape is compiled, a case is slow; the laws have some in the default tier.
+every_backend = pytest.mark.parametrize(
+    "backend", [pytest.param(one, marks=pytest.mark.slow if one.slow else ()) for one in BACKENDS], ids=str
+)
 
 
 def to_numpy(array):

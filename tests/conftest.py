@@ -9,6 +9,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -40,6 +41,12 @@ def global_state_is_unchanged() -> Iterator[None]:
     before = _global_state()
     yield
     assert _global_state() == before
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the example programs and their modules importable."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples"))
 
 
 def _global_state() -> tuple:

@@ -1,6 +1,7 @@
 """Start example programs as their users do, kill them, and read back what they wrote."""
 
 import csv
+import importlib
 import subprocess
 import sys
 import time
@@ -8,17 +9,18 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def start(program, *arguments):
-    command = [sys.executable, str(EXAMPLES / program), *map(str, arguments)]
+def start(program, *arguments, launcher=()):
+    command = [sys.executable, *launcher, str(EXAMPLES / program), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(program, *arguments):
-    process = start(program, *arguments)
+def run(program, *arguments, launcher=()):
+    process = start(program, *arguments, launcher=launcher)
     printed, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "Warning" not in errors
@@ -32,6 +34,14 @@ def kill_at(path, process):
         time.sleep(0.005)
     process.kill()
     process.communicate()  # returns when all processes that could write have ended
+
+
+def wrong_flag(program, arguments, capsys):
+    """Return what a program, imported by its name, writes to the error stream before it ends with exit status 2."""
+    main = importlib.import_module(program).main
+    with pytest.raises(SystemExit, match="2"):
+        main([*map(str, arguments)])
+    return capsys.readouterr().err
 
 
 def table(path, without=()):

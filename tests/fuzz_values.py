@@ -1,5 +1,6 @@
-"""Hostile values: what means nothing anywhere, what is wrong in most places, and what is almost right."""
+"""Hostile values: meaningless for every argument, wrong for most arguments, or almost right."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ def _named(**makers: Callable[[], Any]) -> list[Hostile]:
 
 def _written(*values: Any) -> list[Hostile]:
     return [Hostile(repr(value), lambda value=value: value) for value in values]
+
+
+def _copied(*values: Any) -> list[Hostile]:
+    return [Hostile(repr(value), lambda value=value: copy.deepcopy(value)) for value in values]
 
 
 def _generator() -> Iterator[object]:
@@ -59,108 +64,76 @@ SEQUENCES = _written(
     *([None], [[]], [[1.0, 2.0]], ["tt", "nonsense"], ["tt", None], (lambda: 1.0,), np),
 )
 
-ARRAYS = _named(
-    no_axes=lambda: np.array(1.0),
-    empty=lambda: np.zeros(0),
-    no_rows=lambda: np.zeros((0, 15)),
-    no_columns=lambda: np.zeros((6, 0)),
-    vector=lambda: np.ones(15),
-    rows=lambda: np.ones((2, 15)),
-    matrix=lambda: np.ones((6, 15)),
-    three_axes=lambda: np.ones((3, 4, 5)),
-    five_axes=lambda: np.ones((1, 2, 1, 2, 1)),
-    integers=lambda: np.ones((6, 15), dtype=int),
-    objects=lambda: np.ones((6, 15), dtype=object),
-    words=lambda: np.full((6, 15), "a"),
-    times=lambda: np.ones((6, 15), dtype="m8[s]"),
-    records=lambda: np.ones((6, 15), dtype=[("a", float)]),
-    masked=lambda: np.ma.masked_array(np.ones((6, 15)), np.eye(6, 15) > 0),
-    a_matrix=lambda: np.matrix(np.ones((6, 15))),
-    of_arrays=lambda: [np.ones((1, 2, 3, 2)), np.ones((2, 3, 5, 1))],
-    of_torch=lambda: torch.ones(6, 15),
-    of_torch_rows=lambda: torch.ones(2, 15, dtype=torch.float64),
-    of_torch_recording=lambda: torch.ones(2, 15, requires_grad=True),
-    of_torch_sparse=lambda: torch.eye(6, 15).to_sparse(),
-    of_torch_meta=lambda: torch.ones(6, 15, device="meta"),
-    of_torch_integers=lambda: torch.ones(2, 15, dtype=torch.int64),
-    of_torch_bfloat=lambda: torch.ones(2, 15, dtype=torch.bfloat16),
-    of_jax=lambda: jax.numpy.ones((6, 15)),
-    a_module=lambda: torch.nn.Linear(15, 6),
-    no_module=lambda: torch.nn.ReLU(),
+ARRAYS = _copied(
+    *(np.array(1.0), np.zeros(0), np.zeros((0, 15)), np.zeros((6, 0)), np.ones(15), np.ones((2, 15)), np.ones((6, 15))),
+    *(np.ones((3, 4, 5)), np.ones((1, 2, 1, 2, 1)), [np.ones((1, 2, 3, 2)), np.ones((2, 3, 5, 1))]),
+    *(np.ones((6, 15), dtype=kind) for kind in (int, object, "m8[s]", [("a", float)])),
+    *(np.full((6, 15), "a"), np.ma.masked_array(np.ones((6, 15)), np.eye(6, 15) > 0), jax.numpy.ones((6, 15))),
+    *(torch.ones(6, 15), torch.ones(2, 15, dtype=torch.float64), torch.ones(2, 15, requires_grad=True)),
+    *(torch.eye(6, 15).to_sparse(), torch.ones(6, 15, device="meta"), torch.ones(2, 15, dtype=torch.int64)),
+    *(torch.ones(2, 15, dtype=torch.bfloat16), torch.nn.Linear(15, 6), torch.nn.ReLU()),
 )
+ARRAYS += _named(a_matrix=lambda: np.matrix(np.ones((6, 15))))
+
+#: Changes of an array or a tensor, which give one that is almost right.
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "cut": lambda one: one[..., :-1],
+    "none of it": lambda one: one[:0],
+    "one axis more": lambda one: one[None],
+    "transposed": lambda one: one.T if one.ndim == 2 else one,
+    "nothing": lambda one: 0 * one,
+    "listed": lambda one: one.tolist(),
+}
+OF_ARRAYS = CHANGES | {
+    **{f"astype({kind})": lambda one, kind=kind: one.astype(kind)
+       for kind in ("f2", "f4", np.longdouble, "i8", "?", "c16", "O", "U3", ">f8")},
+    **{f"with {number}": lambda one, number=number: _with_first(one, number) for number in (math.nan, math.inf, 1e300)},
+    "in torch": torch.tensor, "in JAX": jax.numpy.asarray, "masked": lambda one: np.ma.masked_array(one, one == one),
+}  # fmt: skip
+OF_TENSORS = CHANGES | {
+    **{f"to({kind})": lambda one, kind=kind: one.to(kind)
+       for kind in (torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.complex64, "meta")},
+    "in NumPy": lambda one: one.detach().numpy(), "sparse": torch.Tensor.to_sparse,
+    "recording": lambda one: one.clone().requires_grad_(),
+}  # fmt: skip
+
+
+def _with_first(valid: np.ndarray, number: float) -> np.ndarray:
+    array = valid.astype(float)
+    array.flat[:1] = number
+    return array
 
 
 def near(valid: Any) -> list[Hostile]:
-    """Values that are almost right: a valid one with one thing changed."""
-    if isinstance(valid, torch.Tensor):
-        return _near_tensor(valid)
-    if isinstance(valid, np.ndarray):
-        return _near_array(valid)
+    """Return values that are almost right: a valid one with one thing changed."""
+    if isinstance(valid, (torch.Tensor, np.ndarray)):
+        changes = OF_TENSORS if isinstance(valid, torch.Tensor) else OF_ARRAYS
+        return [Hostile(name, lambda change=change: change(copy.deepcopy(valid))) for name, change in changes.items()]
     if isinstance(valid, dict):
-        changed = {f"{{..., {name!r}: {one}}}": (name, one) for name in valid for one in _near_entry(valid[name])}
-        makers = [
-            Hostile(text, lambda name=name, one=one: {**valid, name: one.make()}) for text, (name, one) in changed.items()
+        without = [
+            Hostile(f"without {name!r}", lambda name=name: {key: valid[key] for key in valid if key != name}) for name in valid
         ]
-        return [*makers, *(Hostile(f"without {name!r}", lambda name=name: _without(valid, name)) for name in valid)]
+        return without + [
+            Hostile(f"{{..., {name!r}: {one}}}", lambda name=name, one=one: valid | {name: one.make()})
+            for name in valid
+            for one in _near_entry(valid[name])
+        ]
     if isinstance(valid, (list, tuple)) and valid:
         kind = type(valid) if type(valid) in (list, tuple) else list
-        found = [Hostile(f"{valid!r}[:-1]", lambda: kind(valid)[:-1]), Hostile("one more", lambda: kind([*valid, valid[-1]]))]
-        for k, entry in enumerate(valid):
-            for one in _near_entry(entry):
-                changed = Hostile(f"[{k}] = {one}", lambda k=k, one=one: kind([*valid[:k], one.make(), *valid[k + 1 :]]))
-                found.append(changed)
-        return found
+        return [
+            Hostile(f"{valid!r}[:-1]", lambda: kind(valid)[:-1]),
+            Hostile("one more", lambda: kind([*valid, valid[-1]])),
+            *(
+                Hostile(f"[{k}] = {one}", lambda k=k, one=one: kind([*valid[:k], one.make(), *valid[k + 1 :]]))
+                for k, entry in enumerate(valid)
+                for one in _near_entry(entry)
+            ),
+        ]
     return []
 
 
 def _near_entry(entry: Any) -> list[Hostile]:
     return [*near(entry), *_written(None, -1, 1.5, "2", True, math.nan, 10**15), *NONSENSE[:2]]
-
-
-def _without(mapping: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in mapping.items() if key != name}
-
-
-def _near_array(valid: np.ndarray) -> list[Hostile]:
-    def spoilt(number: float) -> np.ndarray:
-        array = valid.astype(float)
-        array.flat[:1] = number
-        return array
-
-    kinds = (np.float16, np.float32, np.longdouble, int, bool, complex, object, "U3", ">f8")
-    return [
-        *(Hostile(f"astype({np.dtype(kind)})", lambda kind=kind: valid.astype(kind)) for kind in kinds),
-        *(Hostile(f"with {number}", lambda number=number: spoilt(number)) for number in (math.nan, math.inf, 1e300)),
-        *_named(
-            cut=lambda: valid[..., :-1].copy(),
-            none_of_it=lambda: valid[:0].copy(),
-            one_axis_more=lambda: valid[None].copy(),
-            transposed=lambda: valid.T.copy(),
-            nothing=lambda: 0 * valid,
-            listed=valid.tolist,
-            in_torch=lambda: torch.tensor(valid),
-            in_jax=lambda: jax.numpy.asarray(valid),
-            masked=lambda: np.ma.masked_array(valid, valid == valid),
-        ),
-    ]
-
-
-def _near_tensor(valid: torch.Tensor) -> list[Hostile]:
-    kinds = (torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.complex64)
-    return [
-        *(Hostile(f"to({kind})", lambda kind=kind: valid.to(kind)) for kind in kinds),
-        *_named(
-            cut=lambda: valid[..., :-1].clone(),
-            none_of_it=lambda: valid[:0].clone(),
-            one_axis_more=lambda: valid[None].clone(),
-            transposed=lambda: valid.T.clone() if valid.dim() == 2 else valid.clone(),
-            in_numpy=lambda: valid.detach().numpy().copy(),
-            listed=valid.tolist,
-            on_meta=lambda: valid.to("meta"),
-            sparse=lambda: valid.to_sparse(),
-            recording=lambda: valid.clone().requires_grad_(),
-        ),
-    ]
 
 
 def hostile(valid: Any) -> st.SearchStrategy[Hostile]:

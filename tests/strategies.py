@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -34,7 +35,8 @@ def pairwise(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Return few rows, one value from each axis, in which any two values of two axes occur together at least once."""
     values = [tuple(axis) for axis in axes]
     pairs = {
-        row: set(itertools.combinations(enumerate(row), 2)) for row in itertools.product(*(range(len(axis)) for axis in values))
+        row: set(itertools.combinations(enumerate(row), 2))
+        for row in itertools.product(*(range(len(axis)) for axis in values))
     }
     missing = set().union(*pairs.values())
     chosen = []
@@ -42,6 +44,19 @@ def pairwise(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
         chosen.append(max(pairs, key=lambda row: len(missing & pairs[row])))
         missing -= pairs[chosen[-1]]
     return [tuple(axis[k] for axis, k in zip(values, row)) for row in sorted(chosen)]
+
+
+def in_pairs(**axes: Iterable[Any]) -> pytest.MarkDecorator:
+    """Return the parametrization of the arguments by `pairwise` rows."""
+    return pytest.mark.parametrize(
+        tuple(axes), pairwise(*axes.values()), ids=lambda value: getattr(value, "__name__", str(value))
+    )
+
+
+def slow_but_one(values: Iterable[Any], kept: int = 0) -> list[Any]:
+    """Return the values of a parametrization, where tuples are rows, all but one of them marked slow."""
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*row, marks=() if k == kept else pytest.mark.slow) for k, row in enumerate(rows)]
 
 
 @st.composite

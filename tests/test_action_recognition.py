@@ -1,10 +1,6 @@
 """Action recognition runs as its users run it, on a stand-in and on files in the real layouts."""
 
-import csv
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import av
@@ -13,28 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-PROGRAM = [sys.executable, str(EXAMPLES / "action_recognition.py")]
+from tests.example_runs import kill_at, run, start, table, wrong_flag
+
+PROGRAM = "action_recognition.py"
+TIMES = {"seconds", "seconds_per_epoch"}
 SMALL = ["--systems", "tt,bt", "--seeds", "1", "--clips", "132", "--epochs", "4", "--clips-per-epoch", "80", "--batch-size", "8",
          "--watched-clips", "22"]  # fmt: skip
-
-
-@pytest.fixture
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-
-
-def run(*arguments):
-    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True)
-
-
-def table(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def without_times(rows):
-    return [{name: value for name, value in row.items() if not name.startswith("seconds")} for row in rows]
 
 
 def write_video(path, images, size=(64, 48)):
@@ -54,12 +34,11 @@ def greys(levels, size=(64, 48)):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("action")
-    done = run(*SMALL, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    return folder, done.stdout, table(folder / "results.csv")
+    printed = run(PROGRAM, *SMALL, "--output", folder)
+    return folder, printed, table(folder / "results.csv")
 
 
+@pytest.mark.slow
 def test_compact_systems_learn_and_have_the_published_counts(small):
     _, _, rows = small
     assert [(row["system"], row["pixels"]) for row in rows] == [
@@ -74,6 +53,7 @@ def test_compact_systems_learn_and_have_the_published_counts(small):
         assert float(row["accuracy_at_noise_2"]) < float(row["accuracy"])
 
 
+@pytest.mark.slow
 def test_loss_falls_and_curves_are_complete(small):
     folder, _, rows = small
     curves = table(folder / "curves.csv")
@@ -83,6 +63,7 @@ def test_loss_falls_and_curves_are_complete(small):
         assert float(own[-1]["loss"]) < 0.85 * float(own[0]["loss"])
 
 
+@pytest.mark.slow
 def test_the_last_lines_say_what_is_reproduced(small):
     folder, printed, rows = small
     lines = printed.strip().splitlines()
@@ -96,6 +77,7 @@ def test_the_last_lines_say_what_is_reproduced(small):
     assert [claim["claim"].split()[0] for claim in claims] == ["BT-LSTM", "early", "noise", "permuted"]
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(small):
     folder, _, _ = small
     for name in ("clips", "training_curves", "accuracy_against_parameters", "sensitivity"):
@@ -105,37 +87,31 @@ def test_pictures_are_not_blank(small):
         assert 0.01 < np.mean((pixels < 0.9).any(axis=-1)) < 0.95
 
 
-def test_a_killed_run_goes_on_to_the_same_results(small, tmp_path):
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_results(small, examples, tmp_path, capsys):
     folder, _, _ = small
     for kept in ("stand_in", "frames"):
         shutil.copytree(folder / kept, tmp_path / kept)
     next((tmp_path / "frames").glob("*.npy")).unlink()  # as if decoding had been interrupted, too
-    process = subprocess.Popen([*PROGRAM, *SMALL, "--output", str(tmp_path)], stdout=subprocess.DEVNULL)
-    while not list((tmp_path / "checkpoints").glob("tt-0.pt")):
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    kill_at(tmp_path / "checkpoints" / "tt-0.pt", start(PROGRAM, *SMALL, "--output", tmp_path))
     assert not (tmp_path / "results.csv").exists()
-    other = run(*SMALL, "--learning-rate", "0.1", "--output", tmp_path)
-    assert other.returncode == 2 and "interrupted run that differs in learning_rate;" in other.stderr
-    done = run(*SMALL, "--output", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "going on with the interrupted run" in done.stdout
+    error = wrong_flag("action_recognition", [*SMALL, "--learning-rate", "0.1", "--output", tmp_path], capsys)
+    assert "interrupted run that differs in learning_rate;" in error
+    assert "going on with the interrupted run" in run(PROGRAM, *SMALL, "--output", tmp_path)
     for name in ("results.csv", "curves.csv", "claims.csv"):
-        assert without_times(table(tmp_path / name)) == without_times(table(folder / name))
+        assert table(tmp_path / name, TIMES) == table(folder / name, TIMES)
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_real_files_of_youtube_celebrities_with_the_dense_lstm(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(8):
         name = f"{number + 1:04}_{number % 2 + 1:02}_{number // 2 + 1:03}_{('al_gore', 'jet_li')[number // 4]}.avi"
         write_video(tmp_path / "ytcelebrity" / name, greys(rng.integers(255, size=8)))
-    done = run("--task", "youtube", "--data", tmp_path, "--systems", "dense,ht", "--seeds", 1, "--epochs", 1,
+    printed = run(PROGRAM, "--task", "youtube", "--data", tmp_path, "--systems", "dense,ht", "--seeds", 1, "--epochs", 1,
                "--clips-per-epoch", 4, "--output", tmp_path / "out")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"data: real (youtube, 8 clips of {tmp_path})" in done.stdout
+    assert f"data: real (youtube, 8 clips of {tmp_path})" in printed
     dense, ht = table(tmp_path / "out" / "results.csv")
     assert [dense["recurrent_parameters"], ht["input_hidden_parameters"]] == ["59244544", "810"]
     assert [dense["train_clips"], dense["test_clips"], dense["published_accuracy"]] == ["4", "4", "0.332"]
@@ -255,30 +231,9 @@ def test_verdicts(examples):
     assert Claim("", [1], [1], "%", "").verdict == "undecided"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--systems", "tt,cp"], "unknown name 'cp', expected some of dense, tt, tr, bt, ht, fdht, layerwise"),
-        (["--rank", "bt=0,1"], "rank of bt must be positive integers as in bt=2,4, got 'bt=0,1'"),
-        (["--dropout", "1"], "expected a number from 0 up and below 1, got '1'"),
-        (["--task", "kinetics"], "invalid choice: 'kinetics'"),
-        (["--data", "nowhere"], "--data must be a folder of ucf11"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(examples, arguments, message, tmp_path, capsys):
-    import action_recognition
-
-    with pytest.raises(SystemExit, match="2"):
-        action_recognition.main([*arguments, "--output", str(tmp_path / "out")])
-    assert message in capsys.readouterr().err
-
-
 def test_an_unreadable_video_gives_one_clear_line(examples, tmp_path, capsys):
-    import action_recognition
-
     for name in ("a/v_a_01/v_a_01_01.mpg", "a/v_a_02/v_a_02_01.mpg", "b/v_b_01/v_b_01_01.mpg", "b/v_b_02/v_b_02_01.mpg"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("no video")
-    with pytest.raises(SystemExit, match="2"):
-        action_recognition.main(["--data", str(tmp_path), "--output", str(tmp_path / "out")])
-    assert "error: " in (error := capsys.readouterr().err) and "v_a_01_01.mpg is not a readable video" in error
+    error = wrong_flag("action_recognition", ["--data", tmp_path, "--output", tmp_path / "out"], capsys)
+    assert "error: " in error and "v_a_01_01.mpg is not a readable video" in error

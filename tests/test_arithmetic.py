@@ -19,7 +19,7 @@ from tensorly_rnn.network import arithmetic, operations
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
-from tests.strategies import SHAPES, examples, pairwise
+from tests.strategies import SHAPES, examples, pairwise, slow_but_one
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
 SMALL = ((2, 3), (3, 5))
@@ -100,7 +100,7 @@ PAIR_LAWS = {law.__name__: law for law in (sums_and_differences, multiples, inne
     pytest.param(*row, marks=pytest.mark.slow if row[-1].slow else ()) for row in pairwise(PAIR_LAWS, CASES, BACKENDS)
 ], ids=str)  # fmt: skip
 def test_laws_of_pairs(law, case, backend):
-    @examples(5, backend.slow)
+    @examples(3, backend.slow)
     @given(pair=pairs(case, backend.slow))
     def check(pair):
         f, g = pair
@@ -226,7 +226,7 @@ def test_the_gradient_of_a_zero_norm_is_zero(case):
         assert all((leaf.grad == 0).all() for leaf in leaves)
 
 
-@pytest.mark.parametrize("case", [CASES[0], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[1:])], ids=str)
+@pytest.mark.parametrize("case", slow_but_one(CASES), ids=str)
 def test_gradients_flow_in_jax(case):
     modes, rank = ((2, 3), (3, 2)), case.pool[((2, 3), (3, 2))]
     f, g = (tlr.get_format(case.name).random(modes, rank, random_state=seed) for seed in range(2))

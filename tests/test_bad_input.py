@@ -18,6 +18,7 @@ from tensorly_rnn import recurrent
 from tensorly_rnn._backend import device_of, same_device
 from tensorly_rnn.nn import FactorizedLinear
 from tests.cases import CASES
+from tests.strategies import slow_but_one
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
 SHAPE = ((2, 3), (3, 5))
@@ -28,25 +29,25 @@ def made(case, like=None):
 
 
 def calls(f, x, dy, target):
-    """The ways in for an array of rows or of the dense shape: argument, method, call."""
+    """Return the calls that take an array of rows or of the dense shape, with the argument's name."""
     fitting_x, fitting_dy, fitting_target = (
         f.backend.zeros(s, **f.backend.context(f.factors[0])) for s in ((2, 15), (2, 6), (6, 15))
     )
     return (
-        ("x", "apply", lambda: f.apply(x)),
-        ("x", "vjp", lambda: f.vjp(x)),
-        ("x", "gradients", lambda: f.gradients(x, fitting_dy)),
-        ("dy", "gradients", lambda: f.gradients(fitting_x, dy)),
-        ("dy", "vjp", lambda: f.vjp(fitting_x)[1](dy)),
-        ("target", "lstsq_grad", lambda: f.lstsq_grad(target)),
-        ("mask", "lstsq_grad", lambda: f.lstsq_grad(fitting_target, mask=target)),
+        ("x", lambda: f.apply(x)),
+        ("x", lambda: f.vjp(x)),
+        ("x", lambda: f.gradients(x, fitting_dy)),
+        ("dy", lambda: f.gradients(fitting_x, dy)),
+        ("dy", lambda: f.vjp(fitting_x)[1](dy)),
+        ("target", lambda: f.lstsq_grad(target)),
+        ("mask", lambda: f.lstsq_grad(fitting_target, mask=target)),
     )
 
 
 @every_format
 def test_another_width_or_leading_shape(case):
     f = made(case)
-    for argument, method, call in calls(f, np.ones((2, 14)), np.ones((2, 5)), np.ones((6, 14))):
+    for argument, call in calls(f, np.ones((2, 14)), np.ones((2, 5)), np.ones((6, 14))):
         width, got = (15, 14) if argument == "x" else (6, 5)
         message = {
             "target": r"target must have the shape of f; expected \(6, 15\), got \(6, 14\)",
@@ -54,9 +55,9 @@ def test_another_width_or_leading_shape(case):
         }.get(
             argument, rf"{argument} must have {width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)"
         )
-        with pytest.raises(ValueError, match=rf"{case.name.upper()}Matrix.{method}: {message}"):
+        with pytest.raises(ValueError, match=rf"^{message}"):
             call()
-    for method, call in (("gradients", lambda dy: f.gradients(np.ones((2, 15)), dy)), ("vjp", f.vjp(np.ones((2, 15)))[1])):
+    for call in (lambda dy: f.gradients(np.ones((2, 15)), dy), f.vjp(np.ones((2, 15)))[1]):
         with pytest.raises(ValueError, match=r"^dy must have the leading shape of x; expected \(2,\), got \(1, 2\)"):
             call(np.ones((1, 2, 6)))
     with pytest.raises(ValueError, match="expected "):
@@ -67,12 +68,12 @@ def test_another_width_or_leading_shape(case):
 def test_another_backend(case):
     f = made(case)
     arrays = [torch.ones(2, 15, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64), torch.ones(6, 15)]
-    for argument, method, call in calls(f, *arrays):
+    for argument, call in calls(f, *arrays):
         with pytest.raises(
             TypeError, match=rf"^{argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
         ):
             call()
-    for _, method, call in calls(f, [1.0], [1.0], [[1.0]]):
+    for _, call in calls(f, [1.0], [1.0], [[1.0]]):
         with pytest.raises(TypeError, match=r"expected numpy, got list"):
             call()
 
@@ -80,7 +81,7 @@ def test_another_backend(case):
 @every_format
 def test_another_dtype(case):
     f = made(case)
-    for argument, method, call in calls(f, *(np.ones(shape, "float32") for shape in ((2, 15), (2, 6), (6, 15)))):
+    for argument, call in calls(f, *(np.ones(shape, "float32") for shape in ((2, 15), (2, 6), (6, 15)))):
         rule = "be of booleans, integers or the factors' dtype" if argument == "mask" else "have the factors' dtype"
         with pytest.raises(TypeError, match=rf"^{argument} must {rule}; expected float64, got float32"):
             call()
@@ -93,7 +94,7 @@ def test_another_dtype(case):
 def test_another_device(case):
     f = made(case, like=torch.zeros(1, dtype=torch.float64))
     arrays = [torch.ones(shape, dtype=torch.float64, device="meta") for shape in ((2, 15), (2, 6), (6, 15))]
-    for argument, method, call in calls(f, *arrays):
+    for argument, call in calls(f, *arrays):
         with pytest.raises(
             ValueError, match=rf"^{argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
         ):
@@ -111,7 +112,7 @@ def test_another_device(case):
 
 
 @pytest.mark.parametrize("name", ["bt", "ht", "tt", "tr"])
-def test_lstsq_grad_names_the_function_called(name):
+def test_lstsq_grad_names_the_argument(name):
     function = getattr(tlr, f"{name}_lstsq_grad")
     factors = {
         "bt": [np.ones((2, 1, 1)), np.ones((2, 3, 1)), np.ones((2, 4, 1))],
@@ -175,10 +176,10 @@ def test_jax_arrays_that_were_put_on_two_devices():
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"TTMatrix.apply: x must be on the device of factors\[0\]; expected \S*1, got \S*0. Move one", done.stdout)
+    assert re.match(r"x must be on the device of factors\[0\]; expected \S*1, got \S*0. Move one", done.stdout)
 
 
-@every_format
+@pytest.mark.parametrize("case", slow_but_one(CASES), ids=str)
 def test_the_checks_are_traced_by_jax_and_torch(case):
     f = made(case)
     kind = type(f)
@@ -218,12 +219,12 @@ def test_the_index_of_the_rows_of_x_is_taken():
         tlr.Network((("b", "j1"), ("b", "i1")), ("j1",), ("i1",), (("b", 2), ("i1", 4), ("j1", 5)))
 
 
-def test_errors_name_the_function_called_or_stay_a_frameworks_own():
-    for call, name in (
-        (lambda: tlr.cost("tt", SHAPE, "some"), "cost"),
-        (lambda: tlr.n_param("tt", SHAPE, "some"), "n_param"),
-        (lambda: tlr.TTMatrix.random(SHAPE, "some"), "TTMatrix.random"),
-        (lambda: FactorizedLinear(15, 6, factorization="tt", rank="some"), "FactorizedLinear"),
+def test_errors_name_the_argument_or_stay_those_of_the_framework():
+    for call in (
+        lambda: tlr.cost("tt", SHAPE, "some"),
+        lambda: tlr.n_param("tt", SHAPE, "some"),
+        lambda: tlr.TTMatrix.random(SHAPE, "some"),
+        lambda: FactorizedLinear(15, 6, factorization="tt", rank="some"),
     ):
         with pytest.raises(ValueError, match="^rank must be known; expected 'full', 'same' or numbers, got 'some'"):
             call()

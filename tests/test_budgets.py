@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
@@ -19,6 +19,7 @@ from tensorly_rnn.decomposition.best_format import _baseline, _svd_result
 from tensorly_rnn.decomposition.fitting import subspaces
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tests.cases import CASES
+from tests.strategies import examples
 
 SHAPE = ((2, 3, 5), (5, 2, 3))
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
@@ -31,7 +32,7 @@ def decaying(seed=0):
 
 @every_format
 @given(budget=st.integers(60, 1200), seed=st.integers(0, 100))
-@settings(max_examples=5)
+@examples(2)
 def test_a_budget_is_never_exceeded(case, budget, seed):
     dense = decaying(seed)
     f = tlr.factorize(dense, case.name, SHAPE, n_param=budget, n_iter_max=5)

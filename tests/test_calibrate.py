@@ -6,7 +6,7 @@ import pytest
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import calibrate
 from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
-from tests.backends import BACKENDS
+from tests.backends import every_backend
 from tests.benchmarks.calibration import measured
 
 every_format = pytest.mark.parametrize("name", tlr.available_formats())
@@ -80,7 +80,7 @@ def test_with_even_inputs_nothing_is_gained_over_the_best_approximation():
     assert np.all(calibrate(nothing, np.zeros((8, 9)), np.eye(9)).to_matrix() == 0)
 
 
-@pytest.mark.parametrize("backend", [one for one in BACKENDS], ids=str)
+@every_backend
 def test_every_backend_gives_what_numpy_gives(backend):
     matrix, inputs = planted()
     f = tlr.factorize(matrix, "tt", ((3, 4), (2, 7)), rank=2)

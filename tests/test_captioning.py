@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.example_runs import EXAMPLES, assert_not_blank, kill_at, run, start, table
+from tests.example_runs import assert_not_blank, kill_at, run, start, table
 
 PROGRAM = "captioning.py"
 SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "160", "--test-images", "40", "--front-end-epochs", "4",
@@ -16,9 +16,7 @@ SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "160", "--test-im
 TIMES = {"seconds", "seconds_per_epoch"}
 
 
-@pytest.fixture(autouse=True)
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+pytestmark = pytest.mark.usefixtures("examples")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +47,7 @@ def coco(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_results_have_every_system_and_learn(small):
     folder, printed = small
     rows = {row["system"]: row for row in table(folder / "results.csv")}
@@ -64,6 +63,7 @@ def test_results_have_every_system_and_learn(small):
     assert "data: stand-in (rendered scenes" in printed and "written to" in printed
 
 
+@pytest.mark.slow
 def test_scores_are_sacrebleus_of_the_captions_written(small):
     from sacrebleu import corpus_bleu
 
@@ -80,6 +80,7 @@ def test_scores_are_sacrebleus_of_the_captions_written(small):
         assert 100 * np.mean(exact) == pytest.approx(float(row["exact"]))
 
 
+@pytest.mark.slow
 def test_curves_cover_every_epoch_and_fall(small):
     folder, _ = small
     curves = table(folder / "curves.csv")
@@ -90,12 +91,14 @@ def test_curves_cover_every_epoch_and_fall(small):
         assert own[-1]["test_loss"] == row["test_loss"]
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(small):
     folder, _ = small
     for name in ("captions.png", "training_curves.png"):
         assert_not_blank(folder / name)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(small, tmp_path):
     arguments = [*SMALL, "--output", tmp_path]
     checkpoints = tmp_path / "checkpoints"
@@ -266,28 +269,6 @@ def test_a_scene_shows_what_its_captions_say():
     pixels = np.asarray(render(scene, np.random.default_rng(0)))
     places = {color: np.argwhere((pixels == COLORS[color]).all(axis=-1)).mean(axis=0) for color in ("red", "blue")}
     assert places["red"][1] + 16 < places["blue"][1] and abs(places["red"][0] - places["blue"][0]) < 12
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--data", "missing"],
-            "--data must be a folder in MSCOCO's layout; annotations/captions_train2014.json is not in missing",
-        ),
-        (["--front-end", "nowhere:make"], "--front-end must be module:factory; nowhere:make fails with ModuleNotFoundError"),
-        (["--front-end", "torch"], "--front-end must be module:factory; torch fails with AttributeError"),
-        (["--rank", "tt=4,4"], "rank of tt must be positive integers as in tt=6, got 'tt=4,4'"),
-        (["--systems", "ht"], "unknown name 'ht', expected some of dense, tt, bt"),
-        (["--beam", "0"], "expected a positive integer, got '0'"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(arguments, message, tmp_path, capsys):
-    import captioning
-
-    with pytest.raises(SystemExit, match="2"):
-        captioning.make_plan(["--output", str(tmp_path / "out"), *arguments])
-    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": []}', '{"images": [], "annotations": []}'])

@@ -1,18 +1,16 @@
 """The front end and the recurrent layers behind it, run as their users run them."""
 
-import csv
 import os
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.example_runs import run, table, wrong_flag
 from tests.test_action_recognition import greys, write_video
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 FRONT_END = """
 import torch
 class Means(torch.nn.Module):
@@ -22,11 +20,6 @@ class Few(torch.nn.Module):
     def forward(self, frames):
         return frames.flatten(1)[:, :7]
 """
-
-
-@pytest.fixture
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +34,17 @@ def small(tmp_path_factory):
             write_video(folder / "hmdb51" / label / name, greys(brightness + np.arange(7) + number))
         lines = [f"{name} {1 if number < 12 else 2 if number < 18 else 0}\n" for number, name in enumerate(names)]
         (splits / f"{label}_test_split1.txt").write_text("".join(lines))
-    command = [
-        sys.executable, str(EXAMPLES / "cnn_features.py"), "--task", "hmdb51", "--data", str(folder / "hmdb51"),
-        "--systems", "dense,fdht", "--seeds", "1", "--batch-size", "6", "--front-end", "my_front_ends:Means", "--epochs", "2",
-        "--clips-per-epoch", "24", "--output", str(folder / "out"),
+    arguments = [
+        "--task", "hmdb51", "--data", folder / "hmdb51", "--systems", "dense,fdht", "--seeds", "1", "--batch-size", "6",
+        "--front-end", "my_front_ends:Means", "--epochs", "2", "--clips-per-epoch", "24", "--output", folder / "out",
     ]  # fmt: skip
-    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
-    assert done.returncode == 0, done.stderr
-    with (folder / "out" / "results.csv").open() as file:
-        return folder / "out", done.stdout, list(csv.DictReader(file))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+        printed = run("cnn_features.py", *arguments)
+    return folder / "out", printed, table(folder / "out" / "results.csv")
 
 
+@pytest.mark.slow
 def test_ones_own_front_end_feeds_the_systems(small):
     _, printed, rows = small
     dense, fdht = rows
@@ -65,10 +57,10 @@ def test_ones_own_front_end_feeds_the_systems(small):
     assert "front end: 0 weights here" in printed and "FDHT-LSTM is more accurate than dense LSTM" in printed
 
 
+@pytest.mark.slow
 def test_pictures_and_curves_are_there(small):
     folder, _, _ = small
-    with (folder / "curves.csv").open() as file:
-        curves = list(csv.DictReader(file))
+    curves = table(folder / "curves.csv")
     assert [int(row["epoch"]) for row in curves] == [1, 2, 1, 2]
     assert float(curves[-1]["loss"]) < float(curves[2]["loss"])
     assert all((folder / f"{name}.png").stat().st_size > 20_000 for name in ("accuracy_against_parameters", "training_curves"))
@@ -112,6 +104,7 @@ def few(examples):
     return frames, clips, Split("groups", 0, np.arange(15), np.arange(15, 24), frames.targets[15:], ())
 
 
+@pytest.mark.slow
 def test_the_small_front_end_learns_and_goes_on_where_it_was(few, tmp_path):
     from running.checkpoint import Checkpoints
     from video.front_end import obtain_features
@@ -166,12 +159,7 @@ def test_images_are_upright(examples):
     ],
 )
 def test_a_wrong_front_end_gives_one_clear_line(examples, monkeypatch, capsys, tmp_path, text, message):
-    import re
-
-    import cnn_features
-
     (tmp_path / "my_front_ends.py").write_text(FRONT_END)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(SystemExit, match="2"):
-        cnn_features.main(["--front-end", text, "--output", str(tmp_path / "out")])
-    assert re.search(message, capsys.readouterr().err)
+    error = wrong_flag("cnn_features", ["--front-end", text, "--output", tmp_path / "out"], capsys)
+    assert re.search(message, error)

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import tensorly
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import _decompose
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
 from tests.cases import CASES
+from tests.strategies import examples
 
 SHAPE = ((2, 3, 5), (5, 2, 3))
 
@@ -27,9 +28,9 @@ every_format = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 @with_svd_bound
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_exactly_low_rank_is_recovered(case, backend):
-    @settings(max_examples=2 if backend.slow else 15)
+    @examples(6, backend.slow)
     @given(data=st.data())
     def law(data):
         rank = tlr.get_format(case.name).format.validate_rank(SHAPE, (1, 3, 4, 1) if case.name == "tt" else (2, 3, 4, 2, 3))
@@ -59,7 +60,7 @@ def paired(dense, stack=1):
 
 @with_svd_bound
 @given(seed=st.integers(0, 1000), data=st.data())
-@settings(max_examples=15)
+@examples(6)
 def test_truncation_keeps_its_bound(case, seed, data):
     # The best error of these ranks is at least that of the worst cut, and the found one within the bound of the best
     # because its square is at most the sum of the cuts' squares.
@@ -134,7 +135,7 @@ def test_more_rank_is_never_worse(case):
 
 
 @every_format
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_dtype_is_kept_and_nothing_changed(case, backend):
     dense = np.random.default_rng(2).normal(size=(30, 30))
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5), (np.float16, 1e-2)):
@@ -399,9 +400,9 @@ def test_relative_error_records_no_gradient():
 
 
 @with_svd_bound
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_the_error_asked_for_is_kept(case, backend):
-    @settings(max_examples=3 if backend.slow else 25)
+    @examples(10, backend.slow)
     @given(eps=st.sampled_from([0.3, 1e-2, 1e-6]) if backend.slow else st.floats(1e-8, 0.9), seed=st.integers(0, 100))
     def law(eps, seed):
         for options in case.options:

@@ -1,44 +1,29 @@
 """The main example in the processes of torchrun, killed and started again."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from tests import example_runs
-from tests.example_runs import EXAMPLES
+from tests.example_runs import kill_at, run, start, table
 
-PROGRAM = [sys.executable, str(EXAMPLES / "indian_pines.py")]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", PROGRAM[1]]
+PROGRAM = "indian_pines.py"
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # 58 training pixels: the last batch of an epoch is one pixel, which leaves the second process without a share.
 SMALL = ["--splits", "random", "--seeds", "1", "--systems", "ht", "--hidden", "8", "--epochs", "8", "--fine-tune", "8",
          "--batch-size", "19", "--learning-rate", "0.001"]  # fmt: skip
 TIMES = {"seconds", "seconds_per_epoch"}
 
 
-def start(program, data, output, *more):
-    command = [*program, *SMALL, "--data", str(data), "--output", str(output), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def arguments(data, output, *more):
+    return [*SMALL, "--data", data, "--output", output, *more]
 
 
-def run(program, data, output, *more):
-    process = start(program, data, output, *more)
-    printed, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert "Warning" not in errors
-    return printed
-
-
-def kill_at(path, process):
-    example_runs.kill_at(path, process)
-    assert not (path.parent.parent / "results.csv").exists()
-
-
-def table(path):
-    return example_runs.table(path, without=TIMES)
+def killed_at(path, data, output, launcher=()):
+    """Start the program and kill it as soon as there is such a checkpoint."""
+    kill_at(output / "checkpoints" / path, start(PROGRAM, *arguments(data, output), launcher=launcher))
+    assert not (output / "results.csv").exists()
 
 
 @pytest.fixture(scope="module")
@@ -55,43 +40,41 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    run(PROGRAM, data, folder)
+    run(PROGRAM, *arguments(data, folder))
     assert sorted(path.suffix for path in folder.iterdir()) == [".csv"] * 2 + [".png"] * 3
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     checkpoints = tmp_path / "checkpoints"
-    kill_at(checkpoints / "random-0-ht-scratch.pt", start(PROGRAM, data, tmp_path))
-    printed = " ".join(run(PROGRAM, data, tmp_path).split())
+    killed_at("random-0-ht-scratch.pt", data, tmp_path)
+    printed = " ".join(run(PROGRAM, *arguments(data, tmp_path)).split())
     assert f"going on with the interrupted run in {checkpoints}" in printed
     for name in ("results.csv", "curves.csv"):
-        assert table(tmp_path / name) == table(uninterrupted / name)
+        assert table(tmp_path / name, TIMES) == table(uninterrupted / name, TIMES)
     assert not checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_started_again_come_to_what_one_comes_to(data, uninterrupted, tmp_path):
-    kill_at(tmp_path / "checkpoints" / "random-0-dense-snapshot.pt", start(TORCHRUN, data, tmp_path))
-    printed = run(TORCHRUN, data, tmp_path)
+    killed_at("random-0-dense-snapshot.pt", data, tmp_path, TORCHRUN)
+    printed = run(PROGRAM, *arguments(data, tmp_path), launcher=TORCHRUN)
     assert [printed.count(line) for line in ("going on", "seed 0", "written to")] == [1, 1, 1]
-    wanted, found = (table(folder / "curves.csv") for folder in (uninterrupted, tmp_path))
+    wanted, found = (table(folder / "curves.csv", TIMES) for folder in (uninterrupted, tmp_path))
     losses = [[float(row.pop("loss")) for row in rows] for rows in (wanted, found)]
     assert found == wanted and len(found) == 40
     np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-5)
-    assert table(tmp_path / "results.csv") == table(uninterrupted / "results.csv")
+    assert table(tmp_path / "results.csv", TIMES) == table(uninterrupted / "results.csv", TIMES)
 
 
+@pytest.mark.slow
 def test_a_wrong_flag_gives_one_message_for_all_processes(data, tmp_path):
-    process = start(TORCHRUN, data, tmp_path, "--seeds", "0")
+    process = start(PROGRAM, *arguments(data, tmp_path, "--seeds", "0"), launcher=TORCHRUN)
     printed, errors = process.communicate()
     assert process.returncode != 0
     assert (printed + errors).count("expected a positive integer, got '0'") == 1
     assert "exitcode  : 2" in errors  # of the process that ended first; torchrun may end the other before it does
-
-
-@pytest.fixture
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 import tensorly_rnn as tlr
 from tensorly_rnn.formats import _registry, register
 from tensorly_rnn.testing import LAWS, Subject, assert_format_laws, assert_tensor_laws, check_law, get_backend
-from tests.backends import BACKENDS
+from tests.backends import every_backend
 from tests.expected_failures import EXPECTED_FAILURES
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +52,7 @@ def test_everything_is_derived(cp):
     assert_allclose(blocks.to_matrix(), dense, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_it_decomposes_by_generic_alternating_least_squares(cp):
     recovered = 0
     for seed in range(10):
@@ -72,12 +73,12 @@ def test_the_page_shows_the_example_and_its_tests_pass(cp):
         run()
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_it_keeps_the_laws_on_every_backend(cp, backend):
     # Where every shape is compiled, all laws of one more format would take longer than they tell.
     limits = {row.law for row in EXPECTED_FAILURES if row.backend == backend.name}
     for law in ("apply", "gradients", "refusals") if backend.slow else set(LAWS) - limits:
-        check_law(law, Subject(cp, backend), max_examples=10)
+        check_law(law, Subject(cp, backend), max_examples=5)
 
 
 # The law that finds it, the attribute that is broken, and what stands in its place, given the class that keeps all laws.

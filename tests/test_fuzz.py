@@ -37,37 +37,16 @@ FLAGS = ("batch_first", "bias", "bidirectional", "full", "inplace", "mode", "pad
 CALLED = ("callback", "calibration", "count", "reference", "ranks")
 #: Strategies of Hypothesis, which say what is wrong when they draw.
 LAZY = ("factorized_matrices", "factorized_pairs", "factorized_tensors")
-#: What an error calls an argument that is an operand, or that another class's constructor takes.
+#: What an error calls an argument that is an operand, that another class's constructor takes, or that goes together with another.
 ALSO_CALLED = {
-    "other": ("the other operand",),
-    "scalar": ("the scalar",),
-    **{f"{one}_tensor": ("factors", "rank") for one in ("bt", "ht", "tt", "tr")},
-    "tensor": ("target", "tree", "rank"),
-    "name": ("format",),
-    # Where two do not go together, the message names the one that can be changed.
-    "shape": ("tensorized_shape", "tree"),
-    "order": ("tree",),
-    "tensor_shape": ("rank", "tree"),
-    "factors": ("tree", "tensorized_shape", "rank"),
-    "matrix": ("rank", "widths"),
-    "root_rank": ("stack",),
-    "module": ("name",),
-    "tensorized_shape": ("modes",),
-    "input_size": ("input_modes",),
-    "hidden_size": ("hidden_modes",),
-    "hx": ("h", "c", "h_0", "c_0"),
-    "widths": ("in_modes",),
-    "rows": ("out_modes",),
-    "n_gates": ("out_modes",),
-    "tucker": ("factors",),
-    "parts": ("matrix",),
-    "hidden_modes": ("out_modes",),
-    "input_modes": ("in_modes",),
-    "in_features": ("in_modes",),
-    "out_features": ("out_modes",),
-    "d_state": ("h_n", "c_n"),
-    "parameters": ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"),
-}
+    "other": "the other operand", "scalar": "the scalar", "tensor": "target|tree|rank", "name": "format", "order": "tree",
+    "bt_tensor": "factors|rank", "ht_tensor": "factors|rank", "tt_tensor": "factors|rank", "tr_tensor": "factors|rank",
+    "shape": "tensorized_shape|tree", "tensor_shape": "rank|tree", "factors": "tree|tensorized_shape|rank", "root_rank": "stack",
+    "matrix": "rank|widths", "module": "name", "tensorized_shape": "modes", "input_size": "input_modes", "parts": "matrix",
+    "hidden_size": "hidden_modes", "hx": "h|c|h_0|c_0", "widths": "in_modes", "rows": "out_modes", "n_gates": "out_modes",
+    "tucker": "factors", "hidden_modes": "out_modes", "input_modes": "in_modes", "in_features": "in_modes",
+    "out_features": "out_modes", "d_state": "h_n|c_n", "parameters": "weight_ih|weight_hh|bias_ih|bias_hh|weight_hr",
+}  # fmt: skip
 #: What draws from torch's generator, as torch's own modules do.
 DRAWS = re.compile("Factorized(RNN|GRU|LSTM|Linear|Weight)|factorize_module|factorized")
 
@@ -102,6 +81,7 @@ def test_everything_public_is_called():
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @few
 @given(data=st.data())
+@pytest.mark.slow
 def test_hostile_arguments(name, data):
     function, arguments = WAYS[name]()
     chosen = sorted(set(arguments) - set(FLAGS))
@@ -130,6 +110,7 @@ def test_misspelt_arguments(name):
 
 
 @every_way
+@pytest.mark.slow
 def test_what_is_odd_but_right(name):
     plain = outcome(name, *WAYS[name]())
     assert not isinstance(plain, Exception) or name in ("TRMatrix.singular_values", "load_factorized", "save_factorized"), (
@@ -171,7 +152,7 @@ def outcome(name: str, function: Any, arguments: dict[str, Any]) -> Any:
         if "encountered in" in str(one.message):  # NumPy's, as its user's np.errstate has it
             assert any("nan" in repr(value) or "inf" in repr(value) or "e+" in repr(value) for value in arguments.values())
             continue
-        assert issubclass(one.category, UserWarning) and re.match(r"\w+(\.\w+)*: ", str(one.message)), str(one)
+        assert issubclass(one.category, UserWarning), str(one)
     if not arguments.get("inplace") and name != "factorized":
         after = [snapshot(value) for value in arguments.values()]
         changed = [argument for argument, one, two in zip(arguments, before, after) if one != two]
@@ -180,19 +161,14 @@ def outcome(name: str, function: Any, arguments: dict[str, Any]) -> Any:
 
 
 def check_message(name: str, error: Exception, values: dict[str, Hostile]) -> None:
-    """The message begins with the function that was called and names one of the arguments that are wrong."""
+    """Assert that the message names one of the arguments that are wrong."""
     message = str(error)
     if any(argument in CALLED and callable(value.make()) for argument, value in values.items()):
         return  # the caller's own
     if isinstance(error, OSError) or ("__" in name and "not implemented" in message):
         return
-    called = name.partition(" ")[0]
-    spoken, _, rest = message.partition(": ")
-    # An estimator speaks with the function's name.
-    function = re.sub("(?<=[a-z])(?=[A-Z])", "_", called.removesuffix(".fit_transform")).lower()
-    assert spoken in (called, called.rpartition(".")[0], called.rpartition(".")[2], function), f"{name}: {values}: {error!r}"
-    words = [word for argument in values for word in (argument, *ALSO_CALLED.get(argument, ()))]
-    assert any(re.search(rf"(?<![a-z_]){word}(?![a-z_])", rest) for word in words), f"{name}: {values}: {error!r}"
+    words = "|".join(word for argument in values for word in (argument, ALSO_CALLED.get(argument, argument)))
+    assert re.search(rf"(?<![a-z_])({words})(?![a-z_])", message), f"{name}: {values}: {error!r}"
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from numpy.testing import assert_allclose
 import tensorly_rnn as tlr
 from tensorly_rnn._backend import backend_of
 from tensorly_rnn.contraction.execute import run_steps
-from tensorly_rnn.formats import _matrix
+from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.network import gradients, operations
 from tensorly_rnn.network.network import apply_plan, tensor_plan
 from tensorly_rnn.network.row_blocks import row_blocks
 from tests import paper_gradients, reference
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
 from tests.cases import CASES
-from tests.strategies import factorized
+from tests.strategies import factorized, slow_but_one
 
 TREES = {1: (0,), 2: ((0, 1), (1, 0)), 3: (((0, 2), 1), (1, (2, 0))), 4: ((0, (1, (2, 3))), ((3, 1), (0, 2)))}
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
@@ -91,7 +91,7 @@ def fixed_examples(case):
     return examples
 
 
-@every_format
+@pytest.mark.parametrize("case", slow_but_one(CASES), ids=str)
 def test_five_ways_agree(case):
     for f in fixed_examples(case):
         x, dy = rows(f, (2,))
@@ -107,7 +107,7 @@ def test_five_ways_agree(case):
             close([found[1]], [way])
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 @every_format
 def test_vjp_is_apply_and_gradients(case, backend):
     shape, rank = ((2, 3, 1), (3, 1, 2)), case.pool[((2, 3, 1), (3, 1, 2))]
@@ -222,7 +222,7 @@ def test_all_gradients_take_twice_the_forward_products(name, shape, rank, option
     expected = tlr.cost(name, shape, rank, batch=batch, **options)
     assert (forward, backward) == (expected.forward.flops, expected.backward.flops)
     # As a user calls it.
-    monkeypatch.setattr(_matrix.Factorized, "_check_operand", lambda *_: counting)
+    monkeypatch.setattr(Factorized, "_check_operand", lambda *_: counting)
     _, pull_back = f.vjp(x)
     assert counting.taken() == forward
     pull_back(dy)

@@ -5,13 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import hierarchical_tucker, tensor_train
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
+from tests.strategies import examples
 
 SHAPE = (4, 3, 5, 2)
 TREES = (None, tlr.linear_tree(4), ((0, 2), (3, 1)), (((3, 0), 2), 1))
@@ -42,7 +43,7 @@ def values_of_cut(tensor, modes):
 @every_tree
 @every_method
 @given(seed=st.integers(0, 1000), ranks=st.lists(st.integers(1, 4), min_size=6, max_size=6))
-@settings(max_examples=10)
+@examples(4)
 def test_truncation_keeps_its_bound(tree, method, seed, ranks):
     tensor = np.random.default_rng(seed).normal(size=SHAPE) * 0.7 ** np.indices(SHAPE).sum(0)
     with warnings.catch_warnings():
@@ -61,13 +62,13 @@ def test_truncation_keeps_its_bound(tree, method, seed, ranks):
 
 @every_tree
 @every_method
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_the_error_asked_for_is_kept(tree, method, backend):
     if backend.slow and tree != ((0, 2), (3, 1)):
         pytest.skip("one tree is enough where every shape is compiled anew")
 
     @given(eps=st.sampled_from([0.3, 1e-2]) if backend.slow else st.floats(1e-9, 0.9), seed=st.integers(0, 100))
-    @settings(max_examples=1 if backend.slow else 10)
+    @examples(4, backend.slow)
     def law(eps, seed):
         dense = np.random.default_rng(seed).normal(size=SHAPE) * 0.3 ** np.indices(SHAPE).sum(0)
         found = hierarchical_tucker(backend.array(dense), eps=eps, tree=tree, method=method)
@@ -90,7 +91,7 @@ def test_the_roots_one_cut_takes_the_error_once(method, eps):
 
 @every_method
 @given(eps=st.floats(1e-9, 0.9), seed=st.integers(0, 100))
-@settings(max_examples=15)
+@examples(6)
 def test_stacks_keep_the_error_too(method, eps, seed):
     dense = np.random.default_rng(seed).normal(size=(3 * 6, 10)) @ np.diag(0.5 ** np.arange(10))
     f = tlr.factorize(dense, "ht", ((2, 3), (5, 2)), eps=eps, root_rank=3, method=method)

@@ -7,16 +7,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tests.example_runs import EXAMPLES, assert_not_blank, kill_at, run, start, table
+from tests.example_runs import assert_not_blank, kill_at, run, start, table
 
 PROGRAM = "image_generation.py"
 SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "400", "--glimpses", "3", "--epochs", "10"]
 TIMES = {"seconds", "seconds_per_epoch"}
 
 
-@pytest.fixture(autouse=True)
-def examples(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+pytestmark = pytest.mark.usefixtures("examples")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +39,7 @@ def mnist(tmp_path_factory):
     return folder, (images > 127).reshape(60, 784)
 
 
+@pytest.mark.slow
 def test_results_have_the_published_counts_and_learn(quick):
     folder, printed = quick
     rows = {row["system"]: row for row in table(folder / "results.csv")}
@@ -59,6 +58,7 @@ def test_results_have_the_published_counts_and_learn(quick):
     assert "data: stand-in (scikit-learn's" in printed and "written to" in printed
 
 
+@pytest.mark.slow
 def test_curves_cover_every_epoch_and_fall(quick):
     folder, _ = quick
     curves = table(folder / "curves.csv")
@@ -70,6 +70,7 @@ def test_curves_cover_every_epoch_and_fall(quick):
         assert min(float(line["test_bound"]) for line in own) == float(row["lowest_test_bound"])
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(quick):
     folder, _ = quick
     assert sorted(path.name for path in folder.iterdir()) == ["bound_curves.png", "curves.csv", "results.csv", "samples.png"]
@@ -88,6 +89,7 @@ def test_every_system_has_about_as_many_parameters(mnist):
     assert counts == {"bt": 1184, "tt": 1312, "tr": 1232, "ht": 1113}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(quick, tmp_path):
     arguments = [*SMALL, "--output", tmp_path]
     kill_at(tmp_path / "checkpoints" / "bt-0.pt", start(PROGRAM, *arguments))
@@ -142,24 +144,6 @@ def test_the_stand_in_keeps_mnists_margin():
     centres = 4 + np.floor((np.arange(8) + 0.5) * 2.5).astype(int)
     found = images[:, centres[:, None], centres]
     assert found[small >= 14].mean() > 0.99 and found[small <= 2].mean() < 0.01
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--data", "missing"], "--data must be a folder with MNIST's files; train-images-idx3-ubyte or"),
-        (["--rank", "bt=4"], "rank of bt must be positive integers as in bt=1,4, got 'bt=4'"),
-        (["--systems", "cp"], "unknown name 'cp', expected some of dense, bt, tt, tr, ht"),
-        (["--glimpses", "0"], "expected a positive integer, got '0'"),
-        (["--output", "/dev/null/x"], "cannot write to the folder /dev/null/x: Not a directory"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(arguments, message, tmp_path, capsys):
-    import image_generation
-
-    with pytest.raises(SystemExit, match="2"):
-        image_generation.make_plan(["--output", str(tmp_path / "out"), *arguments])
-    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

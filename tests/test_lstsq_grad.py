@@ -14,7 +14,7 @@ from tensorly.tt_tensor import TTTensor
 
 import tensorly_rnn as tlr
 from tests import paper_gradients, reference
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
 from tests.cases import CASES
 from tests.strategies import factorized
 
@@ -187,7 +187,7 @@ def test_rank_one_blocks_are_tensorlys_cp():
         close([gradient.to_cp().weights], [np.einsum("ijk,in,jn,kn->n", residual, *cp[1])])
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 @of_tensors
 def test_every_backend(name, backend):
     t, target = tensor_and_target(name)

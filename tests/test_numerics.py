@@ -8,6 +8,7 @@ import torch
 
 import tensorly_rnn as tlr
 from tests.cases import CASES
+from tests.strategies import in_pairs
 
 MODES, SIDE = ((2, 3, 2), (3, 2, 2)), 12
 NORMAL = np.random.default_rng(0).normal(size=(SIDE, SIDE))
@@ -26,9 +27,7 @@ TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5, np.float16: 1e-2}
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
 
 
-@every_format
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("name", MATRICES)
+@in_pairs(case=CASES, dtype=TOLERANCE, name=MATRICES)
 def test_repeated_and_vanishing_singular_values(case, name, dtype):
     matrix = MATRICES[name].astype(dtype)
     for asked in ({"rank": "full"}, {"rank": 2}, {"eps": 0.3}):

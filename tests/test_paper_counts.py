@@ -1,17 +1,15 @@
 """The papers' counts, run as users run them; what is written is read back."""
 
-import csv
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 
+from tests.example_runs import EXAMPLES, run, table
+
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "examples"
 # All that the papers print and their own settings do not give.
 CONTRADICTIONS = {
     ("section 4.2", "721"), ("section 4.2", "1470"), ("section 4.2", "3387"), ("abstract", "17,388x"), ("table 2", "3,387"),
@@ -20,28 +18,15 @@ CONTRADICTIONS = {
 }  # fmt: skip
 
 
-def run(*arguments):
-    command = [sys.executable, str(EXAMPLES / "paper_counts.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper_counts")
-    process = run("--quick", "--output", folder)
-    assert process.returncode == 0, process.stderr
-    assert "Warning" not in process.stderr
-    return folder, process.stdout
-
-
-def read(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
+    return folder, run("paper_counts.py", "--quick", "--output", folder)
 
 
 def test_what_disagrees_is_what_the_papers_contradict_themselves_in(done):
     folder, printed = done
-    rows = read(folder / "counts.csv")
+    rows = table(folder / "counts.csv")
     assert len(rows) == 75
     differing = [row for row in rows if row["agrees"] == "False"]
     assert {(row["place"], row["printed"]) for row in differing} == CONTRADICTIONS
@@ -55,7 +40,7 @@ def test_what_disagrees_is_what_the_papers_contradict_themselves_in(done):
 def test_counts_are_those_known(done):
     folder, _ = done
     counted = {
-        (row["layer"], row["quantity"], row["fewer_than"]): float(row["counted"]) for row in read(folder / "counts.csv")
+        (row["layer"], row["quantity"], row["fewer_than"]): float(row["counted"]) for row in table(folder / "counts.csv")
     }
     for (layer, quantity), expected in {
         ("LSTM", "input-hidden"): 58_982_400,
@@ -75,7 +60,7 @@ def test_counts_are_those_known(done):
 
 
 def test_inferred_and_quoted_settings_are_marked(done):
-    rows = {row["layer"]: row["inferred"] for row in read(done[0] / "counts.csv")}
+    rows = {row["layer"]: row["inferred"] for row in table(done[0] / "counts.csv")}
     assert rows["CNN + TR-LSTM"] == "quoted"
     assert {name for name, inferred in rows.items() if not inferred} == {
         "LSTM", "CNN + LSTM", "LSTM of DRAW", "LSTM on 4096 features", "LSTM on 14 x 14 x 512 features", "matrix of fig. 5",
@@ -84,7 +69,7 @@ def test_inferred_and_quoted_settings_are_marked(done):
 
 
 def test_the_hidden_hidden_weights_are_the_bottleneck(done):
-    rows = {row["layer"]: row for row in read(done[0] / "hidden_hidden.csv")}
+    rows = {row["layer"]: row for row in table(done[0] / "hidden_hidden.csv")}
     assert rows.pop("FDHT-LSTM")["hidden_hidden"] == ""
     assert all(int(row["hidden_hidden"]) == 4 * 256 * 256 for row in rows.values())
     assert float(rows.pop("LSTM")["hidden_hidden_share"]) < 0.005
@@ -93,7 +78,7 @@ def test_the_hidden_hidden_weights_are_the_bottleneck(done):
 
 def test_parameters_against_order_and_rank(done):
     folder, _ = done
-    orders = {(int(row["order"]), int(row["rank"])): int(row["parameters"]) for row in read(folder / "against_order.csv")}
+    orders = {(int(row["order"]), int(row["rank"])): int(row["parameters"]) for row in table(folder / "against_order.csv")}
     assert len(orders) == 48
     # N (sum I_k J_k R + R^d) of the BT paper's eq. 15, by hand.
     assert orders[1, 1] == 4096 * 256 + 1
@@ -101,7 +86,7 @@ def test_parameters_against_order_and_rank(done):
     assert orders[12, 4] == 4 * (8 * 4 + 4 * 2) + 4**12
     for rank, fewest in ((1, 12), (2, 6), (3, 4), (4, 4)):
         assert min(range(1, 13), key=lambda order, rank=rank: orders[order, rank]) == fewest
-    ranks = read(folder / "against_rank.csv")
+    ranks = table(folder / "against_rank.csv")
     assert [int(row["rank"]) for row in ranks] == list(range(1, 65))
     assert [int(row["rank"]) for row in ranks if row["fewest"] == "ht"] == list(range(2, 31))
     assert {name: int(ranks[31][name]) for name in ("tt", "tr", "bt", "ht")} == {
@@ -111,7 +96,7 @@ def test_parameters_against_order_and_rank(done):
 
 def test_pictures_are_not_blank(done):
     for name in ("hidden_hidden", "against_order", "against_rank"):
-        pixels = matplotlib.image.imread(done[0] / f"{name}.png")[..., :3]
+        pixels = matplotlib.image.imtable(done[0] / f"{name}.png")[..., :3]
         assert min(pixels.shape[:2]) > 400
         assert len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 15
         assert 0.03 < np.mean((pixels < 0.9).any(axis=-1)) < 0.9
@@ -154,16 +139,3 @@ def test_what_is_printed_is_read_as_the_papers_write_it(monkeypatch):
         assert row.agrees(near) and not row.agrees(far)
     ratio = Printed(HT, "", "", "", "6,726x", "LSTM")
     assert ratio.agrees(6726.2) and ratio.agrees(6725.7) and not ratio.agrees(6727.1)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "3"], "unrecognized arguments: --seeds 3"),
-        (["--output", __file__], "cannot write to the folder"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(arguments, message):
-    failed = run(*arguments)
-    assert failed.returncode == 2
-    assert message in failed.stderr and "Traceback" not in failed.stderr

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tensorly_rnn as tlr
@@ -13,8 +13,9 @@ from tensorly_rnn.decomposition import rank_search
 from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.rank_search import cuts, possible_sizes, unfolding_ranks
-from tests.backends import BACKENDS
+from tests.backends import every_backend
 from tests.cases import CASES
+from tests.strategies import examples
 from tests.test_fit import planted_ring, reconstruct
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
@@ -23,7 +24,9 @@ SHAPE = ((2, 3, 2), (3, 2, 2))
 
 
 def problem_of(tensor, name, rank, error):
-    return Problem(NUMPY, tensor[None], tlr.get_format(name).format, rank, np.random.default_rng(0), 100, 1e-6, max_error=error)
+    return Problem(
+        NUMPY, tensor[None], tlr.get_format(name).format, rank, np.random.default_rng(0), 100, 1e-6, max_error=error
+    )
 
 
 def unfolded(tensor, group):
@@ -33,7 +36,7 @@ def unfolded(tensor, group):
 
 @every_format
 @given(data=st.data(), seed=st.integers(0, 100))
-@settings(max_examples=15)
+@examples(6)
 def test_no_unfolding_has_a_rank_above_its_cheapest_cut(case, data, seed):
     rank = data.draw(case.ranks(4))
     if case.name == "ht":
@@ -147,12 +150,12 @@ def test_blocks_asked_for_by_their_error_are_the_planted_ones(rank):
 
 
 @pytest.mark.parametrize("name", FITTED)
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_the_error_asked_for_is_kept(monkeypatch, name, backend):
     monkeypatch.setattr(rank_search, "TRIES", 3)
     monkeypatch.setattr(rank_search, "ROUNDS", (1,))
 
-    @settings(max_examples=2 if backend.slow else 3)
+    @examples(1, backend.slow)
     @given(eps=st.sampled_from([0.3, 1e-2]) if backend.slow else st.floats(1e-8, 0.9), seed=st.integers(0, 100))
     def law(eps, seed):
         rng = np.random.default_rng(seed)

@@ -1,16 +1,12 @@
 """A picture recovered through its matrix, run as users run it; what is written is read back."""
 
-import csv
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import matplotlib.image
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from tests.example_runs import kill_at, run, start, table, wrong_flag
+
+PROGRAM = "recover_weight.py"
 # As the BT paper counts its block terms in fig. 9, and the other formats next to it.
 COUNTS = {
     "b": {"dense": 4096},
@@ -21,52 +17,37 @@ COUNTS = {
 }
 
 
-def command(*arguments):
-    return [sys.executable, str(EXAMPLES / "recover_weight.py"), *map(str, arguments)]
-
-
-def run(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True)
-
-
-def read(path, *left_out):
-    with path.open() as file:
-        return [{name: value for name, value in row.items() if name not in left_out} for row in csv.DictReader(file)]
-
-
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recover_weight")
-    done = run("--quick", "--output", folder)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    return folder, done.stdout
+    return folder, run(PROGRAM, "--quick", "--output", folder)
 
 
 @pytest.fixture
-def recovery(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+def recovery(examples):
     from papers import recovery
 
     return recovery
 
 
 def by_case(folder, column):
-    return {(row["panel"], row["format"]): float(row[column]) for row in read(folder / "results.csv")}
+    return {(row["panel"], row["format"]): float(row[column]) for row in table(folder / "results.csv")}
 
 
+@pytest.mark.slow
 def test_counts_are_the_papers(quick):
     found = {}
     for (panel, name), count in by_case(quick[0], "parameters").items():
         found.setdefault(panel, {})[name] = count
     assert found == COUNTS
-    assert {row["data"] for row in read(quick[0] / "results.csv")} == {
+    assert {row["data"] for row in table(quick[0] / "results.csv")} == {
         "stand-in (ring and cross made here; the paper does not give its picture)"
     }
     assert "data: stand-in (ring and cross" in quick[1]
     assert not (quick[0] / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_everything_is_learnt_nearly_as_well_as_it_can_be(quick):
     errors, direct = by_case(quick[0], "error"), by_case(quick[0], "decomposition_error")
     assert errors["b", "dense"] < 0.03
@@ -76,6 +57,7 @@ def test_everything_is_learnt_nearly_as_well_as_it_can_be(quick):
             assert direct[case] * (1 if case[0] in "cde" else 0.98) - 1e-4 < error < direct[case] + 0.05
 
 
+@pytest.mark.slow
 def test_two_modes_are_the_same_in_every_format(quick):
     direct = by_case(quick[0], "decomposition_error")
     for panel in "cde":
@@ -83,6 +65,7 @@ def test_two_modes_are_the_same_in_every_format(quick):
     assert direct["f", "bt"] - direct["f", "tr"] > 0.1
 
 
+@pytest.mark.slow
 def test_two_modes_reach_what_singular_values_allow(quick, recovery):
     w = recovery.make_picture()
     rearranged = w.reshape(8, 8, 8, 8).transpose(0, 2, 1, 3).reshape(64, 64)
@@ -92,6 +75,7 @@ def test_two_modes_reach_what_singular_values_allow(quick, recovery):
         assert direct[panel, "bt"] == pytest.approx(np.sqrt(squares[rank:].sum() / squares.sum()), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_papers_order_of_its_panels(quick):
     errors = by_case(quick[0], "error")
     # More ranks, or blocks, are better; four modes lose against two.
@@ -99,9 +83,10 @@ def test_the_papers_order_of_its_panels(quick):
     assert errors["d", "bt"] < errors["e", "bt"] < errors["c", "bt"]
 
 
+@pytest.mark.slow
 def test_curves_fall_and_are_complete(quick):
     curves = {}
-    for row in read(quick[0] / "curves.csv"):
+    for row in table(quick[0] / "curves.csv"):
         curves.setdefault((row["panel"], row["format"], row["seed"]), []).append(row)
     assert len(curves) == 17
     for rows in curves.values():
@@ -110,6 +95,7 @@ def test_curves_fall_and_are_complete(quick):
         assert float(rows[-1]["error"]) < float(rows[0]["error"])
 
 
+@pytest.mark.slow
 def test_the_picture_is_not_blank(quick):
     pixels = matplotlib.image.imread(quick[0] / "recovered.png")[..., :3]
     assert min(pixels.shape[:2]) > 1000
@@ -129,52 +115,29 @@ def test_samples_are_what_the_paper_draws(recovery):
     assert not np.allclose(recovery.make_samples(w, 20_000, 0.1, 1)[0].numpy(), again)
 
 
-def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery):
+def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery, capsys):
     w = np.kron(np.arange(64.0).reshape(8, 8), np.eye(8))  # one block term of rank 1 holds it
     np.save(tmp_path / "w0.npy", w)
     small = ["--epochs", 4, "--samples", 512, "--seeds", 2, "--learning-rate", 0.01, "--data", tmp_path / "w0.npy"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = run(*small, "--output", whole)
-    assert done.returncode == 0, done.stderr
-    assert f"data: real ({tmp_path / 'w0.npy'})" in done.stdout.replace("\n", "")
-    assert {row["seed"] for row in read(whole / "results.csv")} == {"0", "1"}
+    printed = run(PROGRAM, *small, "--output", whole)
+    assert f"data: real ({tmp_path / 'w0.npy'})" in printed.replace("\n", "")
+    assert {row["seed"] for row in table(whole / "results.csv")} == {"0", "1"}
     assert by_case(whole, "decomposition_error")["c", "bt"] < 1e-6
 
-    process = subprocess.Popen(command(*small, "--output", killed), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (killed / "checkpoints" / "tr-d-0.pt").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    kill_at(killed / "checkpoints" / "tr-d-0.pt", start(PROGRAM, *small, "--output", killed))
     assert not (killed / "results.csv").exists()
-    other = run(*small, "--noise", 0.1, "--output", killed)
-    assert other.returncode == 2 and "differs in noise" in other.stderr
+    assert "differs in noise" in wrong_flag("recover_weight", [*small, "--noise", 0.1, "--output", killed], capsys)
     from running.checkpoint import read as read_checkpoint
 
     before = read_checkpoint(killed / "checkpoints" / "bt-c-0-outcome.pt")["state"]["history"]
-    resumed = run(*small, "--output", killed)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "going on with the interrupted run" in resumed.stdout
-    for table in ("results.csv", "curves.csv"):
-        assert read(killed / table, "seconds") == read(whole / table, "seconds")
+    assert "going on with the interrupted run" in run(PROGRAM, *small, "--output", killed)
+    for name in ("results.csv", "curves.csv"):
+        assert table(killed / name, {"seconds"}) == table(whole / name, {"seconds"})
     # Trained before it was killed, not anew: the clock's readings are the same.
-    shown = {(row["panel"], row["format"], row["seed"], row["epoch"]): row["seconds"] for row in read(killed / "curves.csv")}
+    shown = {(row["panel"], row["format"], row["seed"], row["epoch"]): row["seconds"] for row in table(killed / "curves.csv")}
     assert len(before) == 4
     assert all(float(shown["c", "bt", "0", str(epoch["epoch"])]) == epoch["seconds"] for epoch in before)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--noise", "-1"], "expected a positive number, got '-1'"),
-        (["--data", "missing.npy"], "--data must be a readable .npy file"),
-        (["--output", __file__], "cannot write to the folder"),
-    ],
-)
-def test_a_wrong_flag_gives_one_clear_line(arguments, message):
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

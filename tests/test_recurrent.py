@@ -15,6 +15,7 @@ from tensorly_rnn.network.network import Network, apply_plan, tensor_plan
 from tensorly_rnn.nn import FactorizedLSTM
 from tensorly_rnn.recurrent import cost, gated_weight
 from tests.backends import BACKENDS, to_numpy
+from tests.strategies import in_pairs, slow_but_one
 
 FORMATS = tlr.available_formats()
 DECOMPOSE = ("input", "layerwise", "full")
@@ -217,15 +218,14 @@ def twin(layer):
 PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).format.gate_modes]
 
 
-@pytest.mark.parametrize(("factorization", "gate_mode"), PLACES)
-@every_way
-@pytest.mark.parametrize(
-    "sizes", [(11, 7, {}), (17, 6, {}), (6, 6, {}), (11, 7, {"proj_size": 3})], ids=["", "padded", "even", "projected"]
-)
-@pytest.mark.parametrize("rebuilds", [False, True])
-def test_equal_to_the_torch_layer_in_factors(factorization, gate_mode, decompose, sizes, rebuilds, monkeypatch):
+SIZES = {"plain": (11, 7, {}), "padded": (17, 6, {}), "even": (6, 6, {}), "projected": (11, 7, {"proj_size": 3})}
+
+
+@in_pairs(place=PLACES, decompose=DECOMPOSE, sizes=SIZES, rebuilds=[False, True])
+def test_equal_to_the_torch_layer_in_factors(place, decompose, sizes, rebuilds, monkeypatch):
+    factorization, gate_mode = place
     monkeypatch.setattr(recurrent.GatedWeight, "rebuilding_is_cheaper", lambda self, batch, use=None: rebuilds)
-    input_size, hidden_size, settings = sizes
+    input_size, hidden_size, settings = SIZES[sizes]
     padded = {"hidden_modes": (2, 2, 2), "input_modes": (3, 4, 3)} if hidden_size == 7 else {}
     settings = {**settings, **padded, "rank": 2, "gate_mode": gate_mode}
     torch.manual_seed(0)
@@ -408,7 +408,11 @@ ON_BACKENDS = (
     ("GRU", {"factorization": "bt", "rank": "full"}),
     ("RNN", {"factorization": "bt", "decompose": "layerwise", "hidden_modes": (2, 2)}),
 )
-CASES = [(backend, *case) for backend in BACKENDS for case in ON_BACKENDS[: 3 if backend.slow else None]]
+CASES = [
+    pytest.param(backend, *case, marks=pytest.mark.slow if backend.slow and k else ())
+    for backend in BACKENDS
+    for k, case in enumerate(ON_BACKENDS[: 3 if backend.slow else None])
+]
 
 
 @pytest.mark.parametrize(("backend", "name", "settings"), CASES, ids=str)
@@ -448,7 +452,7 @@ def test_single_precision_and_like():
         assert type(output) is type(array)
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+@pytest.mark.parametrize("name", slow_but_one(["LSTM", "GRU"]))
 def test_jax_agrees_and_compiles(name):
     settings = {"factorization": "ht", "rank": 2, "decompose": "full", "random_state": 0}
     layer = getattr(recurrent, name).random(5, 3, **settings, like=jnp.zeros(1))
@@ -475,9 +479,7 @@ def test_jax_agrees_and_compiles(name):
 # Starts, conversions, parameters.
 
 
-@every_format
-@every_way
-@pytest.mark.parametrize("name", GATES)
+@in_pairs(factorization=FORMATS, decompose=DECOMPOSE, name=GATES)
 def test_random_has_exactly_the_standard_deviation_of_torch(factorization, decompose, name):
     for sizes, modes in (((11, 7), {}), ((13, 5), {"input_modes": (2, 7, 3), "hidden_modes": (3, 2, 1)})):
         settings = {"factorization": factorization, "rank": 2, "decompose": decompose, **modes}
@@ -493,9 +495,7 @@ def test_random_has_exactly_the_standard_deviation_of_torch(factorization, decom
         assert layer.n_param == layer.to_vec().shape[0]
 
 
-@every_format
-@every_way
-@pytest.mark.parametrize("proj_size", [0, 2])
+@in_pairs(factorization=FORMATS, decompose=DECOMPOSE, proj_size=[0, 2])
 def test_random_has_the_factors_of_the_torch_layer(factorization, decompose, proj_size):
     settings = {"factorization": factorization, "rank": 2, "decompose": decompose, "proj_size": proj_size}
     theirs = FactorizedLSTM(11, 7, **settings)

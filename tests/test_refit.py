@@ -9,7 +9,7 @@ import tensorly_rnn as tlr
 from tensorly_rnn.decomposition.fitting import refit
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.fitting.subspaces import expanded_by
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
 
 SHAPE = ((3, 2, 5), (5, 3, 2))
 LOOPS = (("tr", (2, 3, 2, 2)), ("bt", (2, (2, 3, 2))))
@@ -29,7 +29,7 @@ def way(request, monkeypatch):
 
 
 @every_loop
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 def test_a_sum_of_two_that_are_alike_rounds_to_one(name, rank, backend, way):
     if backend.slow and way == "network":
         pytest.skip("every contraction is compiled anew")

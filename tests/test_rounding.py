@@ -339,7 +339,6 @@ def test_formats_with_loops_need_a_fit(monkeypatch):
 @every_format
 def test_wrong_arguments_are_refused(case):
     f = tlr.get_format(case.name).random(((4, 3, 2), (5, 3, 4)), 1, random_state=0)
-    name = type(f).__name__
     with pytest.raises(ValueError, match="^rank or eps must be given; got neither"):
         f.round()
     for eps in (0, 0.0, 1, 1.0, -0.1, math.nan, math.inf):

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tensorly_rnn import _svd
 from tensorly_rnn._backend import backend_of, frobenius_norm
 from tensorly_rnn._svd import left_basis, singular_values, truncated_svd
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
+from tests.strategies import examples
 
-every_backend = pytest.mark.parametrize("backend", BACKENDS, ids=str)
 DTYPES = (np.float32, np.float64)
 # Rows, columns: wide, tall, nearly square, single.
 FIXED_SHAPES = ((6, 40), (40, 6), (9, 11), (1, 7), (7, 1))
@@ -60,7 +60,7 @@ def check_orthonormal(basis, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_the_product_is_the_best_approximation(backend, dtype, spectrum):
-    @settings(max_examples=5 if backend.slow else 20, deadline=None)
+    @examples(8, backend.slow)
     @given(shape=shapes(backend), rank=st.integers(1, 12), seed=st.integers(0, 100))
     def law(shape, rank, seed):
         dense = matrix_of(SPECTRA[spectrum](min(shape)), shape, seed).astype(dtype)
@@ -87,7 +87,7 @@ def test_the_product_is_the_best_approximation(backend, dtype, spectrum):
 @every_backend
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_tail_is_kept_by_the_least_rank(backend, dtype):
-    @settings(max_examples=8 if backend.slow else 60, deadline=None)
+    @examples(24, backend.slow)
     @given(
         shape=shapes(backend),
         spectrum=st.sampled_from(sorted(SPECTRA)),

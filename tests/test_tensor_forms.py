@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorly
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from tensorly.cp_tensor import CPTensor, cp_to_tensor
@@ -26,12 +26,12 @@ from tensorly_rnn.decomposition import (
     tensor_ring,
     tensor_train,
 )
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
+from tests.strategies import examples
 
 FORMS = (tlr.BTTensor, tlr.HTTensor)
 SHAPES = ((5,), (3, 5), (2, 3, 5), (3, 1, 2, 5))
 every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
-every_backend = pytest.mark.parametrize("backend", BACKENDS, ids=str)
 
 
 def reference_bt(factors):
@@ -74,7 +74,7 @@ def reference_ht(factors, tree):
 
 @every_backend
 @given(data=st.data(), seed=st.integers(0, 1000))
-@settings(max_examples=10)
+@examples(5)
 def test_block_term_tensors_equal_the_loop(backend, data, seed):
     shape = (2, 3, 5) if backend.slow else data.draw(st.sampled_from(SHAPES))
     rank = (2, tuple(1 + (seed + k) % 3 for k in range(len(shape)))) if not backend.slow else (2, (1, 2, 3))
@@ -98,7 +98,7 @@ TREES = {
 
 @every_backend
 @given(data=st.data(), seed=st.integers(0, 1000))
-@settings(max_examples=10)
+@examples(5)
 def test_hierarchical_tucker_tensors_equal_the_recursion_on_any_tree(backend, data, seed):
     shape = (2, 3, 5) if backend.slow else data.draw(st.sampled_from(SHAPES))
     tree = ((0, 2), 1) if backend.slow else data.draw(st.sampled_from(TREES[len(shape)]))

@@ -57,7 +57,10 @@ def test_free_rank_indices_take_every_size_and_the_others_are_one(case):
             assert all(cls.format.rank_sizes(found).get(one, 1) == 1 for one in single)
     # Each on its own: any two may differ.
     for one, two in itertools.pairwise(free):
-        find(canonical_ranks(cls, shape), lambda rank, a=one, b=two: cls.format.rank_sizes(rank)[a] > cls.format.rank_sizes(rank)[b])
+        find(
+            canonical_ranks(cls, shape),
+            lambda rank, a=one, b=two: cls.format.rank_sizes(rank)[a] > cls.format.rank_sizes(rank)[b],
+        )
 
 
 @every_format

@@ -71,8 +71,10 @@ def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize(
     ("format", "names"),
-    # JAX compiles for seconds: once is enough.
-    [*((case.name, ("numpy", "pytorch")) for case in CASES), ("ht", ("numpy", "pytorch", "jax", "numpy_read_only"))],
+    [
+        *((case.name, ("numpy", "pytorch")) for case in CASES),
+        pytest.param("ht", ("numpy", "pytorch", "jax", "numpy_read_only"), marks=pytest.mark.slow),
+    ],
 )
 def test_backends_at_once(format, names):
     expected = [everything(name, format) for name in names]

@@ -13,10 +13,12 @@ from numpy.testing import assert_allclose
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM
 from tests.backends import CHOSEN
+from tests.strategies import slow_but_one
 
 SHAPE, PADDED = ((2, 3, 5), (5, 2, 3)), (29, 28)
 
 every_format = pytest.mark.parametrize("name", tlr.available_formats())
+one_format = pytest.mark.parametrize("name", slow_but_one(tlr.available_formats()))
 
 
 def drawn(name, like):
@@ -27,7 +29,7 @@ def with_factors(f):
     return lambda factors, x: type(f)(factors, shape=PADDED).apply(x)
 
 
-@every_format
+@one_format
 def test_torch_compile_in_one_graph_forward_and_backward(name):
     f = drawn(name, torch.zeros(1, dtype=torch.float64))
     torch._dynamo.reset()
@@ -45,7 +47,7 @@ def test_torch_compile_in_one_graph_forward_and_backward(name):
             assert_allclose(found, wanted, atol=1e-13)
 
 
-@every_format
+@one_format
 def test_torch_compile_of_an_object_and_its_other_methods(name):
     f = drawn(name, torch.zeros(1, dtype=torch.float64))
     x, dy, target = (torch.tensor(np.random.default_rng(1).normal(size=(rows, 30))) for rows in (4, 4, 30))
@@ -60,7 +62,7 @@ def test_torch_compile_of_an_object_and_its_other_methods(name):
         assert_allclose(found, wanted, atol=1e-13)
 
 
-@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+@pytest.mark.parametrize("decompose", slow_but_one(["input", "layerwise", "full"], 2))
 def test_torch_compile_of_layers_in_one_graph(decompose):
     torch.manual_seed(0)
     layer = FactorizedLSTM(30, 12, factorization="ht", rank=2, decompose=decompose, dtype=torch.float64)
@@ -102,7 +104,7 @@ def test_torch_func(name):
         assert_allclose(one, other, atol=1e-12)
 
 
-@every_format
+@one_format
 def test_jax_jit_grad_and_vmap(name):
     f = drawn(name, jax.numpy.zeros(1))
     x = jax.numpy.asarray(np.random.default_rng(3).normal(size=(4, 28)))

@@ -13,7 +13,7 @@ from tensorly_rnn.contraction import order as orders
 from tensorly_rnn.network import plan_tuning
 from tensorly_rnn.network.network import apply_plan
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTM, tune
-from tests.backends import BACKENDS, to_numpy
+from tests.backends import every_backend, to_numpy
 from tests.cases import CASES
 
 SHAPE = ((5, 3, 2), (2, 7, 3))
@@ -81,7 +81,7 @@ def test_an_interrupted_measurement_leaves_the_planners_choice():
     assert apply_plan(f.network, 7) == before and orders._preferred == {}
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+@every_backend
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_matrix_measures_on_its_backend(case, backend):
     rank = (2, 2) if case.name == "bt" else 2

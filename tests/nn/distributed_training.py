@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 
 import torch
 import torch.distributed as dist
@@ -132,9 +133,9 @@ def test_starts(settings):
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     RANK, MESH = dist.get_rank(), init_device_mesh("cpu", (2,))
-    for name, settings in SETTINGS.items():
+    for name in sys.argv[1:] or SETTINGS:
         for test in (test_training, test_sharded_layers_outside_forward, test_starts):
-            test(settings)
+            test(SETTINGS[name])
             if RANK == 0:
                 print(name, test.__name__, flush=True)
     dist.barrier()

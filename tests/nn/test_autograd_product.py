@@ -1,5 +1,6 @@
 """The product with factors and its gradient by hand: as by autograd, whatever is wanted of it, with nothing kept in vain."""
 
+import itertools
 import math
 
 import pytest
@@ -13,6 +14,7 @@ from tensorly_rnn.network.row_blocks import row_blocks
 from tensorly_rnn.nn import FactorizedLinear, autograd
 from tensorly_rnn.nn.autograd import BACKEND
 from tests.cases import CASES
+from tests.strategies import slow_but_one
 
 SHAPE = ((5, 3, 2), (2, 7, 3))
 
@@ -49,8 +51,7 @@ def test_values_and_gradients_are_autograds(case, leading, most, monkeypatch):
     torch.testing.assert_close(torch.autograd.grad(y, factors, dy), of_wanted, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("most", [2**20, 20])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case, most", slow_but_one(itertools.product(CASES, [20, 2**20])), ids=str)
 def test_first_and_second_derivatives_are_differences(case, most, monkeypatch):
     network, factors, x = drawn(case, (3,))
     monkeypatch.setattr(operations, "row_blocks", lambda network, rows: row_blocks(network, rows, most))

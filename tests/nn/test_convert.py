@@ -15,6 +15,7 @@ import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM, FactorizedLSTMCell, FactorizedWeight, factorize_module
 from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
 from tensorly_rnn.nn.conversion.selection import CONVERSIONS
+from tests.strategies import slow_but_one
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 every_cell = pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
@@ -194,7 +195,7 @@ def spawned():
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
 
 
-@pytest.mark.parametrize("pool", ["threads", "processes", "dask"])
+@pytest.mark.parametrize("pool", slow_but_one(["threads", "processes", "dask"]))
 def test_an_executor_gives_the_same_factors(tagger, pool, request):
     asked = {"factorization": "tr", "compression_ratio": 2, "decompose": "layerwise", "calibration": tokens()}
     serial, report = factorize_module(tagger, **asked)

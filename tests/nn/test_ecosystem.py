@@ -1,5 +1,6 @@
 """Factorized layers in torch's ecosystem: safetensors, torch.export, ONNX, gradient checkpointing, dynamic torch.compile."""
 
+import itertools
 from collections import Counter
 
 import onnxruntime
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTM, FactorizedRNN
+from tests.strategies import slow_but_one
 
 FORMATS = tlr.available_formats()
 DECOMPOSE = ("input", "layerwise", "full")
@@ -101,8 +103,9 @@ def test_safetensors_take_a_whole_model_with_a_layer_in_two_places(cell, tmp_pat
     assert fresh["one"] is fresh["same"]
 
 
-@pytest.mark.parametrize("implementation", ["auto", "factorized", "reconstructed"])
-@every_format
+@pytest.mark.parametrize(
+    "factorization, implementation", slow_but_one(itertools.product(FORMATS, ["auto", "factorized", "reconstructed"]))
+)
 def test_export_of_a_linear_layer_for_any_leading_sizes(factorization, implementation):
     torch.manual_seed(0)
     layer = FactorizedLinear(33, 13, factorization=factorization, rank=2, implementation=implementation, dtype=torch.float64)
@@ -119,8 +122,7 @@ def run_onnx(program, inputs):
     return [torch.from_numpy(output) for output in session.run(None, {name: one.numpy() for name, one in zip(names, inputs)})]
 
 
-@both_implementations
-@every_cell
+@pytest.mark.parametrize("cell, implementation", slow_but_one(itertools.product(CELLS, ["factorized", "reconstructed"])))
 def test_export_and_onnx_for_any_batch(cell, implementation):
     layer = layer_of(cell, implementation, dtype=torch.float32)
     program = torch.export.export(layer, arguments(layer, 3), dynamic_shapes=any_batch(layer))
@@ -138,6 +140,7 @@ def test_export_and_onnx_for_any_batch(cell, implementation):
     assert kernels == (2 if whole and cell in ("gru", "lstm") else 0)
 
 
+@pytest.mark.slow
 def test_onnx_of_linear_layers_in_every_format():
     torch.manual_seed(0)
     layers = [FactorizedLinear(33, 33, factorization=name, rank=2, implementation="factorized") for name in FORMATS]
@@ -178,7 +181,7 @@ def test_checkpointing_gives_the_same_outputs_and_gradients(cell, implementation
     assert not torch.equal(layer(x, state)[0], results[0][0])  # There was something to preserve.
 
 
-@pytest.mark.parametrize(("factorization", "dynamic"), list(zip(FORMATS, [None, True, None, True])))
+@pytest.mark.parametrize(("factorization", "dynamic"), slow_but_one(zip(FORMATS, [None, True, None, True]), 1))
 def test_torch_compile_takes_all_batch_sizes_in_one_graph(factorization, dynamic):
     torch.manual_seed(0)
     settings = {"factorization": factorization, "rank": 2, "dtype": torch.float64}

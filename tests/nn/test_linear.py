@@ -149,6 +149,7 @@ def test_errors_of_a_conversion_name_it():
 
 
 @every_format
+@pytest.mark.slow
 def test_large_padded_layers_start_quickly_and_conversion_draws_nothing(factorization):
     # Neither size factorizes: the norm of the true weight is put together from boxes.
     rank = (2, 2) if factorization == "bt" else 2

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLSTM
+from tests.strategies import in_pairs
 
 FORMATS = tlr.available_formats()
 DECOMPOSE = ("input", "layerwise", "full")
@@ -55,9 +56,7 @@ def loss_of(result):
     return sum((weight * part).sin().sum() for weight, part in zip(weights, (output, h, c)))
 
 
-@every_format
-@every_way
-@every_variant
+@in_pairs(factorization=FORMATS, decompose=DECOMPOSE, variant=VARIANTS)
 def test_full_rank_reproduces_outputs_states_and_gradients(factorization, decompose, variant):
     lstm = dense_lstm(**VARIANTS[variant])
     layer = FactorizedLSTM.from_lstm(lstm, factorization=factorization, rank="full", decompose=decompose)
@@ -95,9 +94,7 @@ def test_gradients_of_the_factors_are_those_through_the_dense_weights(factorizat
     assert all(gradient.abs().max() > 1e-3 for gradient in found)
 
 
-@every_format
-@every_way
-@every_variant
+@in_pairs(factorization=FORMATS, decompose=DECOMPOSE, variant=VARIANTS)
 def test_round_trip(factorization, decompose, variant):
     lstm = dense_lstm(**VARIANTS[variant])
     back = FactorizedLSTM.from_lstm(lstm, factorization=factorization, rank="full", decompose=decompose).to_lstm()
@@ -119,9 +116,7 @@ def test_low_rank_layer_equals_the_dense_layer_of_its_weights(factorization, dec
     assert_close(layer(x, hx), layer.to_lstm()(x, hx), atol=1e-12, rtol=0)
 
 
-@every_format
-@every_way
-@pytest.mark.parametrize("gate_mode", ["first", "last", "stack"])
+@in_pairs(factorization=FORMATS, decompose=DECOMPOSE, gate_mode=["first", "last", "stack"])
 def test_every_place_of_the_gates_gives_the_same_layer(factorization, decompose, gate_mode):
     lstm = dense_lstm()
     settings = {"factorization": factorization, "rank": "full", "decompose": decompose, "gate_mode": gate_mode}
@@ -153,9 +148,11 @@ def test_unbatched_default_state_and_edges_of_batch(factorization, decompose):
     assert_close(layer(strided), lstm(strided), atol=1e-10, rtol=0)
 
 
-@every_format
-@every_way
-@pytest.mark.parametrize("sizes", [(11, 7, None, None), (13, 5, (2, 7, 3), (3, 2, 1)), (16, 4, (4, 4), (2, 2))])
+@in_pairs(
+    factorization=FORMATS,
+    decompose=DECOMPOSE,
+    sizes=[(11, 7, None, None), (13, 5, (2, 7, 3), (3, 2, 1)), (16, 4, (4, 4), (2, 2))],
+)
 def test_reset_gives_exactly_the_standard_deviation_of_torch(factorization, decompose, sizes):
     input_size, hidden_size, input_modes, hidden_modes = sizes
     if input_modes == (4, 4) and decompose == "full":

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedGRU, FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
+from tests.strategies import in_pairs
 
 CELLS = {
     "tanh": (FactorizedRNNCell, torch.nn.RNNCell, {}),
@@ -42,11 +43,13 @@ def listed(state):
     return list(state) if isinstance(state, tuple) else [state]
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@both_implementations
-@every_format
-@every_way
-@every_cell
+@in_pairs(
+    cell=CELLS,
+    decompose=["input", "layerwise", "full"],
+    factorization=tlr.available_formats(),
+    implementation=["factorized", "reconstructed"],
+    bias=[True, False],
+)
 def test_full_rank_reproduces_steps_and_gradients(cell, decompose, factorization, implementation, bias):
     theirs = dense_cell(cell, bias=bias)
     options = {"factorization": factorization, "decompose": decompose, "implementation": implementation}
@@ -105,9 +108,7 @@ def test_a_cell_makes_the_steps_of_a_layer(decompose):
     assert_close(layer(x), (torch.stack(steps), h[None]), atol=1e-12, rtol=0)
 
 
-@every_format
-@every_way
-@every_cell
+@in_pairs(cell=CELLS, decompose=["input", "layerwise", "full"], factorization=tlr.available_formats())
 def test_start_names_and_copies(cell, decompose, factorization):
     torch.manual_seed(0)
     ours, theirs, own = CELLS[cell]

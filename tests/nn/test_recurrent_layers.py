@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tests.strategies import in_pairs
 
 FORMATS = tlr.available_formats()
 DECOMPOSE = ("input", "layerwise", "full")
@@ -105,24 +106,22 @@ def compare(layer, module, packing):
             assert_close(parameter.grad, dense[name].grad, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("packing", LENGTHS)
-@both_implementations
-@every_format
-@every_cell
-def test_full_rank_reproduces_outputs_states_and_gradients(cell, factorization, implementation, packing):
-    # Ways of decomposing and shapes are spread over the cases such that every pair with a cell occurs.
-    place = FORMATS.index(factorization) + list(LENGTHS).index(packing)
-    shapes = list(SHAPES.values())
-    module = dense_module(cell, **shapes[(place + 1) % 3])
-    options = {"factorization": factorization, "rank": "full", "decompose": DECOMPOSE[place // 2 % 3]}
+@in_pairs(
+    cell=CELLS,
+    factorization=FORMATS,
+    implementation=["factorized", "reconstructed"],
+    packing=LENGTHS,
+    shape=SHAPES,
+    decompose=DECOMPOSE,
+)
+def test_full_rank_reproduces_outputs_states_and_gradients(cell, factorization, implementation, packing, shape, decompose):
+    module = dense_module(cell, **SHAPES[shape])
+    options = {"factorization": factorization, "rank": "full", "decompose": decompose}
     layer = from_dense(cell, module, **options, implementation=implementation)
     compare(layer, module, packing)
 
 
-@every_way
-@pytest.mark.parametrize("shape", SHAPES)
-@both_implementations
-@every_cell
+@in_pairs(cell=CELLS, implementation=["factorized", "reconstructed"], shape=SHAPES, decompose=DECOMPOSE)
 def test_every_shape_and_way_of_decomposing(cell, implementation, shape, decompose):
     module = dense_module(cell, **SHAPES[shape])
     options = {"factorization": "ht", "rank": "full", "decompose": decompose, "implementation": implementation}
@@ -137,9 +136,7 @@ def test_every_shape_and_way_of_decomposing(cell, implementation, shape, decompo
     assert_close(tensors(layer(packed)), tensors(module(packed)), atol=1e-10, rtol=0)
 
 
-@both_implementations
-@every_way
-@every_cell
+@in_pairs(cell=CELLS, decompose=DECOMPOSE, implementation=["factorized", "reconstructed"])
 def test_gradients_of_the_factors_are_those_through_the_dense_weights(cell, decompose, implementation):
     module = dense_module(cell)
     options = {"factorization": "tr", "rank": "full", "decompose": decompose, "implementation": implementation}
@@ -161,10 +158,9 @@ def test_gradients_of_the_factors_are_those_through_the_dense_weights(cell, deco
     assert all(gradient.abs().max() > 1e-3 for gradient in found)
 
 
-@both_implementations
-@pytest.mark.parametrize("factorization, decompose", list(zip(FORMATS, [*DECOMPOSE, "full"])))
-@every_cell
-def test_gradcheck(cell, factorization, decompose, implementation):
+@in_pairs(cell=CELLS, format_and_way=zip(FORMATS, [*DECOMPOSE, "full"]), implementation=["factorized", "reconstructed"])
+def test_gradcheck(cell, format_and_way, implementation):
+    factorization, decompose = format_and_way
     torch.manual_seed(0)
     ours, _, _, own = CELLS[cell]
     proj = {"proj_size": 2} if "proj_size" in own else own
@@ -218,9 +214,7 @@ def test_strided_inputs_and_states_and_a_single_sequence(cell, implementation):
         assert_close(tensors(found), tensors(wanted), atol=1e-10, rtol=0)
 
 
-@every_way
-@pytest.mark.parametrize("shape", SHAPES)
-@every_cell
+@in_pairs(cell=CELLS, shape=SHAPES, decompose=DECOMPOSE)
 def test_round_trip(cell, shape, decompose):
     module = dense_module(cell, **SHAPES[shape]).eval()
     before, state = {name: value.clone() for name, value in module.state_dict().items()}, torch.get_rng_state()
@@ -280,9 +274,7 @@ def test_a_compression_ratio_is_of_the_true_entries_where_modes_are_padded():
         from_dense("gru", dense_module("gru"), factorization="tt", compression_ratio="two", **modes)
 
 
-@every_format
-@every_way
-@every_cell
+@in_pairs(cell=CELLS, decompose=DECOMPOSE, factorization=FORMATS)
 def test_every_weight_starts_with_exactly_the_standard_deviation_of_torch(cell, decompose, factorization):
     torch.manual_seed(3)
     ours, _, _, own = CELLS[cell]
@@ -324,9 +316,7 @@ def test_forget_bias_and_reset():
         FactorizedLSTM(11, 7, forget_bias="one")
 
 
-@both_implementations
-@pytest.mark.parametrize("packing", ["padded", "unsorted", "sorted"])
-@every_cell
+@in_pairs(cell=CELLS, packing=("padded", "unsorted", "sorted"), implementation=["factorized", "reconstructed"])
 def test_dropout_draws_what_torch_draws(cell, packing, implementation):
     shape = {"bidirectional": True, "bias": False} if packing == "sorted" else {}
     module = dense_module(cell, num_layers=3, dropout=0.4, batch_first=packing == "sorted", **shape)

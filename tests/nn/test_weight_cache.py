@@ -21,6 +21,7 @@ from tensorly_rnn.nn import (
     FactorizedRNNCell,
     FactorizedWeight,
 )
+from tests.strategies import in_pairs
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 SETTINGS = {"factorization": "ht", "rank": 2, "implementation": "reconstructed", "dtype": torch.float64}
@@ -72,9 +73,7 @@ def test_kept_from_call_to_call(rebuilt):
     assert layer.weight.matrix() is not layer.weight.cached_matrix()  # Callers may change `matrix`.
 
 
-@pytest.mark.parametrize("cls", SIZES)
-@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
-@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+@in_pairs(cls=SIZES, implementation=["factorized", "reconstructed"], decompose=["input", "layerwise", "full"])
 def test_every_layer_keeps_and_clears(cls, implementation, decompose, rebuilt):
     sizes, shape = SIZES[cls]
     linear = cls is FactorizedLinear
