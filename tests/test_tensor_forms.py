@@ -324,6 +324,15 @@ def test_functions_and_classes_agree(function, kind, rank, backend):
 
 
 @every_decomposition
+def test_warnings_point_to_the_users_line(function, kind, rank):
+    tensor = np.random.default_rng(0).normal(size=(3, 4))
+    for call in (lambda: function(tensor, 99), lambda: kind(99).fit_transform(tensor)):
+        with pytest.warns(UserWarning, match="rank was clipped") as caught:
+            call()
+        assert caught[0].filename == __file__
+
+
+@every_decomposition
 def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
     with pytest.raises(ValueError, match=r"^tensor must be finite; expected numbers, got NaN or infinity"):
         function(np.full((3, 4), np.nan), 1)

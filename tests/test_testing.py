@@ -186,7 +186,7 @@ def test_the_library_imports_without_hypothesis_and_the_suite_says_what_it_needs
         except ImportError as error:
             print(error)
     """)
-        == "False\ntensorly_rnn.testing: hypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
+        == "False\nhypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
     )
 
 
