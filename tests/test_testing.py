@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import tensorly_rnn as tlr
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.testing import (
+    assert_format_laws,
     canonical_ranks,
     factorized_matrices,
     factorized_pairs,
@@ -135,14 +136,16 @@ def test_the_callers_array_is_not_shared():
         (
             "mxnet",
             ValueError,
-            "get_backend: name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'",
+            "name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'",
         ),
-        (3, TypeError, "get_backend: name must be a name; expected one of .*, got 3"),
+        (3, TypeError, "name must be a name; expected one of .*, got 3"),
     ],
 )
 def test_unknown_backends_are_refused(name, error, message):
     with pytest.raises(error, match=message):
         get_backend(name)
+    with pytest.raises(error, match=f"^backends{message[len('name') :]}"):
+        assert_format_laws(tlr.TTMatrix, backends=(name,))
 
 
 def test_a_backend_that_is_not_installed_is_named():
