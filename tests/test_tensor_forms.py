@@ -439,11 +439,11 @@ def test_a_start_of_ones_own():
         block_term(tensor, (2, 2), init="ones")
     with pytest.raises(ValueError, match="init must come with its rank; expected rank=, got a budget"):
         block_term(tensor, n_param=100, init=near)
-    with pytest.raises(TypeError, match=r"init\[0\] must be of the same backend as matrix; expected numpy, got pytorch"):
+    with pytest.raises(TypeError, match=r"init\[0\] must be of the same backend as tensor; expected numpy, got pytorch"):
         block_term(tensor, (2, 2), init=[torch.tensor(one) for one in near.as_matrix().factors])
 
 
-def test_errors_name_the_function_that_was_called():
+def test_errors_name_the_argument():
     with pytest.raises(ValueError, match=r"^rank\[0\] must be a positive integer; expected at least 1, got 0"):
         tlr.validate_bt_rank((3, 4), (0, 2))
     with pytest.raises(ValueError, match=r"^rank must be \(leaf, node\)"):
