@@ -119,7 +119,7 @@ def test_norms_of_every_part(case):
 
 
 def test_inner_products_across_formats():
-    for first, second, modes in pairwise(CASES, CASES, SHAPES):
+    for first, second, modes in pairwise(CASES, CASES, SHAPES[2:6]):
         rank = 1 if len(modes[0]) == 1 else 3
         f, g = (tlr.get_format(case.name).random(modes, rank, random_state=k) for k, case in enumerate((first, second)))
         shape = (max(1, math.prod(modes[0]) - 1), max(1, math.prod(modes[1]) - 2))

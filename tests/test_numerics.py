@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tensorly_rnn as tlr
-from tests.cases import CASES
+from tests.cases import CASES, slow_with_loops
 from tests.strategies import in_pairs
 
 MODES, SIDE = ((2, 3, 2), (3, 2, 2)), 12
@@ -46,7 +46,7 @@ def test_repeated_and_vanishing_singular_values(case, name, dtype):
             assert error <= TOLERANCE[dtype]
 
 
-@every_format
+@slow_with_loops
 @pytest.mark.parametrize(
     ("dtype", "scale"),
     [(np.float32, 1e-30), (np.float32, 1e30), (np.float64, 1e-150), (np.float64, 1e150), (np.float16, 1e-3)],

@@ -156,6 +156,7 @@ def test_autocast_and_traces_take_the_single_steps(ours):
     assert_close(traced(again), layer(again))
 
 
+@pytest.mark.slow
 def test_a_penalty_on_the_gradient_trains():
     torch.manual_seed(0)
     layer = FactorizedLSTM(
