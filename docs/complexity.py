@@ -100,7 +100,7 @@ SWEEPS = {
 
 @dataclass(frozen=True)
 class Bound:
-    """What a paper states: ``d**power_of_d * rest``."""
+    """The exponents that a paper states: ``d**power_of_d * rest``."""
 
     method: str
     quantity: str

@@ -67,7 +67,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": programs.ignored(),
     "reset_argv": "programs.quick_arguments",
     "image_scrapers": ("programs.written_pictures",),
-    # What they draw they close, and what they set ends with them.
+    # The programs close their figures and change no settings.
     "reset_modules": (),
     "capture_repr": (),
     "within_subsection_order": "programs.shortest_first",

@@ -36,7 +36,7 @@ are what takes the time. Training is as in the HT paper, Adam in batches of 16 w
 with 1e-4, 3e-4 and 1e-3 on the stand-in, and learned most in the same number of steps with the second; the TT-LSTM was
 tried with 1e-3 and 3e-3, and the other compact systems take over its rate.
 
-Killed at any moment, the same command goes on where it was and ends with the same results; options or data that
+If it is killed at any moment, the same command resumes and gives the same results; options or data that
 differ are refused, and ``--fresh`` discards what there is. The folder ``action_recognition_results`` (or ``--output``) keeps
 the stand-in's videos and the decoded frames, so that later runs need not make them again.
 

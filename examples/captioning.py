@@ -33,9 +33,9 @@ MSCOCO is a folder with ``annotations/captions_train2014.json``, ``annotations/c
 that Python finds; it returns a torch module, which takes images of shape (batch, 3, side, side), scaled by ImageNet's means
 and deviations, and gives a tensor with a row for each.
 
-Interrupted at any moment, even by SIGKILL, the same command goes on where it was and ends with the same results. What it
-needs for that is in the folder ``checkpoints`` of the output until all is done; options, data or versions that differ from
-the interrupted run's are refused, and ``--fresh`` discards it, the features too.
+If the program is interrupted at any moment, even by SIGKILL, the same command resumes with the same results. The state that it
+needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions other
+than those of the interrupted run are refused, and ``--fresh`` discards it, the features too.
 
 The folder ``captioning_results`` (or ``--output``) receives ``captions.png``, test images with a caption by each system,
 ``training_curves.png`` and three tables. ``results.csv`` has one line for each seed and system:
@@ -101,7 +101,7 @@ QUICK_RUN = {"seeds": 1, "epochs": 4, "front_end_epochs": 10, "train_images": 60
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for, checked; ``front_end`` is None for the network that is trained here."""
+    """The checked options of the command line; ``front_end`` is None for the network that is trained here."""
 
     training: list[CaptionedImage]
     test: list[CaptionedImage]

@@ -30,7 +30,7 @@ The numbers are in ``docs/experiments.md``.
     python examples/cnn_features.py --task hmdb51 --data hmdb51
     PYTHONPATH=. python examples/cnn_features.py --front-end my_networks:inception_without_head
 
-Killed at any moment, the same command goes on where it was and ends with the same results. The folder ``cnn_features_results``
+If it is killed at any moment, the same command resumes and gives the same results. The folder ``cnn_features_results``
 (or ``--output``) keeps the stand-in's videos, the decoded frames and the features.
 
 ``results.csv`` and ``curves.csv`` are as those of ``action_recognition.py``; ``results.csv`` has two more columns,
@@ -95,7 +95,7 @@ DENSE_PARAMETERS = ParameterCount(4 * HIDDEN * FEATURES, 4 * HIDDEN * (FEATURES 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """What turns frames into features: a network of one's own by name, or None for the small one, trained so many epochs."""
+    """The network that turns frames into features: yours by name, or None for the small one, trained for `epochs`."""
 
     name: str | None
     epochs: int

@@ -31,9 +31,9 @@ and below 100 nats three epochs sooner; the ring is behind. The numbers are in `
 MNIST is a folder with ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte``, or either with ``.gz``; all of it takes
 about forty times as long as the stand-in.
 
-Interrupted at any moment, even by SIGKILL, the same command goes on where it was and ends with the same results. What it
-needs for that is in the folder ``checkpoints`` of the output until all is done; options, data or versions that differ from
-the interrupted run's are refused, and ``--fresh`` discards it.
+If the program is interrupted at any moment, even by SIGKILL, the same command resumes with the same results. The state that it
+needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions other
+than those of the interrupted run are refused, and ``--fresh`` discards it.
 
 The folder ``image_generation_results`` (or ``--output``) receives ``samples.png``, images that the systems drew from the
 same latent vectors beside test images, ``bound_curves.png`` and two tables. ``results.csv`` has one line for each seed and
@@ -175,7 +175,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for, checked."""
+    """The checked options of the command line."""
 
     task: Drawing
     systems: list[System | None]

@@ -28,9 +28,9 @@ blocked split everything is far worse, and the systems differ by no more than th
     python examples/indian_pines.py --data scene.npz         # arrays cube (rows, columns, bands) and labels
     torchrun --nproc-per-node 2 examples/indian_pines.py     # every batch divided among 2 processes, same results
 
-Interrupted at any moment, even by SIGKILL, the same command goes on where it was and ends with the same results. What it
-needs for that is in the folder ``checkpoints`` of the output until all is done; options, data or versions that differ from
-the interrupted run's are refused, and ``--fresh`` discards it.
+If the program is interrupted at any moment, even by SIGKILL, the same command resumes with the same results. The state that it
+needs for that is in the folder ``checkpoints`` of the output until the run is complete; options, data or versions other
+than those of the interrupted run are refused, and ``--fresh`` discards it.
 
 The folder ``indian_pines_results`` (or ``--output``) receives three pictures and two tables. ``results.csv`` has one
 line for each split, seed, system and way to obtain it; shares are between 0 and 1, parameters exclude the biases:
@@ -109,7 +109,7 @@ QUICK_RUN = {"seeds": 1, "epochs": 5, "fine_tune": 3, "test_pixels": 2000}
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for, checked."""
+    """The checked options of the command line."""
 
     scene: Scene
     splits: list[Split]

@@ -21,7 +21,7 @@ the ring is ahead. The numbers are in ``docs/experiments.md``.
     python examples/recover_weight.py --quick            # one seed and few epochs
     python examples/recover_weight.py --data w0.npy      # another 64 x 64 matrix
 
-Interrupted at any moment, even by SIGKILL, the same command goes on where it was and ends with the same results; options,
+If it is interrupted at any moment, even by SIGKILL, the same command resumes and gives the same results; options,
 data or versions that differ from the interrupted run's are refused, and ``--fresh`` discards it.
 
 The folder ``recover_weight_results`` (or ``--output``) receives ``recovered.png``, W0 and what was learnt from the first seed,
@@ -76,7 +76,7 @@ QUICK_RUN = {"seeds": 1, "epochs": 20, "samples": 2048, "learning_rate": 2e-2}
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for, checked."""
+    """The checked options of the command line."""
 
     wanted: np.ndarray
     source: str

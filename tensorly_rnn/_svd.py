@@ -198,7 +198,7 @@ def _decomposed(backend: Any, array: Any, small: np.ndarray, first: Any) -> tupl
     if math.isfinite(largest):
         found = f"finite entries of magnitude up to {largest:.3g}. Scale it to magnitudes near 1 or use double precision."
     else:
-        found = "NaN or infinite entries. Check where they come from."
+        found = "NaN or infinite entries. Look for where they come from."
     raise ValueError(
         "matrix must have singular values that LAPACK can compute; expected one of two drivers to converge, "
         f"got neither for shape {(size, before * after)} with {found}"

@@ -1,4 +1,4 @@
-"""What must work where the package is installed with its extra ``cli`` and nothing else; run by .ci/package.
+"""Checks of the installed package with its extra ``cli`` only; run by .ci/package.
 
 ``python tests/installed.py FOLDER``
 """

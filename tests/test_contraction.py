@@ -114,7 +114,7 @@ def test_orders_that_differ_in_one_place():
     assert ((0, 2, False), 1, False) in found and (0, (1, 2, True), False) in found
     # Of three operands any two can be joined first.
     assert {frozenset(orders._pairs(one, 3)[0][:2]) for one in found} == {frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))}
-    assert orders._tree(3) == tree
+    assert orders._tree(orders._pairs(tree, 3), 3) == tree
 
 
 def test_costs_of_a_product_of_three_by_hand():
@@ -293,7 +293,7 @@ def test_no_single_objective_finds_a_faster_plan(network):
     operands, output, sizes = network
     sizes = tuple((name, 1 << n) for name, n in sizes)
     best = _training_seconds(plan(operands, output, sizes))
-    for path in orders._orders(output, dict(sizes)) if len(operands) > 1 else [()]:
+    for path in orders._orders(operands, output, dict(sizes)) if len(operands) > 1 else [()]:
         assert best <= _training_seconds(plan(operands, output, sizes, path))
 
 

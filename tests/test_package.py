@@ -21,11 +21,11 @@ def test_the_version_stands_in_one_place():
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", tensorly_rnn.__version__)
     assert PROJECT["project"]["dynamic"] == ["version"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "tensorly_rnn._version.__version__"}
-    assert "version" not in read()
+    assert "version" not in read("CITATION.cff")
 
 
 def test_the_citation_is_of_this_project_and_both_papers():
-    citation, project = read(), PROJECT["project"]
+    citation, project = read("CITATION.cff"), PROJECT["project"]
     assert citation["cff-version"] == "1.2.0" and citation["message"]
     assert citation["license"] == project["license"] and citation["keywords"] == project["keywords"]
     assert [one["name"] for one in citation["authors"]] == [one["name"] for one in project["authors"]]
@@ -42,7 +42,7 @@ def test_the_command_is_there():
 
 
 def test_hosted_ci_runs_what_is_run_at_home():
-    jobs = read()["jobs"]
+    jobs = read(".github/workflows/ci.yml")["jobs"]
     steps = [step for job in jobs.values() for step in job["steps"]]
     assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
     # Public actions, of a version.
@@ -53,7 +53,7 @@ def test_hosted_ci_runs_what_is_run_at_home():
 def test_hooks_are_the_tools_of_the_extra_lint():
     pinned = dict(re.findall(r"^([\w-]+)==(.+)$", (ROOT / "tests" / "constraints.txt").read_text(), flags=re.MULTILINE))
     extra = {re.match(r"[\w-]+", one)[0] for one in PROJECT["project"]["optional-dependencies"]["lint"]}
-    hooks = [hook for repository in read()["repos"] for hook in repository["hooks"]]
+    hooks = [hook for repository in read(".pre-commit-config.yaml")["repos"] for hook in repository["hooks"]]
     used = {hook["entry"].split()[0] for hook in hooks}
     assert {hook["language"] for hook in hooks} == {"system"}
     assert used == {"ruff", "mypy"} and used | {"pre-commit"} == extra and used < set(pinned)

@@ -136,13 +136,13 @@ def test_what_the_gallery_shows_are_the_programs(extensions):
     assert re.search(run, "examples/video.py") and not re.search(run, "examples/my_video.py")
     assert not re.search(programs.pattern([]), "examples/video.py")
     assert set(programs.SECONDS) == set(found)
-    assert sum(programs.SECONDS[name] for name in programs.NOMINAL_BATCH) <= 300
+    assert sum(programs.SECONDS[name] for name in programs.DEFAULT_PROGRAMS) <= 300
 
 
 def test_which_programs_run(extensions):
     import programs
 
-    assert programs.to_run({}) == list(programs.NOMINAL_BATCH)
+    assert programs.to_run({}) == list(programs.DEFAULT_PROGRAMS)
     assert programs.to_run({"GALLERY": "all"}) == programs.all_programs()
     assert programs.to_run({"GALLERY": "none"}) == []
     assert programs.to_run({"GALLERY": "captioning"}) == ["captioning"]

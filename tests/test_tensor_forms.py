@@ -324,6 +324,15 @@ def test_functions_and_classes_agree(function, kind, rank, backend):
 
 
 @every_decomposition
+def test_warnings_point_to_the_users_line(function, kind, rank):
+    tensor = np.random.default_rng(0).normal(size=(3, 4))
+    for call in (lambda: function(tensor, 99), lambda: kind(99).fit_transform(tensor)):
+        with pytest.warns(UserWarning, match="rank was clipped") as caught:
+            call()
+        assert caught[0].filename == __file__
+
+
+@every_decomposition
 def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
     with pytest.raises(ValueError, match=r"^tensor must be finite; expected numbers, got NaN or infinity"):
         function(np.full((3, 4), np.nan), 1)
@@ -430,11 +439,11 @@ def test_a_start_of_ones_own():
         block_term(tensor, (2, 2), init="ones")
     with pytest.raises(ValueError, match="init must come with its rank; expected rank=, got a budget"):
         block_term(tensor, n_param=100, init=near)
-    with pytest.raises(TypeError, match=r"init\[0\] must be of the same backend as matrix; expected numpy, got pytorch"):
+    with pytest.raises(TypeError, match=r"init\[0\] must be of the same backend as tensor; expected numpy, got pytorch"):
         block_term(tensor, (2, 2), init=[torch.tensor(one) for one in near.as_matrix().factors])
 
 
-def test_errors_name_the_function_that_was_called():
+def test_errors_name_the_argument():
     with pytest.raises(ValueError, match=r"^rank\[0\] must be a positive integer; expected at least 1, got 0"):
         tlr.validate_bt_rank((3, 4), (0, 2))
     with pytest.raises(ValueError, match=r"^rank must be \(leaf, node\)"):

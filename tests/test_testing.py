@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import tensorly_rnn as tlr
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.testing import (
+    assert_format_laws,
     canonical_ranks,
     factorized_matrices,
     factorized_pairs,
@@ -138,14 +139,16 @@ def test_the_callers_array_is_not_shared():
         (
             "mxnet",
             ValueError,
-            "get_backend: name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'",
+            "name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'",
         ),
-        (3, TypeError, "get_backend: name must be a name; expected one of .*, got 3"),
+        (3, TypeError, "name must be a name; expected one of .*, got 3"),
     ],
 )
 def test_unknown_backends_are_refused(name, error, message):
     with pytest.raises(error, match=message):
         get_backend(name)
+    with pytest.raises(error, match=f"^backends{message[len('name') :]}"):
+        assert_format_laws(tlr.TTMatrix, backends=(name,))
 
 
 def test_a_backend_that_is_not_installed_is_named():
@@ -189,7 +192,7 @@ def test_the_library_imports_without_hypothesis_and_the_suite_says_what_it_needs
         except ImportError as error:
             print(error)
     """)
-        == "False\ntensorly_rnn.testing: hypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
+        == "False\nhypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
     )
 
 

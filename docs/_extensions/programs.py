@@ -12,8 +12,8 @@ from sphinx_gallery.scrapers import figure_rst
 EXAMPLES = Path(__file__).parents[2] / "examples"
 #: The environment variable that chooses what runs: `all`, `none`, or names between commas.
 CHOICE = "GALLERY"
-#: Without it: what takes five minutes of one core together.
-NOMINAL_BATCH = ("paper_counts", "numpy_training", "recover_weight", "image_generation", "decompose_matrix", "indian_pines")
+#: The programs that run by default: five minutes of one core in total.
+DEFAULT_PROGRAMS = ("paper_counts", "numpy_training", "recover_weight", "image_generation", "decompose_matrix", "indian_pines")
 #: Seconds of one core with `--quick`, for the order of the gallery.
 SECONDS = {
     "paper_counts": 5,
@@ -41,8 +41,8 @@ def ignored() -> str:
 def to_run(environment: Mapping[str, str]) -> list[str]:
     """Return the names of the programs that run in this build; the pages of the others show what they are, without results."""
     programs = all_programs()
-    asked = environment.get(CHOICE, ",".join(NOMINAL_BATCH))
-    names = {"all": programs, "none": []}.get(asked, asked.split(","))
+    chosen = environment.get(CHOICE, ",".join(DEFAULT_PROGRAMS))
+    names = {"all": programs, "none": []}.get(chosen, chosen.split(","))
     for name in names:
         if name not in programs:
             raise ValueError(f"{CHOICE} must be 'all', 'none' or names of programs: {', '.join(programs)}; got {name!r}.")

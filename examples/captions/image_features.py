@@ -60,7 +60,7 @@ def make_small_network() -> nn.Sequential:
 
 @dataclass(frozen=True)
 class WordDetection:
-    """What the small network is trained on, as `trials.Lesson`: which words occur in an image's captions.
+    """The training task of the small network, as `trials.Lesson`: which words occur in an image's captions.
 
     Attributes
     ----------

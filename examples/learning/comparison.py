@@ -111,7 +111,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """What a trained model came to; ``system`` is None for the dense LSTM.
+    """The result of a trained model; ``system`` is None for the dense LSTM.
 
     ``predicted`` has the classes at the task's ``shown_index`` or, once compressed, of the test samples. ``before`` is
     the accuracy right after compression or, for the dense LSTM, when it was handed over for that.

@@ -54,7 +54,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training came to; ``watched`` is what was watched, such as the accuracy on other samples."""
+    """The result of one epoch of training; ``watched`` is a monitored value, such as the accuracy on other samples."""
 
     epoch: int
     loss: float

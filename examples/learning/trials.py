@@ -23,7 +23,7 @@ Report = Callable[[tuple[str, int]], None]
 
 
 class Lesson(Protocol):
-    """What a model is trained on."""
+    """A training task of a model."""
 
     n_samples: int
 
@@ -35,7 +35,7 @@ class Lesson(Protocol):
 
 
 class Task(Lesson, Protocol):
-    """What the systems are trained on and scored by; it can be pickled."""
+    """The data and the scores of a comparison; it can be pickled."""
 
     def make_model(self, system: System | None) -> nn.Module:
         """Make an untrained model with a compact recurrent layer, or the dense one."""
@@ -115,7 +115,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to.
+    """The result of a trial.
 
     Attributes
     ----------

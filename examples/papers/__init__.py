@@ -1,1 +1,1 @@
-"""What the two papers print, and their experiment on a single matrix."""
+"""The numbers that the two papers print, and their experiment on a single matrix."""

@@ -1,4 +1,4 @@
-"""What the papers claim about accuracy, convergence and robustness, held against the results of a run."""
+"""The claims of the papers about accuracy, convergence and robustness, compared with the results of a run."""
 
 from __future__ import annotations
 

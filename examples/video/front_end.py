@@ -107,7 +107,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FrameRecognition:
-    """What the small front end is trained on, as `trials.Lesson`: to tell the classes by single frames."""
+    """The training task of the small front end, as `trials.Lesson`: the class of a single frame."""
 
     frames: Frames
     clips: Clips

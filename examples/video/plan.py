@@ -1,4 +1,4 @@
-"""What the programs that recognize something in videos have in common before they train: the checked plan and the frames."""
+"""The checked plan and the frames, shared by the programs that recognize actions or faces in videos."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for, checked.
+    """The checked options of the command line.
 
     Attributes
     ----------

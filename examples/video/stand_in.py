@@ -1,6 +1,6 @@
 """Stand-ins for the video data sets: MPEG files in the same layout, of sprites that move over textured backgrounds.
 
-The sprites are scikit-learn's handwritten digits. What must be told apart is, in place of UCF11's actions, eleven ways to
+The sprites are scikit-learn's handwritten digits. The classes, in place of UCF11's actions, are eleven ways to
 move; in place of Youtube Celebrities' faces, 47 sprites with their colours; in place of HMDB51's actions, 51 pairs of a digit,
 which has a hue of its own, and a way to move. Clips of a group share background and, but for the faces, sprite.
 """

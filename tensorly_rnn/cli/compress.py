@@ -141,7 +141,7 @@ def replaced(tensors: Mapping[str, Stored], results: Mapping[str, Result]) -> di
     for name, matrix in smaller.items():
         factors = factor_tensors(name, matrix, tensors[name].dtype)
         for taken in factors.keys() & content.keys():
-            raise CommandError(f"the name of a factor is taken: {taken}.")
+            raise CommandError(f"{name}: the name of a factor is taken: {taken}.")
         content |= factors
     return content
 

@@ -23,7 +23,7 @@ def open_file(path: Path) -> tuple[dict[str, Stored], dict[str, str], dict[str, 
     except ValueError as error:
         with path.open("rb") as file:
             # Checked only now: the length of a header may have the same bytes.
-            if file.read().startswith(BEGINNINGS):
+            if file.read(4).startswith(BEGINNINGS):
                 raise _refused(path) from None
         raise CommandError(str(error), TROUBLE) from None
 

@@ -85,7 +85,7 @@ def decompose(
     if isinstance(settings.init, str):
         start: str | list[Any] = one_of("init", settings.init, ("svd", "random"))
     elif budget is None:
-        start = _own_start(settings.init, matrix, cls, modes, wanted, scale)
+        start = _own_start(settings.init, argument, matrix, cls, modes, wanted, scale)
     else:
         raise ValueError("init must come with its rank; expected rank=, got a budget. Give init.rank.")
     tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
@@ -244,7 +244,9 @@ def _check_eps(eps: Any, format: str) -> float:
     return eps
 
 
-def _own_start(init: Any, matrix: Any, cls: Format, modes: TensorizedShape, rank: Any, scale: float) -> list[Any]:
+def _own_start(
+    init: Any, argument: str, matrix: Any, cls: Format, modes: TensorizedShape, rank: Any, scale: float
+) -> list[Any]:
     """Return the user's own start in the tensor form, of the working dtype and scale."""
     given = getattr(init, "factors", init)
     if not isinstance(given, (list, tuple)) or not given:
@@ -252,7 +254,7 @@ def _own_start(init: Any, matrix: Any, cls: Format, modes: TensorizedShape, rank
             f"init must be 'svd', 'random' or factors; expected a factorized matrix or tensor, or a list of "
             f"arrays, got {init!r} of type {type(init).__name__}."
         )
-    backend = same_backend({"matrix": matrix, **{f"init[{k}]": one for k, one in enumerate(given)}})
+    backend = same_backend({argument: matrix, **{f"init[{k}]": one for k, one in enumerate(given)}})
     network = cls.make_tensor_network(tuple(m * n for m, n in zip(*modes)), rank)
     accepted = (network.factor_shapes, cls.make_network(modes, rank).factor_shapes)
     shapes = tuple(tuple(int(n) for n in one.shape) for one in given)

@@ -64,8 +64,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str
                 pass
         except library.SafetensorError as error:
             raise ValueError(f"path must be a safetensors file; got {str(path)!r}: {error}.") from None
-        length = int.from_bytes(file.read(), "little")
-        header = json.loads(file.read())
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
         whole = (
             np.memmap(file, dtype=np.uint8, mode="r", offset=8 + length)
             if os.fstat(file.fileno()).st_size > 8 + length

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._arguments import check_sequences
 from tensorly_rnn.nn._torch_context import autocast_dtype, is_transformed
 from tensorly_rnn.nn.autograd import unroll
-from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.nn.weight_cache import may_cache
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, State
@@ -283,11 +283,6 @@ class FactorizedLSTM(RecurrentLayer):
         self.forget_bias = checked_forget_bias(forget_bias, self.bias)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Initialize like `torch.nn.LSTM`, except for the `forget_bias`."""
-        super().reset_parameters()
-        set_forget_bias(self, self.forget_bias)
-
     @classmethod
     def from_lstm(cls, lstm: nn.LSTM, *, rank: Any = None, **options: Any) -> Self:
         """Decompose the weights of a dense LSTM; biases, settings, dtype and device stay the same.
@@ -434,8 +429,7 @@ class FactorizedRNN(RecurrentLayer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
-        self.nonlinearity = one_of("nonlinearity", nonlinearity, tuple(RNN_CELLS))
-        self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
+        self._set_nonlinearity(nonlinearity)
         self.reset_parameters()
 
     @classmethod

@@ -5,10 +5,9 @@ from typing import Any, ClassVar, Self, Unpack
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import one_of
 from tensorly_rnn.nn._arguments import check_features
 from tensorly_rnn.nn.autograd import BACKEND
-from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias, set_forget_bias
+from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 
@@ -135,11 +134,6 @@ class FactorizedLSTMCell(RecurrentCell):
         self.forget_bias = checked_forget_bias(forget_bias, self.bias)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Initialize like `torch.nn.LSTMCell`, except for the `forget_bias`."""
-        super().reset_parameters()
-        set_forget_bias(self, self.forget_bias)
-
 
 class FactorizedGRUCell(RecurrentCell):
     """A replacement for `torch.nn.GRUCell` with its weights in a format: one step of `FactorizedGRU`.
@@ -205,6 +199,5 @@ class FactorizedRNNCell(RecurrentCell):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(input_size, hidden_size, bias, **options)
-        self.nonlinearity = one_of("nonlinearity", nonlinearity, tuple(RNN_CELLS))
-        self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
+        self._set_nonlinearity(nonlinearity)
         self.reset_parameters()

@@ -7,23 +7,24 @@ from typing import Any, ClassVar, Self, TypedDict
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._arguments import check_like_weight
 from tensorly_rnn.nn._sharded import assign, gather_full, initialize
 from tensorly_rnn.nn._torch_context import is_autocast
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.nn.weight_cache import CachingModule
-from tensorly_rnn.recurrent.cells import Cell, State
+from tensorly_rnn.recurrent.cells import RNN_CELLS, Cell, State
 from tensorly_rnn.recurrent.initialization import (
     DECOMPOSE,
     DENSE_NAMES,
-    MODE_NAMES,
     checked_decompose,
     checked_proj_size,
     factorized_weights,
     find_weight,
 )
 
+#: Largest number of float16; the sigmoid is 1 long before.
+LARGEST_BIAS = 65504.0
 #: Parts of the columns that x and h multiply.
 X, H = 0, 1
 #: A module in factors or a dense parameter, and the number of its part of the columns.
@@ -56,6 +57,8 @@ class RecurrentModule(CachingModule):
     dense: ClassVar[type[nn.Module]]
     #: Arguments of torch's module after the two sizes, with their defaults.
     defaults: ClassVar[dict[str, Any]]
+    #: Sum of the biases of the forget gate after initialization; None for those of torch.
+    forget_bias: float | None = None
 
     def __init__(
         self,
@@ -75,13 +78,15 @@ class RecurrentModule(CachingModule):
         self.decompose = checked_decompose(decompose)
 
     def reset_parameters(self) -> None:
-        """Initialize like torch: reconstructed weights of the same standard deviation, uniform dense parameters."""
+        """Initialize like torch: reconstructed weights by their standard deviation, forget gates by `forget_bias` if given."""
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self._parameters.values():
             if parameter is not None:
                 initialize(parameter, lambda one: nn.init.uniform_(one, -bound, bound))
         for weight in self._factorized():
             weight.reset(bound / math.sqrt(3))
+        if self.forget_bias is not None:
+            self._set_forget_bias(self.forget_bias)
 
     @property
     def state_size(self) -> int:
@@ -163,17 +168,10 @@ class RecurrentModule(CachingModule):
         widths = (width, self.state_size)
         gates = self.cell.n_gates * self.hidden_size
 
-        def weight(parts: tuple[int, ...], out_modes: Any, in_modes: Any) -> FactorizedWeight:
+        def weight(parts: tuple[int, ...], modes: dict[str, Any]) -> FactorizedWeight:
+            columns, n_gates, factorization = [widths[part] for part in parts], self.cell.n_gates, self.factorization
             return FactorizedWeight(
-                self.hidden_size,
-                [widths[part] for part in parts],
-                factorization=self.factorization,
-                rank=rank,
-                out_modes=out_modes,
-                in_modes=in_modes,
-                n_gates=self.cell.n_gates,
-                names=MODE_NAMES,
-                **settings,
+                self.hidden_size, columns, factorization=factorization, rank=rank, n_gates=n_gates, **modes, **settings
             )
 
         def dense(name: str, *shape: int) -> None:
@@ -191,6 +189,19 @@ class RecurrentModule(CachingModule):
             dense("bias_hh", gates)
         if self.proj_size:
             dense("weight_hr", self.proj_size, self.hidden_size)
+
+    def _set_nonlinearity(self, nonlinearity: str) -> None:
+        self.nonlinearity = one_of("nonlinearity", nonlinearity, tuple(RNN_CELLS))
+        self.cell, self.kernel = RNN_CELLS[self.nonlinearity], f"rnn_{self.nonlinearity}"
+
+    def _set_forget_bias(self, forget_bias: float) -> None:
+        """Set the biases of the forget gates of an LSTM, the second of four, such that their sum is `forget_bias`."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if name.startswith("bias_"):
+                with torch.no_grad():
+                    gates = gather_full(parameter).clone()
+                    gates.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
+                assign(parameter, gates)
 
     def _like(self) -> Tensor:
         """Return a parameter, whose dtype and device are those of all."""
@@ -261,22 +272,6 @@ class RecurrentModule(CachingModule):
     def _to_user(self, state: State) -> Any:
         """Return a state as in the public interface: one tensor if the cell has one."""
         return state if len(state) > 1 else state[0]
-
-
-#: Largest number of float16; the sigmoid is 1 long before.
-LARGEST_BIAS = 65504.0
-
-
-def set_forget_bias(module: RecurrentModule, forget_bias: float | None) -> None:
-    """Set the biases of the forget gates of an LSTM, the second of four, such that their sum is `forget_bias`, unless None."""
-    if forget_bias is None:
-        return
-    with torch.no_grad():
-        for name, parameter in module.named_parameters(recurse=False):
-            if name.startswith("bias_"):
-                gates = gather_full(parameter).clone()
-                gates.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
-                assign(parameter, gates)
 
 
 def checked_forget_bias(forget_bias: Any, bias: bool) -> float | None:

@@ -61,7 +61,7 @@ def find_weight(decompose: str, part: int) -> tuple[str, int]:
 
 def factorized_weights(
     decompose: str,
-    make: Callable[[tuple[int, ...], Modes, Modes], W],
+    make: Callable[[tuple[int, ...], dict[str, Any]], W],
     hidden_modes: Modes,
     input_modes: Modes,
     projected: bool,
@@ -72,7 +72,7 @@ def factorized_weights(
     ----------
     decompose : {'input', 'layerwise', 'full'}
     make : callable
-        From the parts of the columns, the modes of the hidden size and those of the columns to a weight.
+        From the parts of the columns, and keyword arguments of `make_layout` that set the modes, to a weight.
     hidden_modes, input_modes : sequence of int or None
     projected : bool
         Whether h is projected to another size than the hidden size.
@@ -84,7 +84,7 @@ def factorized_weights(
             # Columns of h alone take the modes of the hidden size, unless h is projected.
             out_modes = weights["weight_ih"].layout.out_modes
             in_modes = None if projected else out_modes
-        weights[name] = make(parts, out_modes, in_modes)
+        weights[name] = make(parts, {"out_modes": out_modes, "in_modes": in_modes, "names": MODE_NAMES})
     return weights
 
 
@@ -106,21 +106,12 @@ def random_parameters(
     """Draw all parameters with the standard deviation of torch, ``1 / sqrt(3 hidden_size)``; `widths` are those of x and h."""
     generator = as_generator(random_state)
     bound = 1 / math.sqrt(hidden_size)
+    settings = {"n_gates": n_gates, "gate_mode": gate_mode, "random_state": generator, "like": like}
 
-    def make(parts: tuple[int, ...], out_modes: Modes, in_modes: Modes) -> GatedWeight:
+    def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
+        columns, std = [widths[part] for part in parts], bound / math.sqrt(3)
         return GatedWeight.random(
-            hidden_size,
-            tuple(widths[part] for part in parts),
-            factorization=str(factorization),
-            rank=rank,
-            out_modes=out_modes,
-            in_modes=in_modes,
-            n_gates=n_gates,
-            gate_mode=gate_mode,
-            std=bound / math.sqrt(3),
-            random_state=generator,
-            like=like,
-            names=MODE_NAMES,
+            hidden_size, columns, factorization=str(factorization), rank=rank, std=std, **modes, **settings
         )
 
     def uniform(*shape: int) -> Any:
@@ -163,18 +154,11 @@ def decomposed_weights(
     format = get_format(factorization, "factorization").format
     hidden_size = matrices[0].shape[0] // n_gates
 
-    def make(parts: tuple[int, ...], out_modes: Modes, in_modes: Modes) -> GatedWeight:
-        layout = make_layout(
-            hidden_size,
-            tuple(matrices[part].shape[1] for part in parts),
-            format,
-            out_modes=out_modes,
-            in_modes=in_modes,
-            n_gates=n_gates,
-            gate_mode=gate_mode,
-            names=MODE_NAMES,
-        )
-        return GatedWeight.from_matrices([matrices[part] for part in parts], layout, factorization, rank, **options)
+    def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
+        chosen = [matrices[part] for part in parts]
+        widths = [matrix.shape[1] for matrix in chosen]
+        layout = make_layout(hidden_size, widths, format, n_gates=n_gates, gate_mode=gate_mode, **modes)
+        return GatedWeight.from_matrices(chosen, layout, factorization, rank, **options)
 
     projected = matrices[1].shape[1] != hidden_size
     weights = factorized_weights(checked_decompose(decompose), make, hidden_modes, input_modes, projected)

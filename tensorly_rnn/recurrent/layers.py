@@ -100,25 +100,26 @@ class Recurrent:
         Parameters
         ----------
         tape : Tape
-            From this layer's `forward`; may be used again.
+            Result of `forward` of this layer; it can be used several times.
         d_output : array, shape of output, optional
             ``dL/doutput``; default zeros.
         d_state : array or (array, array), optional
-            ``dL/dstate`` of the last state, shaped as it; default zeros, as is None in a pair.
+            ``dL/dstate`` of the last state, of its shape; default zeros, also for None in a pair.
 
         Returns
         -------
         Gradients
-            Of x, the initial state and every parameter.
+            Gradients with respect to x, the initial state and every parameter.
 
         Raises
         ------
         TypeError, ValueError
-            If both gradients are missing, or one has the wrong backend, dtype or shape.
+            If both gradients are missing, or one has a wrong backend, dtype or shape.
 
         Notes
         -----
-        The gates' gradients of all steps are collected: each weight takes one product, and one sweep over its factors.
+        The gradients of the gates of all steps are collected, so that each weight needs one product and one sweep over its
+        factors.
         """
         if not isinstance(tape, Tape):
             raise TypeError(f"tape must come from forward; expected Tape, got {type(tape).__name__}.")
@@ -199,10 +200,10 @@ class Recurrent:
             raise TypeError(f"parameters must be lists of arrays by name; expected a mapping, got {got}.")
         for name, arrays in parameters.items():
             instance_of(f"parameters[{name!r}]", arrays, (list, tuple), "a list of arrays")
-        wanted = {name: len(arrays) for name, arrays in self.parameters.items()}
+        expected = {name: len(arrays) for name, arrays in self.parameters.items()}
         got = {name: len(arrays) for name, arrays in parameters.items()}
-        if got != wanted:
-            raise ValueError(f"parameters must have as many arrays by name; expected {wanted}, got {got}.")
+        if got != expected:
+            raise ValueError(f"parameters must have as many arrays by name; expected {expected}, got {got}.")
         replaced = {}
         for name, arrays in parameters.items():
             value = getattr(self, name)

@@ -13,7 +13,7 @@ from tensorly.backend import BackendManager
 from tensorly_rnn._checks import one_of
 
 # Names of the backends and their modules: TensorLy's, and NumPy with read-only arrays.
-_MODULES = {
+MODULES = {
     "numpy": "numpy",
     "numpy_read_only": "numpy",
     "pytorch": "torch",
@@ -72,13 +72,13 @@ def get_backend(name: str) -> Backend:
     >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
     False
     """
-    return _loaded(one_of("name", name, tuple(_MODULES)))
+    return _loaded(one_of("name", name, tuple(MODULES)))
 
 
 @cache
 def _loaded(name: str) -> Backend:
     try:
-        framework = importlib.import_module(_MODULES[name])
+        framework = importlib.import_module(MODULES[name])
         # Loading TensorLy's JAX backend would turn double precision on for the whole process.
         if name == "jax" and not framework.config.jax_enable_x64:
             raise ValueError(
@@ -110,7 +110,7 @@ def installed_backends() -> tuple[str, ...]:
     >>> installed_backends()[:2]
     ('numpy', 'numpy_read_only')
     """
-    return tuple(name for name, module in _MODULES.items() if importlib.util.find_spec(module) is not None)
+    return tuple(name for name, module in MODULES.items() if importlib.util.find_spec(module) is not None)
 
 
 def _read_only(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tensorly_rnn._checks import instance_of, one_of, positive_int
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, available_formats, get_format
 from tensorly_rnn.testing import _conduct, _tensors, _values
-from tensorly_rnn.testing.backends import get_backend
+from tensorly_rnn.testing.backends import MODULES, get_backend
 from tensorly_rnn.testing.strategies import Ranks
 from tensorly_rnn.testing.subject import Count, Reference, Subject, TensorSubject
 
@@ -186,4 +186,4 @@ def _names(backends: Any) -> tuple[str, ...]:
     """Return names of backends as a tuple."""
     if isinstance(backends, str) or not isinstance(backends, Sequence):
         raise TypeError(f"backends must be a sequence of names; expected for example ('numpy',), got {backends!r}.")
-    return tuple(backends)
+    return tuple(one_of("backends", name, tuple(MODULES)) for name in backends)

@@ -80,7 +80,7 @@ def block_matrix(rng: np.random.Generator) -> Any:
 
 @dataclass(frozen=True)
 class Family:
-    """What is planted, and what is asked for: ranks with some starts, or an error."""
+    """The planted factors, and the request: ranks with some restarts, or an error."""
 
     plant: Callable[[np.random.Generator], Any]
     n_starts: int = 20

@@ -68,7 +68,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What it came to; `curve` has the mean loss of every epoch."""
+    """The result of a run; `curve` has the mean loss of every epoch."""
 
     compression: float
     first_loss: float
@@ -227,7 +227,7 @@ def write_csv(path: Path, outcomes: dict[Job, Outcome]) -> None:
 
 
 def read_csv(path: Path) -> dict[Job, Outcome]:
-    """What `write_csv` wrote."""
+    """Read a file of `write_csv`."""
     found = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):

@@ -1,4 +1,4 @@
-"""What tests/nn/test_distributed.py launches: training on two processes ends where one process on the whole batch ends.
+"""Launched by tests/nn/test_distributed.py: two processes train to the same result as one process on the whole batch.
 
 ``python -m torch.distributed.run --standalone --nproc-per-node 2 -m tests.nn.distributed_training``
 """

@@ -1,4 +1,4 @@
-"""What a GPU computes is what the CPU computes; skipped where there is none."""
+"""A GPU gives the results of the CPU; skipped without a GPU."""
 
 import itertools
 

@@ -310,7 +310,7 @@ def test_forget_bias_and_reset():
     torch.manual_seed(0)
     plain = FactorizedLSTM(11, 7, factorization="tt", rank=2)
     assert (plain.bias_ih_l0.abs() <= 1 / math.sqrt(7)).all() and plain.forget_bias is None
-    with pytest.raises(ValueError, match="forget_bias must go to a bias; expected None with bias=False, got 1.0"):
+    with pytest.raises(ValueError, match="forget_bias must be None with bias=False; expected None, got 1.0"):
         FactorizedLSTM(11, 7, bias=False, forget_bias=1.0)
     with pytest.raises(ValueError, match="forget_bias must be a number; expected a finite number or None, got 'one'"):
         FactorizedLSTM(11, 7, forget_bias="one")
@@ -457,7 +457,9 @@ def test_bad_inputs_are_refused(cell):
     for keys in ({0: 2}, {0: 2, 1: 2, 2: 2}):
         with pytest.raises(ValueError, match=r"^rank must have an entry for each layer; expected \[0, 1\], got"):
             ours(11, 7, 2, rank=keys)
-    with pytest.raises(ValueError, match=r"hidden_modes must have layers' numbers for keys; expected \[0, 1\], got \[2\]"):
+    with pytest.raises(
+        ValueError, match=r"hidden_modes must have the numbers of layers as keys; expected \[0, 1\], got \[2\]"
+    ):
         ours(11, 7, 2, hidden_modes={2: (7, 1)})
     with pytest.raises(TypeError, match="speed"):
         ours(11, 7, speed="high")

@@ -70,7 +70,7 @@ def test_kept_from_call_to_call(rebuilt):
     with torch.inference_mode():
         layer(x)
     assert rebuilt == [0]
-    assert layer.weight.matrix() is not layer.weight.cached_matrix()  # What a user is given is the user's.
+    assert layer.weight.matrix() is not layer.weight.cached_matrix()  # Callers may change `matrix`.
 
 
 @in_pairs(cls=SIZES, implementation=["factorized", "reconstructed"], decompose=["input", "layerwise", "full"])
@@ -353,8 +353,8 @@ def test_every_number_of_rows_has_its_choice(monkeypatch, rebuilt):
 
 def test_auto_runs_a_small_recurrence_in_the_kernel(monkeypatch):
     runs = []
-    fused = FactorizedLSTM._fused
-    monkeypatch.setattr(FactorizedLSTM, "_fused", lambda self, *args: runs.append(1) or fused(self, *args))
+    run_kernel = FactorizedLSTM._run_kernel
+    monkeypatch.setattr(FactorizedLSTM, "_run_kernel", lambda self, *args: runs.append(1) or run_kernel(self, *args))
     small, long = FactorizedLSTM(64, 64, rank=2), torch.randn(35, 20, 64)
     small(long)
     assert len(runs) == 1
@@ -362,7 +362,7 @@ def test_auto_runs_a_small_recurrence_in_the_kernel(monkeypatch):
     with torch.no_grad():
         FactorizedLSTM(57600, 256, **papers).eval()(torch.zeros(2, 16, 57600))
     assert len(runs) == 1
-    # The kernels know nothing of these.
+    # The kernels do not support these transforms.
     with torch.no_grad():
         one = small.double().eval()
         assert_close(torch.vmap(lambda x: one(x)[0], 1, 1)(long.double().unsqueeze(2)).squeeze(2), one(long.double())[0])

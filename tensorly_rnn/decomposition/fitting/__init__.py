@@ -1,1 +1,1 @@
-"""Fit the factors of a network: to a tensor, to other factors, to what a matrix does to inputs."""
+"""Fit the factors of a network: to a tensor, to other factors, to the products of a matrix with inputs."""

@@ -1,4 +1,4 @@
-"""What is measured: cases, and the systems that stand side by side in each."""
+"""The measured cases, and the systems that each compares."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What was found, as tables, and whether the targets are met."""
+"""Tables of the timings, and the targets that are met."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
