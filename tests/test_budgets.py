@@ -95,6 +95,7 @@ def test_budgets_that_cannot_be_met_or_read_are_refused(case):
 
 
 @pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "pytorch"])
+@pytest.mark.slow
 def test_the_best_format_is_that_of_the_planted_matrix(array):
     for name, modes in (("tr", (4, 4, 4)), ("ht", (3, 3, 3, 3))):
         planted = tlr.get_format(name).random((modes, modes), 3, random_state=0)
