@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 import tensorly_rnn as tlr
 from tensorly_rnn.testing import Subject, canonical_ranks
 from tensorly_rnn.testing.strategies import pool
@@ -119,4 +121,10 @@ CASES = (
         bound=lambda order: math.sqrt(max(2 * order - 2, 1)),
         options=({}, {"root_rank": 3}),
     ),
+)
+
+every_format = pytest.mark.parametrize("case", CASES, ids=str)
+#: Formats with loops are fitted by many iterations.
+slow_with_loops = pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case.bound else pytest.mark.slow) for case in CASES], ids=str
 )

@@ -25,6 +25,7 @@ SHAPE = (3, 4, 5)
 
 #: What a format's author defines and the library calls, with arguments that `validate_rank` and constructors have checked.
 HOOKS = (
+    *("expand", "families", "fields", "full", "in_format", "rank_names", "useful", "with_options"),
     *("check_options", "explicit_rank", "format", "full_rank", "indices", "listed_ranks", "make_network", "nodes", "order_of"),
     *(
         "make_tensor_network",
@@ -39,7 +40,17 @@ HOOKS = (
 )
 #: Results, which the library makes and users read; abstract classes; what laws are written with; plain data of layers.
 NOT_MADE_BY_USERS = (
-    *("Cost", "FormatComparison", "ConversionReport", "WeightReport", "Gradients", "FactorizedMatrix", "FactorizedTensor"),
+    *(
+        "Cost",
+        "Format",
+        "Pass",
+        "FormatComparison",
+        "ConversionReport",
+        "WeightReport",
+        "Gradients",
+        "FactorizedMatrix",
+        "FactorizedTensor",
+    ),
     *("Tree", "Backend", "Subject", "TensorSubject", "GatedWeight", "Layout"),
 )
 #: Methods between `recurrent`'s own parts, on arrays of padded matrices that no user has.
@@ -127,7 +138,7 @@ for one in ("bt", "ht", "tr", "tt"):
         **{"tensorized_shape": modes, "rank": rank, "std": given(0.5), "random_state": seed, "like": given(normal(1))},
         **stack,
     )
-    way(f"{called}.validate_rank", kind.format.validate_rank, tensorized_shape=modes, rank=rank, **stack)
+    way(f"Format.validate_rank ({one})", kind.format.validate_rank, tensorized_shape=modes, rank=rank, **stack)
     method(f"{called}.plan", make, batch=given(3))
     for name in ("apply", "vjp", "__rmatmul__", "__matmul__"):
         operand = {"__rmatmul__": given(normal(2, 6)), "__matmul__": given(normal(15, 2))}.get(name, x)

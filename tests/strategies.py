@@ -1,7 +1,7 @@
 """Strategies by the rows of `tests/cases.py`, fixed shapes and numbers of examples; the public ones are in `tensorly_rnn.testing`."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -46,11 +46,10 @@ def pairwise(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
     return [tuple(axis[k] for axis, k in zip(values, row)) for row in sorted(chosen)]
 
 
-def in_pairs(**axes: Iterable[Any]) -> pytest.MarkDecorator:
-    """Return the parametrization of the arguments by `pairwise` rows."""
-    return pytest.mark.parametrize(
-        tuple(axes), pairwise(*axes.values()), ids=lambda value: getattr(value, "__name__", str(value))
-    )
+def in_pairs(*, slow: Callable[..., bool] = lambda *row: False, **axes: Iterable[Any]) -> pytest.MarkDecorator:
+    """Return the parametrization of the arguments by `pairwise` rows; those for which `slow` is true are marked so."""
+    rows = [pytest.param(*row, marks=pytest.mark.slow if slow(*row) else ()) for row in pairwise(*axes.values())]
+    return pytest.mark.parametrize(tuple(axes), rows, ids=lambda value: getattr(value, "__name__", str(value)))
 
 
 def slow_but_one(values: Iterable[Any], kept: int = 0) -> list[Any]:

@@ -135,7 +135,7 @@ def test_tensorlys_trains_and_rings_are_theirs():
     train, ring = TTTensor([np.ones((1, 3, 2)), np.ones((2, 4, 1))]), TRTensor([np.ones((2, 3, 2)), np.ones((2, 4, 2))])
     assert isinstance(tlr.tt_lstsq_grad(train, np.ones((3, 4))), TTTensor)
     assert isinstance(tlr.tr_lstsq_grad(ring, np.ones((3, 4))), TRTensor)
-    with pytest.raises(ValueError, match="^rank must begin and end with 1"):
+    with pytest.raises(ValueError, match="^rank must be 1 at the ends"):
         tlr.tt_lstsq_grad(ring, np.ones((3, 4)))
 
 

@@ -17,6 +17,7 @@ def row(system, ms, ratio, measure="training", title="one", case="a", package="t
     return {**about, "system": system, "package": package, "ms": ms, "ratio": ratio}
 
 
+@pytest.mark.slow
 def test_the_program_measures_a_small_case_and_writes_it_down(tmp_path):
     command = [sys.executable, "-m", "tests.benchmarks.speed", "--quick", "--cases", "d", "--output", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)

@@ -18,7 +18,7 @@ from tensorly_rnn.decomposition._algorithms import ALGORITHMS
 from tensorly_rnn.decomposition.best_format import _baseline, _svd_result
 from tensorly_rnn.decomposition.fitting import subspaces
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
-from tests.cases import CASES
+from tests.cases import CASES, slow_with_loops
 from tests.strategies import examples
 
 SHAPE = ((2, 3, 5), (5, 2, 3))
@@ -30,7 +30,7 @@ def decaying(seed=0):
     return rng.normal(size=(30, 30)) @ np.diag(0.7 ** np.arange(30)) @ rng.normal(size=(30, 30))
 
 
-@every_format
+@slow_with_loops
 @given(budget=st.integers(60, 1200), seed=st.integers(0, 100))
 @examples(2)
 def test_a_budget_is_never_exceeded(case, budget, seed):
@@ -42,7 +42,7 @@ def test_a_budget_is_never_exceeded(case, budget, seed):
     assert abs(g.n_param - f.n_param) <= max(1, 0.5 * budget)
 
 
-@every_format
+@slow_with_loops
 def test_more_budget_is_never_worse_and_at_least_as_good_as_even_ranks(case):
     dense = decaying()
     errors = []
@@ -95,6 +95,7 @@ def test_budgets_that_cannot_be_met_or_read_are_refused(case):
 
 
 @pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "pytorch"])
+@pytest.mark.slow
 def test_the_best_format_is_that_of_the_planted_matrix(array):
     for name, modes in (("tr", (4, 4, 4)), ("ht", (3, 3, 3, 3))):
         planted = tlr.get_format(name).random((modes, modes), 3, random_state=0)

@@ -278,7 +278,7 @@ def test_inspect_shows_tensors_factors_and_totals(capsys, model):
         (["--layer", "encoder*", "--layer", "ids", "--rank", "2"], "got 'ids'"),
         (["--min-size", "5121", "--rank", "2"], "--min-size must leave a matrix; expected at most 5,120, got 5,121"),
         (["--layer", "encoder.0*", "--rank", "1,2"], "encoder.0.weight: rank must"),
-        (["--layer", "encoder.0*", "--rank", "2,2,2"], "encoder.0.weight: rank must begin and end with 1"),
+        (["--layer", "encoder.0*", "--rank", "2,2,2"], "encoder.0.weight: rank must be 1 at the ends"),
         (["--layer", "encoder.0*", "--budget", "7"], "none of 1 matrices became smaller, and nothing was written"),
         (["--layer", "encoder.0*", "--rank", "full"], "its factors are no smaller: 9,216 parameters"),
     ],

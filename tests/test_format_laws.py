@@ -29,8 +29,8 @@ def skip_where_missing(backend):
 
 
 def slow_where(backend, is_repeated):
-    """Marks of a law that another format or form keeps too, on a backend that compiles every shape."""
-    return [pytest.mark.slow] if is_repeated and backend in FOUND and get_backend(backend).slow else []
+    """Return the marks of a law: on all backends but the first, one format or form is tested by default."""
+    return [pytest.mark.slow] if is_repeated and backend != CHOSEN[0] else []
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def done(tmp_path_factory):
     return folder, run("paper_counts.py", "--quick", "--output", folder)
 
 
+@pytest.mark.slow
 def test_what_disagrees_is_what_the_papers_contradict_themselves_in(done):
     folder, printed = done
     rows = table(folder / "counts.csv")
@@ -37,6 +38,7 @@ def test_what_disagrees_is_what_the_papers_contradict_themselves_in(done):
     assert "Yin et al. 2021: 54 printed numbers, 47 agree, 7 differ" in printed
 
 
+@pytest.mark.slow
 def test_counts_are_those_known(done):
     folder, _ = done
     counted = {
@@ -59,6 +61,7 @@ def test_counts_are_those_known(done):
     assert counted["CNN + HT-LSTM", "with the CNN", ""] > 21_770_000 + 16_777_216
 
 
+@pytest.mark.slow
 def test_inferred_and_quoted_settings_are_marked(done):
     rows = {row["layer"]: row["inferred"] for row in table(done[0] / "counts.csv")}
     assert rows["CNN + TR-LSTM"] == "quoted"
@@ -68,6 +71,7 @@ def test_inferred_and_quoted_settings_are_marked(done):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_hidden_hidden_weights_are_the_bottleneck(done):
     rows = {row["layer"]: row for row in table(done[0] / "hidden_hidden.csv")}
     assert rows.pop("FDHT-LSTM")["hidden_hidden"] == ""
@@ -76,6 +80,7 @@ def test_the_hidden_hidden_weights_are_the_bottleneck(done):
     assert len(rows) == 4 and all(float(row["hidden_hidden_share"]) > 0.98 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_parameters_against_order_and_rank(done):
     folder, _ = done
     orders = {(int(row["order"]), int(row["rank"])): int(row["parameters"]) for row in table(folder / "against_order.csv")}
@@ -94,6 +99,7 @@ def test_parameters_against_order_and_rank(done):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pictures_are_not_blank(done):
     for name in ("hidden_hidden", "against_order", "against_rank"):
         pixels = matplotlib.image.imtable(done[0] / f"{name}.png")[..., :3]

@@ -129,6 +129,7 @@ def test_ranks_tried_are_told(capsys):
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
 def test_a_ring_asked_for_by_its_error_is_the_planted_one(seed):
     ring = planted_ring(seed)
     dense = ring.to_matrix()

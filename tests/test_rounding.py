@@ -17,7 +17,7 @@ from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
 from tests.cases import CASES
-from tests.strategies import SHAPES, examples, pairwise
+from tests.strategies import SHAPES, examples, in_pairs
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
 MODES = ((2, 3, 2, 5), (3, 2, 5, 2))
@@ -122,9 +122,7 @@ def least_ranks(backend, f, data):
 TREE_LAWS = {law.__name__: law for law in (singular_values, rounding_to_an_error, rounding_to_a_rank, least_ranks)}
 
 
-@pytest.mark.parametrize("law, name, backend", [
-    pytest.param(*row, marks=pytest.mark.slow if row[-1].slow else ()) for row in pairwise(TREE_LAWS, TREES, BACKENDS)
-], ids=str)  # fmt: skip
+@in_pairs(law=TREE_LAWS, name=TREES, backend=BACKENDS, slow=lambda law, name, backend: backend.slow)
 def test_laws_of_trees(law, name, backend):
     @examples(10, backend.slow)
     @given(f=tree_matrices(name, backend.slow), data=st.data())
