@@ -175,7 +175,7 @@ def test_jax_arrays_that_were_put_on_two_devices():
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert re.match(r"TTMatrix.apply: x must be on the device of factors\[0\]; expected \S*1, got \S*0. Move one", done.stdout)
+    assert re.match(r"x must be on the device of factors\[0\]; expected \S*1, got \S*0. Move one", done.stdout)
 
 
 @every_format
