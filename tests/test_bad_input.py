@@ -46,7 +46,7 @@ def calls(f, x, dy, target):
 @every_format
 def test_another_width_or_leading_shape(case):
     f = made(case)
-    for argument, method, call in calls(f, np.ones((2, 14)), np.ones((2, 5)), np.ones((6, 14))):
+    for argument, _, call in calls(f, np.ones((2, 14)), np.ones((2, 5)), np.ones((6, 14))):
         width, got = (15, 14) if argument == "x" else (6, 5)
         message = {
             "target": r"target must have the shape of f; expected \(6, 15\), got \(6, 14\)",
@@ -54,7 +54,7 @@ def test_another_width_or_leading_shape(case):
         }.get(
             argument, rf"{argument} must have {width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)"
         )
-        with pytest.raises(ValueError, match=rf"{case.name.upper()}Matrix.{method}: {message}"):
+        with pytest.raises(ValueError, match=rf"^{message}"):
             call()
     for method, call in (("gradients", lambda dy: f.gradients(np.ones((2, 15)), dy)), ("vjp", f.vjp(np.ones((2, 15)))[1])):
         with pytest.raises(ValueError, match=r"^dy must have the leading shape of x; expected \(2,\), got \(1, 2\)"):
@@ -134,7 +134,7 @@ def test_tensorlys_trains_and_rings_are_theirs():
     train, ring = TTTensor([np.ones((1, 3, 2)), np.ones((2, 4, 1))]), TRTensor([np.ones((2, 3, 2)), np.ones((2, 4, 2))])
     assert isinstance(tlr.tt_lstsq_grad(train, np.ones((3, 4))), TTTensor)
     assert isinstance(tlr.tr_lstsq_grad(ring, np.ones((3, 4))), TRTensor)
-    with pytest.raises(ValueError, match="^rank must begin and end with 1"):
+    with pytest.raises(ValueError, match="^rank must be 1 at the ends"):
         tlr.tt_lstsq_grad(ring, np.ones((3, 4)))
 
 

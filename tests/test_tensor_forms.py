@@ -439,7 +439,7 @@ def test_errors_name_the_function_that_was_called():
         tlr.validate_ht_rank((3, 4, 5), (1, 2, 3))
     with pytest.raises(ValueError, match=r"^rank must be known; expected 'full', 'same' or numbers, got 'all'"):
         block_term(np.ones((3, 4)), "all")
-    with pytest.raises(ValueError, match=r"^rank must begin and end with 1"):
+    with pytest.raises(ValueError, match=r"^rank must be 1 at the ends"):
         tensor_train(np.ones((3, 4)), (2, 2, 1))
     with pytest.raises(ValueError, match=r"^tree must be binary"):
         hierarchical_tucker(np.ones((3, 4, 5)), 2, tree=(0, 1, 2))
