@@ -260,7 +260,7 @@ def test_trees_that_are_none_are_refused():
 @every_form
 def test_factors_that_do_not_fit_are_refused(form):
     good = form.random((2, 3, 5), 2, random_state=0).factors
-    with pytest.raises(ValueError, match=r"^factors must have one axis an index"):
+    with pytest.raises(ValueError, match=r"^factors must have one axis per index"):
         form([good[0], good[1][None], *good[2:]])
     with pytest.raises(ValueError, match=r"^factors must agree on the size of index"):
         form([good[0][..., :1], *good[1:]])
