@@ -1,21 +1,20 @@
-"""Checks that several rooms share: each returns the value in its plain form or says what was wrong with it."""
+"""Shared checks of arguments, which return the value in plain form or raise an error that describes the rule."""
 
 import numbers
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-#: More modes than this are a mistake, or a sequence that does not end: the product of as many twos is beyond any memory.
+#: Maximum number of modes; sequences are read up to this length, since an iterator may be infinite.
 MOST_MODES = 4096
-#: More entries than this are beyond what any machine's memory addresses.
+#: Maximum number of entries of an array, beyond the memory of any machine.
 MOST_ENTRIES = 2**48
-
-#: Larger ranks than this are a mistake: no array has as many rows.
+#: Maximum rank.
 MOST_RANK = 2**31
 
 
 class BudgetError(ValueError):
-    """A budget of parameters that leaves no room for rank 1.
+    """Error for a budget of parameters that is too small for rank 1.
 
     Attributes
     ----------
@@ -24,7 +23,7 @@ class BudgetError(ValueError):
     """
 
     def __init__(self, message: str, minimum: int) -> None:
-        # Both are `args`, from which pickle makes the error anew in another process.
+        # Pickle restores the error from `args`.
         super().__init__(message, minimum)
         self.minimum = minimum
 
@@ -33,11 +32,11 @@ class BudgetError(ValueError):
 
 
 class ClippedRankWarning(UserWarning):
-    """A rank above what the sizes allow was clipped."""
+    """Warning that a rank was larger than the sizes allow and was clipped."""
 
 
 def positive_int(argument: str, value: object, cure: str = "", most: int | None = None) -> int:
-    """Return `value` as a plain positive int; NumPy integers are accepted, booleans and floats are not."""
+    """Return a positive int or NumPy integer as a plain int; booleans and floats are refused."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{argument} must be a positive integer; expected int, got {value!r} of type {type(value).__name__}.{_then(cure)}"
@@ -45,14 +44,14 @@ def positive_int(argument: str, value: object, cure: str = "", most: int | None 
     if value < 1:
         raise ValueError(f"{argument} must be a positive integer; expected at least 1, got {value}.{_then(cure)}")
     if most is not None and int(value) > most:
-        raise ValueError(f"{argument} must not be so large; expected at most {most}, got {value}.{_then(cure)}")
+        raise ValueError(f"{argument} must be smaller; expected at most {most}, got {value}.{_then(cure)}")
     return int(value)
 
 
 def positive_ints(
     argument: str, values: object, length: int | None = None, cure: str = "", most: int | None = None
 ) -> tuple[int, ...]:
-    """Return `values` as a tuple of plain positive ints of the given length; the caller's sequence is not changed."""
+    """Return a sequence of positive integers as a tuple of plain ints, of the given length."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         expected = "positive integers" if length is None else f"{length} positive integers"
         raise TypeError(
@@ -61,18 +60,18 @@ def positive_ints(
         )
     listed = list(islice(values, MOST_MODES + 1)) if length is None else list(values)
     if len(listed) > MOST_MODES and length is None:
-        raise ValueError(f"{argument} must not have so many entries; expected at most {MOST_MODES}, got more.")
+        raise ValueError(f"{argument} must have fewer entries; expected at most {MOST_MODES}, got more.")
     if length is not None and len(listed) != length:
         raise ValueError(
             f"{argument} must have {length} entries; expected {length}, got {len(listed)}: {plain(listed)}.{_then(cure)}"
         )
     if not listed:
-        raise ValueError(f"{argument} must not be empty; expected one entry a mode, got none.{_then(cure)}")
+        raise ValueError(f"{argument} must not be empty; expected one entry per mode, got none.{_then(cure)}")
     return tuple(positive_int(f"{argument}[{k}]", value, cure, most) for k, value in enumerate(listed))
 
 
 def checked_eps(eps: object) -> float:
-    """Return the relative error allowed as a float between 0 and 1, neither of them."""
+    """Return a relative error as a float, greater than 0 and less than 1."""
     message = f"eps must be a relative error; expected a number between 0 and 1, got {eps!r}"
     if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
         raise TypeError(f"{message} of type {type(eps).__name__}.")
@@ -93,19 +92,19 @@ def one_of(argument: str, value: object, choices: Sequence[str]) -> str:
 
 
 def instance_of(argument: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
-    """Refuse what is not of a kind, which `expected` describes with its article."""
+    """Raise a TypeError unless `value` is of a type, which `expected` describes with its article."""
     if not isinstance(value, kind):
         raise TypeError(f"{argument} must be {expected}; got {plain(value)!r} of type {type(value).__name__}.")
 
 
 def check_memory(argument: str, entries: int) -> None:
-    """Refuse to make what no memory holds; what only this machine's cannot is for its allocator to tell."""
+    """Raise a ValueError for more entries than any memory can hold."""
     if entries > MOST_ENTRIES:
         raise ValueError(f"{argument} must leave arrays that memory can hold; expected at most 2^48 entries, got {entries}.")
 
 
 def plain(values: Any) -> Any:
-    """Return nested sequences as tuples and NumPy scalars as Python's, so that messages read as they were typed."""
+    """Return nested sequences as tuples and NumPy scalars as Python scalars, for messages."""
     if isinstance(values, (list, tuple)):
         return tuple(plain(value) for value in values)
     return values.item() if hasattr(values, "item") and getattr(values, "ndim", None) == 0 else values

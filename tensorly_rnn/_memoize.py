@@ -1,4 +1,4 @@
-"""What is planned from names and sizes alone is planned once, and a constant to whatever traces the arithmetic."""
+"""Caches of functions of plain data, whose results torch.compile treats as constants."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -7,34 +7,33 @@ from typing import Any, ParamSpec, TypeVar
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-
 _caches: list[Any] = []
-# How often all was forgotten. What a thread began to plan before stays unseen after.
+# Number of times the caches were cleared; a result that another thread computes meanwhile is stored under the old number.
 _generation = 0
 
 
 def memoize(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Cache a function of hashable plain data, and let torch.compile call it instead of tracing into it.
+    """Cache a function of hashable plain data, and make torch.compile call it instead of tracing into it.
 
-    The mark is what `torch.compiler.assume_constant_result` sets; it is set here without importing torch.
+    The attribute is the one that `torch.compiler.assume_constant_result` sets; here it is set without importing torch.
     """
 
     @lru_cache(maxsize=4096)
-    def kept(generation: int, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def cached(generation: int, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         return function(*args, **kwargs)
 
-    _caches.append(kept)
+    _caches.append(cached)
 
     @wraps(function)
     def constant(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return kept(_generation, *args, **kwargs)  # type: ignore[arg-type]
+        return cached(_generation, *args, **kwargs)  # type: ignore[arg-type]
 
     constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return constant
 
 
 def clear_caches() -> None:
-    """Let all be planned anew: for the planner, when it is told of a better order."""
+    """Clear all caches, after the choice of an order has changed."""
     global _generation
     _generation += 1
     for cache in _caches:

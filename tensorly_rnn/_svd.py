@@ -1,4 +1,4 @@
-"""Truncated singular value decomposition on the backend it is given."""
+"""Truncated singular value decomposition on any backend."""
 
 import math
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from tensorly_rnn._backend import as_dtype, at_least_single, context, frobenius_
 
 # Entries of the matrix processed at a time.
 _PIECE = 2**20
-# Rounding of products and bases adds up to this many machine epsilons of the norm to an error.
+# Rounding of products and bases adds an error of at most this many machine epsilons of the norm.
 _ROUNDING = 4
-# Least ratio of both sides to the sketch for which a sketch is faster.
+# Smallest ratio of both sides to the size of the sketch for which the sketch is faster.
 _SKETCH_PAYS = 12
-# A sketch is accepted once further steps would gain at most this share of the squared error.
+# A sketch is accepted if further steps would reduce the squared error by at most this fraction.
 _NEGLIGIBLE = 4e-4
 
 
 def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) -> tuple[Any, Any]:
-    """Return ``(U, S Vh)`` of the best approximation of at most that rank; their product is the approximation.
+    """Return ``(U, S Vh)`` of the best approximation of rank at most `rank`; their product is the approximation.
 
-    With a `max_error`, of the least rank whose error ``||matrix - approximation||_F`` is at most that.
+    With `max_error`, the rank is the smallest with ``||matrix - approximation||_F <= max_error``, if `rank` allows it.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) 
     Returns
     -------
     (array, array), shapes (m, r) and (r, n), with ``r <= min(rank, m, n)``
-        The first has orthonormal columns. Of the matrix's type and device.
+        The first has orthonormal columns. Both have the dtype and device of the matrix.
 
     Raises
     ------
@@ -44,13 +44,13 @@ def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) 
 
     Notes
     -----
-    Singular vectors are computed for the smaller side only, so that no array as large as the matrix is formed: in single
-    precision by the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of the
-    largest; in double precision (single where the backend has no wider type) by a QR decomposition without Q. The cost is
-    ``O(m n min(m, n))``.
+    Singular vectors are computed for the smaller side only, so that no array as large as the matrix is formed. In single
+    precision they are the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of
+    the largest. In double precision (or single, if the backend has no wider type) they come from a QR decomposition without
+    Q. The cost is ``O(m n min(m, n))``.
 
-    Where the rank is far below both sides, and no `max_error` is given, randomized subspace iteration [1]_, algorithm 4.4,
-    takes ``O(m n rank)``. Its error is within 0.1 % of the best one, or the above is used instead.
+    If the rank is far below both sides and no `max_error` is given, randomized subspace iteration [1]_, algorithm 4.4, takes
+    ``O(m n rank)``. It is used if its error is within 0.1 % of the best.
 
     References
     ----------
@@ -101,7 +101,7 @@ def left_basis(backend: Any, tensor: Any, axis: int, rank: int, max_error: float
 
 
 def singular_values(backend: Any, matrix: Any) -> Any:
-    """Return all ``min(m, n)`` singular values of a matrix of shape (m, n), in descending order, in the matrix's type."""
+    """Return all ``min(m, n)`` singular values of a matrix of shape (m, n), in descending order, with its dtype."""
     rows, columns = matrix.shape
     slabs = (rows, columns, 1) if rows > columns else (1, rows, columns)
     values, _ = _spectrum(backend, backend.reshape(at_least_single(backend, matrix), slabs))
@@ -109,18 +109,18 @@ def singular_values(backend: Any, matrix: Any) -> Any:
 
 
 def _needed_rank(backend: Any, array: Any, values: np.ndarray, rank: int, max_error: float) -> int:
-    """Return the least rank, 1 or more, whose remaining singular values have a norm of at most `max_error`; at most `rank`.
+    """Return the smallest rank, from 1 to `rank`, for which the norm of the other singular values is at most `max_error`.
 
-    The error of rounding to the array's type is subtracted first.
+    The rounding error of the array's dtype is subtracted first.
     """
     if max_error == 0.0 or values[0] == 0.0:
         return rank if max_error == 0.0 else min(rank, 1)
-    shares = values / values[0]
-    rounding = _ROUNDING * float(backend.eps(array.dtype)) * np.linalg.norm(shares)
+    scaled = values / values[0]
+    rounding = _ROUNDING * float(backend.eps(array.dtype)) * np.linalg.norm(scaled)
     if max_error / values[0] <= rounding:
         return rank
     truncation = math.sqrt((max_error / values[0]) ** 2 - rounding**2)
-    errors = np.sqrt(np.cumsum(shares[::-1] ** 2))
+    errors = np.sqrt(np.cumsum(scaled[::-1] ** 2))
     return max(1, min(rank, int(np.count_nonzero(errors > truncation))))
 
 
@@ -131,14 +131,14 @@ def _spectrum(backend: Any, slabs: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     double = wider_float(backend, slabs)
     if double is None:
-        # A^T = Q R, A = R^T Q^T, and Q changes neither the singular values nor the left vectors.
+        # A^T = Q R, so A = R^T Q^T has the singular values and left vectors of R^T.
         return _decomposed(backend, slabs, _triangle(backend, slabs).T, _by_svd)
     values, vectors = _decomposed(backend, slabs, _gram(backend, slabs, double), _by_eigh)
     return np.sqrt(np.maximum(values, 0.0)), vectors
 
 
 def _gram(backend: Any, slabs: Any, dtype: Any) -> np.ndarray:
-    """Sum ``A A^T`` in a wider type, in which the products of the entries are exact."""
+    """Return ``A A^T`` in a wider dtype, in which the products of the entries are exact."""
     total = 0.0
     for piece in _pieces(backend, slabs):
         wide = backend.tensor(piece, **{**context(backend, piece), "dtype": dtype})
@@ -147,7 +147,7 @@ def _gram(backend: Any, slabs: Any, dtype: Any) -> np.ndarray:
 
 
 def _triangle(backend: Any, slabs: Any) -> np.ndarray:
-    """Return R of ``A^T = Q R``, piece after piece: R of stacked pieces is R of their stacked Rs."""
+    """Return R of ``A^T = Q R``, by pieces: R of stacked pieces is R of their stacked Rs."""
     triangle = None
     for piece in _pieces(backend, slabs):
         columns = backend.transpose(piece, (1, 0))
@@ -157,7 +157,7 @@ def _triangle(backend: Any, slabs: Any) -> np.ndarray:
 
 
 def _pieces(backend: Any, slabs: Any) -> Iterator[Any]:
-    """Cut the unfolding (p, before * after) of an array of shape (before, p, after) into blocks of columns (p, c)."""
+    """Yield blocks of columns (p, c) of the unfolding (p, before * after) of an array of shape (before, p, after)."""
     before, size, after = slabs.shape
     most = max(2 * size, _PIECE // size)
     step = min(after, most)
@@ -185,7 +185,7 @@ def _by_other_driver(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _decomposed(backend: Any, array: Any, small: np.ndarray, first: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose the small matrix made from `array` by the first LAPACK driver that converges."""
+    """Return the decomposition of a small matrix, derived from `array`, by the first LAPACK driver that converges."""
     for driver in (first, _by_other_driver):
         try:
             values, vectors = driver(small)
@@ -210,7 +210,7 @@ def _sketch_size(rank: int) -> int:
 
 
 def _leading_right_vectors(backend: Any, matrix: Any, rank: int) -> Any:
-    """Return V, shape (n, rank), such that A V spans a nearly best range; None if the iteration is slow to converge.
+    """Return V, shape (n, rank), such that the range of A V is nearly optimal; None if the iteration converges slowly.
 
     With orthonormal Q, ``Q^T A = u diag(s) V^T``, and U = Q u, the columns of V capture more of A than those of U by
     ``||A V||^2 - ||s||^2 = ||A V - U diag(s)||^2``, free of cancellation: the gain of half a step.
@@ -221,7 +221,7 @@ def _leading_right_vectors(backend: Any, matrix: Any, rank: int) -> Any:
     q, _ = backend.qr(new_array(backend, start, matrix))
     whole = frobenius_norm(backend, matrix) ** 2
     rounding = 2 * _ROUNDING * float(backend.eps(matrix.dtype))
-    # After these steps the Gram matrix would have been as cheap.
+    # With more steps the Gram matrix would be as cheap.
     for step in range(min(matrix.shape) // (3 * start.shape[1])):
         y, triangle = backend.qr(backend.matmul(across, q))  # (n, l), (l, l)
         small = np.asarray(backend.to_numpy(triangle), dtype=float).T
@@ -234,11 +234,11 @@ def _leading_right_vectors(backend: Any, matrix: Any, rank: int) -> Any:
         found = backend.matmul(q, new_array(backend, u[:, :rank] * s[:rank], matrix))
         gain = frobenius_norm(backend, backend.matmul(image, v) - found) ** 2
         captured = float(np.sum(s[:rank] ** 2))
-        # Two lower bounds of the least squared error: the values beyond the rank, and the part not captured, which single
-        # precision resolves to 1e-4 of the whole.
+        # Two lower bounds of the smallest squared error: the values beyond the rank, and the part that is not captured, which
+        # single precision resolves to 1e-4 of the total.
         error = max(float(np.sum(s[rank:] ** 2)), whole - captured - 1e-4 * whole)
-        # A part that converges slowly gains little in each step, but over more steps; a part that is nearly orthogonal to the
-        # random start gains little at first.
+        # Slow convergence gains little in each step, but over more steps; a component that is nearly orthogonal to the random
+        # start gains little at first.
         if step >= 2 and gain <= _NEGLIGIBLE * error / (2 * step + 2) + rounding**2 * captured:
             return backend.matmul(y, v)
         q, _ = backend.qr(image)
@@ -252,10 +252,10 @@ def _unfolded(backend: Any, slabs: Any) -> Any:
 
 
 def _projected(backend: Any, slabs: Any, basis: Any) -> Any:
-    """Multiply the middle axis by the transposed basis: shape (before, r, after)."""
+    """Return the array with its middle axis multiplied by the transposed basis, shape (before, r, after)."""
     before, size, after = slabs.shape
     rank = basis.shape[1]
-    # One product, and no copy, where the axis is the first or the last.
+    # One product without a copy if the axis is the first or the last.
     if after == 1:
         return backend.reshape(backend.matmul(backend.reshape(slabs, (before, size)), basis), (before, rank, 1))
     across = backend.transpose(basis, (1, 0))

@@ -1,4 +1,4 @@
-"""Integers and reshapes: factorizing sizes into modes, padding, and matrices as tensors."""
+"""Modes of matrices: factorization of sizes, padding and cropping, boxes of a multi-index."""
 
 import math
 from typing import Any
@@ -12,10 +12,10 @@ TensorizedShape = tuple[Modes, Modes]
 
 
 def factorize_size(size: int, order: int) -> Modes:
-    r"""Factorize a size, or one a little above it, into balanced modes.
+    r"""Factorize a size, or a slightly larger one, into balanced modes.
 
-    Takes the first ``product >= size`` that factorizes into `order` modes whose sum is within 15 % of the least possible,
-    ``order * product ** (1 / order)``. Where none is found up to 1/8 above `size`, balance and padding are traded.
+    The result is the first ``product >= size`` with a factorization into `order` modes whose sum is within 15 % of the lower
+    bound ``order * product ** (1 / order)``. If there is none up to 1/8 above `size`, the sum of both excesses is minimized.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def factorize_size(size: int, order: int) -> Modes:
     Returns
     -------
     tuple of int, length `order`
-        In descending order; their product is at least `size`, and equal to it where `size` factorizes well.
+        In descending order; their product is at least `size`.
 
     Raises
     ------
@@ -36,8 +36,8 @@ def factorize_size(size: int, order: int) -> Modes:
 
     Notes
     -----
-    Balance decides the number of parameters, and padding by a few zeros is cheap: 257 = 257 x 1 x 1 is exact but useless,
-    13 x 5 x 4 = 260 is taken.
+    Balanced modes give fewer parameters, and padding by a few zeros is cheap: 257 = 257 x 1 x 1 is exact but does not
+    compress, so 13 x 5 x 4 = 260 is used.
 
     Examples
     --------
@@ -61,14 +61,14 @@ def factorize_size(size: int, order: int) -> Modes:
 
 
 def default_order(rows: int, columns: int) -> int:
-    """Number of modes for a matrix of that size: modes of about 8 on the longer side."""
+    """Return a number of modes for a matrix of that size, with modes of about 8 on the longer side."""
     return max(2, round(math.log(max(rows, columns), 8)))
 
 
 def separate_modes(out_modes: Modes, in_modes: Modes) -> TensorizedShape:
-    r"""Give every input and every output a mode of its own: inputs first, then outputs.
+    r"""Return modes in which every input and every output has a core of its own, inputs first.
 
-    Mode k of a tensorized matrix pairs ``(m_k, n_k)``; here one of the two is always 1, as in the tensor ring LSTM [1]_.
+    Mode k of a tensorized matrix is a pair ``(m_k, n_k)``; here one of the two is always 1, as in the tensor ring LSTM [1]_.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ def validate_tensorized_shape(tensorized_shape: object) -> TensorizedShape:
 
 
 def validate_shape(shape: object, padded: tuple[int, int], per_stack: int = 1) -> tuple[int, int]:
-    """Return the true ``(rows, columns)`` of a matrix whose modes multiply to `padded`; neither may exceed it.
+    """Return the true ``(rows, columns)`` of a matrix whose modes multiply to `padded`, which they must not exceed.
 
-    With ``per_stack > 1`` the rows are a stack of that many equal blocks, each padded on its own.
+    With ``per_stack > 1`` the rows are a stack of that many equal blocks, each with its own padding.
     """
     if shape is None:
         return padded
@@ -146,7 +146,7 @@ def validate_shape(shape: object, padded: tuple[int, int], per_stack: int = 1) -
             side = "out" if argument == "rows" else "in"
             raise ValueError(
                 f"tensorized_shape must hold the whole matrix; expected {side} modes with a product of at "
-                f"least {true} {argument}, got {product}. Enlarge a mode; what is too much is padded with zeros."
+                f"least {true} {argument}, got {product}. Enlarge a mode; the excess is padded with zeros."
             )
     if rows % per_stack:
         raise ValueError(f"shape must have rows that divide into the stack; expected a multiple of {per_stack}, got {rows}.")
@@ -154,7 +154,7 @@ def validate_shape(shape: object, padded: tuple[int, int], per_stack: int = 1) -
 
 
 def pad_blocks(backend: Any, array: Any, size: int, blocks: int = 1) -> Any:
-    """Pad the last axis, a row of equal blocks, with zeros to `size`: at the end of each block."""
+    """Pad the last axis, which consists of equal blocks, to `size` with zeros at the end of each block."""
     if array.shape[-1] == size:
         return array
     leading = tuple(array.shape[:-1])
@@ -188,7 +188,7 @@ def crop_matrix(backend: Any, matrix: Any, shape: tuple[int, int], stack: int = 
 
 
 def pad_axis(backend: Any, array: Any, axis: int, size: int, start: int = 0) -> Any:
-    """Put the array at `start` of `size` entries along `axis`, zeros around it; by default they are appended."""
+    """Pad an axis with zeros to `size`; the array begins at `start`, by default in front."""
     missing = size - array.shape[axis]
     if not missing:
         return array
@@ -201,14 +201,14 @@ def pad_axis(backend: Any, array: Any, axis: int, size: int, start: int = 0) -> 
 
 
 def pad_axes(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
-    """Append zeros along every axis up to `shape`."""
+    """Pad an array with zeros at the end of every axis to `shape`."""
     for axis, size in enumerate(shape):
         array = pad_axis(backend, array, axis, size)
     return array
 
 
 def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], int]:
-    """Return the smallest box of the multi-index that holds the flat range ``[start, stop)`` and lies in one piece.
+    """Return the smallest contiguous box of a multi-index that contains the flat range ``[start, stop)``.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...]
     Returns
     -------
     (tuple of slice, int)
-        One slice a mode: leading modes fixed, one cut, the following whole. The flat index of the box's first entry.
+        One slice per mode (leading modes fixed, one cut, the following whole), and the flat index of the first entry.
 
     Examples
     --------
@@ -246,7 +246,7 @@ def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...]
 
 
 def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], ...]:
-    """Return boxes of the row-major multi-index that together hold exactly the flat range ``[start, stop)``.
+    """Return disjoint boxes of a row-major multi-index whose union is the flat range ``[start, stop)``.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ..
     Returns
     -------
     tuple of tuple of slice
-        At most ``2 * len(modes) - 1`` boxes, one slice a mode.
+        At most ``2 * len(modes) - 1`` boxes with one slice per mode.
 
     Examples
     --------
@@ -290,10 +290,10 @@ def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ..
 
 @memoize
 def _balanced_modes(product: int, order: int) -> Modes:
-    """Factors of `product`, descending, with the smallest sum."""
+    """Return factors of `product` in descending order with the smallest sum."""
     best = (product + order - 1, (product,) + (1,) * (order - 1))
     for first in _divisors(product):
-        # Descending order: the largest factor is at least the root, and a larger one than the best sum cannot win.
+        # The largest factor is at least the root of the product and less than the best sum.
         if first**order < product or first >= best[0]:
             continue
         if order == 1:

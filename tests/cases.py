@@ -115,7 +115,7 @@ CASES = (
         _tree_count,
         (
             *_COMMON_WRONG,
-            ((1, 2, 3), ValueError, r"must be \(leaf, node\) or have one entry a node .*expected 2 or 5 entries, got 3"),
+            ((1, 2, 3), ValueError, r"must be \(leaf, node\) or have one entry per node .*expected 2 or 5 entries, got 3"),
             ((2, 0), ValueError, r"rank\[1\] must be a positive integer; expected at least 1, got 0"),
         ),
         bound=lambda order: math.sqrt(max(2 * order - 2, 1)),

@@ -250,7 +250,7 @@ def test_wrong_ranks_are_refused(case):
 def test_factors_that_do_not_fit_are_refused(case):
     f = tlr.get_format(case.name).random(((2, 3), (3, 5)), 2, random_state=0)
     kind = type(f)
-    with pytest.raises(ValueError, match=r"must have one axis an index; .* \(at factors\[1\]\)"):
+    with pytest.raises(ValueError, match=r"must have one axis per index; .* \(at factors\[1\]\)"):
         kind([f.factors[0], f.factors[1][0], *f.factors[2:]])
     with pytest.raises(ValueError, match=r"must agree on the size of index .* \(at factors\[1\]\)"):
         kind([f.factors[0], np.concatenate([f.factors[1]] * 2), *f.factors[2:]])

@@ -93,7 +93,7 @@ def test_trees_of_another_number_of_leaves_are_refused():
             lambda tree=tree: tlr.HTTensor(tlr.random_ht((3, 4, 5), 2, random_state=0).factors, tree=tree),
             lambda tree=tree: tlr.HTMatrix(tlr.HTMatrix.random(MODES, 2, random_state=0).factors, tree=tree),
         ):
-            with pytest.raises(ValueError, match="tree must have one leaf a mode; expected 3 leaves, got"):
+            with pytest.raises(ValueError, match="tree must have one leaf per mode; expected 3 leaves, got"):
                 call()
     with pytest.raises(ValueError, match=r"expected 3 leaves, got \(\(\(0, 1\), 2\), 3\) with 4\."):
         tlr.HTMatrix.random(MODES, 2, tree=(((0, 1), 2), 3))

@@ -244,7 +244,7 @@ def test_trees_that_are_none_are_refused():
         ((1, 2), ValueError, "expected the numbers 0 to 1 once each"),
         ("01", TypeError, "tree must be nested pairs of mode numbers; expected an int or a pair, got '01'"),
         ((0, 1.0), TypeError, "got 1.0 of type float"),
-        (((0, 1), (2, 3)), ValueError, "tree must have one leaf a mode; expected 3 leaves, got .* with 4"),
+        (((0, 1), (2, 3)), ValueError, "tree must have one leaf per mode; expected 3 leaves, got .* with 4"),
     ):
         if tree == ((0, 1), (2, 3)):
             tree = (0, (1, (2, 3)))
@@ -260,7 +260,7 @@ def test_trees_that_are_none_are_refused():
 @every_form
 def test_factors_that_do_not_fit_are_refused(form):
     good = form.random((2, 3, 5), 2, random_state=0).factors
-    with pytest.raises(ValueError, match=r"^factors must have one axis an index"):
+    with pytest.raises(ValueError, match=r"^factors must have one axis per index"):
         form([good[0], good[1][None], *good[2:]])
     with pytest.raises(ValueError, match=r"^factors must agree on the size of index"):
         form([good[0][..., :1], *good[1:]])

@@ -56,7 +56,7 @@ def _sizes(expected: tuple[Indices, ...], shapes: tuple[tuple[int, ...], ...]) -
     for number, (indices, shape) in enumerate(zip(expected, shapes)):
         if len(shape) != len(indices):
             raise ValueError(
-                f"factors must have one axis an index; expected {len(indices)} axes {indices}, "
+                f"factors must have one axis per index; expected {len(indices)} axes {indices}, "
                 f"got shape {shape} (at factors[{number}])."
             )
         for index, size in zip(indices, shape):

@@ -32,11 +32,6 @@ def balanced_tree(order: int) -> Tree:
     -------
     nested tuples of mode numbers
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the order is not a positive integer.
-
     Examples
     --------
     >>> balanced_tree(5)
@@ -56,11 +51,6 @@ def linear_tree(order: int) -> Tree:
     Returns
     -------
     nested tuples of mode numbers
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the order is not a positive integer.
 
     Examples
     --------
@@ -115,7 +105,7 @@ def validate_tree(tree: Any) -> Tree:
 
 def _validated(tree: Any, depth: int = 1) -> Tree:
     if depth > MOST_LEVELS:
-        raise ValueError(f"tree must not be so deep; expected at most {MOST_LEVELS} levels, got more.")
+        raise ValueError(f"tree must be less deep; expected at most {MOST_LEVELS} levels, got more.")
     if isinstance(tree, numbers.Integral) and not isinstance(tree, bool):
         return int(tree)
     if not isinstance(tree, (tuple, list)):

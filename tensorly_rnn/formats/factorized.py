@@ -16,6 +16,7 @@ from tensorly_rnn._backend import (
 )
 from tensorly_rnn.contraction.execute import plan_vjp
 from tensorly_rnn.formats._operators import Arithmetic
+from tensorly_rnn.formats.format import Rank
 from tensorly_rnn.network.network import Network, tensor_plan
 
 NetworkOfShapes = Callable[[tuple[tuple[int, ...], ...]], Network]
@@ -35,6 +36,11 @@ class Factorized(Arithmetic):
     def dtype(self) -> Any:
         """Element type of the factors."""
         return self.factors[0].dtype
+
+    @property
+    def rank(self) -> Rank:
+        """Canonical rank."""
+        return self.format.rank_from_sizes(self.network.size, self.order)
 
     @property
     def n_param(self) -> int:
@@ -143,8 +149,9 @@ class Factorized(Arithmetic):
         return f"shape={self.shape}"
 
     def __repr__(self) -> str:
+        fields = "".join(f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
         return (
-            f"{type(self).__name__}({self._description()}, rank={self.rank}, n_param={self.n_param}, "
+            f"{type(self).__name__}({self._description()}{fields}, rank={self.rank}, n_param={self.n_param}, "
             f"compression_ratio={self.compression_ratio:.4g})"
         )
 

@@ -46,7 +46,7 @@ class HT(Format):
         nodes = tree_nodes(balanced_tree(order) if self.tree is None else self.tree)
         if len(nodes) != 2 * order - 1:
             raise ValueError(
-                f"tree must have one leaf a mode; expected {order} leaves, got {self.tree} with {(len(nodes) + 1) // 2}."
+                f"tree must have one leaf per mode; expected {order} leaves, got {self.tree} with {(len(nodes) + 1) // 2}."
             )
         return nodes
 
@@ -80,7 +80,7 @@ class HT(Format):
             return rank
         if len(rank) != 2:
             raise ValueError(
-                f"rank must be (leaf, node) or have one entry a node of the tree, root first; expected 2 or {n_nodes} "
+                f"rank must be (leaf, node) or have one entry per node of the tree, root first; expected 2 or {n_nodes} "
                 f"entries, got {len(rank)}: {plain(rank)}."
             )
         leaf, inner = positive_ints("rank", rank, most=MOST_RANK)

@@ -19,7 +19,7 @@ from tensorly_rnn.contraction.plan import Plan
 from tensorly_rnn.formats._operators import torch_reflected
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
 from tensorly_rnn.formats.factorized import Factorized, checked_factors
-from tensorly_rnn.formats.format import Format, Rank
+from tensorly_rnn.formats.format import Format
 from tensorly_rnn.network import arithmetic, operations
 from tensorly_rnn.network import gradients as _gradients
 from tensorly_rnn.network.gradients import PullBack
@@ -67,11 +67,6 @@ class FactorizedMatrix(Factorized):
     def network(self) -> Network:
         """Network of the current factors."""
         return self.format.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
-
-    @property
-    def rank(self) -> Rank:
-        """Canonical rank."""
-        return self.format.rank_from_sizes(self.network.size, self.order)
 
     @property
     def order(self) -> int:
@@ -213,9 +208,8 @@ class FactorizedMatrix(Factorized):
         -----
         The cost is that of the forward pass and twice as much for the gradients; `vjp` does not repeat the forward pass.
         """
-        self._check_rows("x", x, self.shape[1])
-        self._check_rows("dy", dy, self.shape[0], like=x)
-        return self.vjp(x)[1](dy)
+        _, pull_back = self.vjp(x)
+        return pull_back(dy)
 
     def vjp(self, x: Any) -> tuple[Any, PullBack]:
         r"""Return ``y = f.apply(x)`` and the function that takes ``dy = dL/dy`` to the gradients of the factors and of x.
@@ -375,8 +369,7 @@ class FactorizedMatrix(Factorized):
     _kind = "factorized matrix"
 
     def _description(self) -> str:
-        fields = (f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
-        return f"shape={self.shape}, tensorized_shape={self.tensorized_shape}" + "".join(fields)
+        return f"shape={self.shape}, tensorized_shape={self.tensorized_shape}"
 
     def _with(self, factors: Sequence[Any]) -> Self:
         return self._of_shape(factors, self._shape)
@@ -388,7 +381,7 @@ class FactorizedMatrix(Factorized):
         return {"shape": self.shape, "tensorized_shape": self.tensorized_shape, "stack": self.stack}
 
     def _parts(self, factors: Sequence[Any]) -> Iterator[tuple[Network, list[Any]]]:
-        # The true rows (of each matrix of the stack) and columns are boxes of the modes; what is beyond does not count.
+        # The true rows (of each matrix of the stack) and columns are boxes of the modes; all other entries are padding.
         network, (out_modes, in_modes) = self.network, self.tensorized_shape
         names = (*network.outputs[len(network.outputs) - self.order :], *network.inputs)
         for rows in disjoint_boxes(out_modes, 0, self.shape[0] // self.stack):
@@ -421,7 +414,7 @@ class FactorizedMatrix(Factorized):
 
 
 class Transposed:
-    """The transpose of a factorized matrix, on the same factors."""
+    """Transpose of a factorized matrix, on the same factors."""
 
     __array_ufunc__ = None
 

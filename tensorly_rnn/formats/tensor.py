@@ -9,7 +9,7 @@ from tensorly_rnn._checks import instance_of, positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._registry import get_format
 from tensorly_rnn.formats.factorized import Factorized, checked_factors
-from tensorly_rnn.formats.format import Format, Rank
+from tensorly_rnn.formats.format import Format
 from tensorly_rnn.formats.matrix import FactorizedMatrix
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import Network
@@ -40,10 +40,6 @@ class FactorizedTensor(Factorized):
     def _with(self, factors: Sequence[Any]) -> Self:
         return type(self)(factors, **self.format.fields)
 
-    def _description(self) -> str:
-        fields = (f", {name}={value}" for name, value in self.format.fields.items() if value is not None)
-        return f"shape={self.shape}" + "".join(fields)
-
     def _space(self) -> dict[str, Any]:
         return {"shape": self.shape}
 
@@ -65,11 +61,6 @@ class FactorizedTensor(Factorized):
     def order(self) -> int:
         """Number of modes."""
         return len(self.shape)
-
-    @property
-    def rank(self) -> Rank:
-        """Canonical rank."""
-        return self.format.rank_from_sizes(self.network.size, self.order)
 
     def to_tensor(self) -> Any:
         """Return the dense tensor of shape `shape`."""
