@@ -155,7 +155,8 @@ for one in ("bt", "ht", "tr", "tt"):
         method(f"{called}.{name}", make)
 
 
-for kind in (tlr.BTTensor, tlr.HTTensor):
+MATRIX_OF = {tlr.BTTensor: tlr.BTMatrix, tlr.HTTensor: tlr.HTMatrix}
+for kind in MATRIX_OF:
 
     def make(kind: Any = kind) -> Any:
         return kind.random(SHAPE, 2, random_state=0)

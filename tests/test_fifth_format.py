@@ -63,6 +63,7 @@ def test_it_decomposes_by_generic_alternating_least_squares(cp):
     assert recovered >= 8
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_example_and_its_tests_pass(cp):
     file, *tests = PAGE
     assert file == (ROOT / "examples" / "cp_format.py").read_text()
