@@ -127,7 +127,7 @@ def test_costs_of_a_product_of_three_by_hand():
     assert "4,800" not in str(chain) and "3,200" in str(chain)
 
 
-def test_the_same_question_gives_the_same_plan():
+def test_the_same_problem_gives_the_same_plan():
     arguments = ((("b", "i"), ("i", "j")), ("b", "j"))
     first = plan(*arguments, (("b", 3), ("i", 4), ("j", 5)))
     assert plan(*arguments, (("j", 5), ("i", 4), ("b", 3))) is first
@@ -135,7 +135,7 @@ def test_the_same_question_gives_the_same_plan():
 
 
 def test_networks_that_cannot_be_planned_are_refused():
-    with pytest.raises(ValueError, match="index 'i' of size 3 must stand in two places or more"):
+    with pytest.raises(ValueError, match="index 'i' of size 3 must be in two places or more"):
         plan((("b", "i"), ("b",)), ("b",), (("b", 2), ("i", 3)))
     with pytest.raises(ValueError, match=r"operands\[0\] must name each index once; got \('i', 'i'\)"):
         plan((("i", "i"),), ("i",), (("i", 3),))

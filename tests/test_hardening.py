@@ -173,7 +173,7 @@ def test_arrays_that_are_none_are_refused():
     for bad in (3, (None, []), (None, [np.ones((3, 2)), np.ones((4, 3))])):
         with pytest.raises(TypeError, match="^cp must be a CP tensor; expected CPTensor"):
             tlr.BTTensor.from_cp(bad)
-    with pytest.raises(TypeError, match="^tucker must be Tucker tensors"):
+    with pytest.raises(TypeError, match="^tucker must be a Tucker tensor; expected TuckerTensor or .*, got int"):
         tlr.BTTensor.from_tucker(3)
 
 

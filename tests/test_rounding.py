@@ -318,7 +318,7 @@ def test_formats_with_loops_need_a_fit(monkeypatch):
             ValueError, match="^f must have no loops, or its format a fit to round it; expected a tree, got rank"
         ):
             f.round(eps=0.1)
-        with pytest.raises(ValueError, match="^f must have no loops, which no bond cuts in two"):
+        with pytest.raises(ValueError, match="^f must have no loops, which one cut does not split"):
             f.singular_values()
         asked = []
 

@@ -1,32 +1,27 @@
-"""Estimate the seconds that a plan takes, from the sizes of its products and copies."""
+"""Estimates of the seconds that a plan takes, from the sizes of its products and copies."""
 
 import math
 from collections.abc import Sequence
 
 from tensorly_rnn.contraction.plan import Plan, Step, View
 
-# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
-# a call with its reshapes, and of each product of a stack: a server's CPU, single precision. Only their ratios matter.
+# Seconds per operation of a large product, per entry of the larger operand of a thin one, per entry of its result, per call
+# with its reshapes, and per product of a stack, measured on a server's CPU in single precision. Only their ratios matter.
 OPERATION, READ, WRITTEN, CALL, EACH = 1 / 140e9, 0.33e-9, 0.25e-9, 28e-6, 0.2e-6
-
-
-# Seconds of an entry of memory that comes fresh from the system.
+# Seconds per entry of memory that is newly allocated by the system.
 FRESH = 1.2e-9
-
-
-# Seconds of an entry copied into another order: in runs of so many entries, or within blocks up to these sizes, which other
-# memories hold.
+# Seconds per entry copied into another order: in runs of at least RUN entries, or within blocks up to the sizes of the caches.
 RUN, IN_RUNS, IN_BLOCKS = 32, 0.4e-9, ((2**12, 0.6e-9), (2**17, 1.1e-9), (math.inf, 2.7e-9))
 
 
 def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
-    """Return about how long a plan takes, and the gradients of the operands that are wanted.
+    """Return the estimated time of a plan and of the gradients of the wanted operands.
 
-    A product that is thin waits for its operands or its result, and an operand in another order than a product wants is copied
-    first. On the way back there is one product more for each side that leads to a wanted operand.
+    Thin products are limited by memory traffic, and an operand whose axes are in another order is copied first. The backward
+    pass has one product for each operand of a step that leads to a wanted operand.
     """
     wanted = list(wanted)
-    # The result is a matrix, whatever its indices.
+    # The result has two axes, the rows and the outputs.
     total = _copy_seconds(plan.last_view, 2) * (1 + any(wanted))
     for step in plan.steps:
         stack, rows, summed = math.prod(step.shape[:-2]), *step.left_view.merged[-2:]
@@ -44,7 +39,7 @@ def seconds(plan: Plan, wanted: Sequence[bool]) -> float:
 
 
 def _added_seconds(step: Step) -> float:
-    """About how much longer than a product the gradient of the one matrix takes that multiplies a stack."""
+    """Return the estimated extra time of the gradient of a matrix that multiplies a stack."""
     stack, rows, columns = step.shape
     summed = step.left_view.merged[-1]
     if step.is_unstacked_backward:
@@ -53,20 +48,20 @@ def _added_seconds(step: Step) -> float:
 
 
 def product_seconds(rows: int, summed: int, columns: int) -> float:
-    """Return about how long a product of these sizes takes, the call left out."""
+    """Return the estimated time of a product of these sizes without the call."""
     larger, result = max(rows, columns) * summed, rows * columns
     return max(2 * rows * summed * columns * OPERATION, READ * larger, WRITTEN * result)
 
 
 def is_worth_keeping(step: Step) -> bool:
-    """Whether memory for the result of a step takes less time than the step, once arrays are so large that memory is fresh."""
+    """Return whether newly allocated memory for the result of a step takes less time than computing it again."""
     stack, rows, summed, columns = math.prod(step.shape[:-2]), *step.left_view.merged[-2:], step.shape[-1]
-    again = stack * product_seconds(rows, summed, columns) + _copy_seconds(step.left_view) + _copy_seconds(step.right_view)
-    return FRESH * math.prod(step.shape) < again
+    copies = _copy_seconds(step.left_view) + _copy_seconds(step.right_view)
+    return FRESH * math.prod(step.shape) < stack * product_seconds(rows, summed, columns) + copies
 
 
 def _copy_seconds(view: View, axes: int | None = None) -> float:
-    """About how long seeing an array so takes: nothing, if merged axes are neighbours that at most change places."""
+    """Return the estimated time of the copy for a view; 0 if merged axes are neighbours, at most in another order."""
     split, order = view.split, list(view.permutation)
     if order == list(range(len(order))) or len(split) == (axes or sum(n != 1 for n in view.merged)):
         return 0.0
@@ -74,9 +69,9 @@ def _copy_seconds(view: View, axes: int | None = None) -> float:
     if order[-1] == len(order) - 1 and split[-1] >= RUN:
         return IN_RUNS * entries
     if order[1] == 0 and split[order[0]] < 4:
-        # A pass or two over the array, in its order.
+        # One or two passes over the array in its order.
         order = sorted(order, key=lambda axis: axis != 0)
-    # Axes that stay first divide the array into blocks.
+    # Leading axes that keep their place divide the array into blocks.
     kept = next(place for place, axis in enumerate([*order, None]) if place != axis)
     block = math.prod(split[kept:])
     return entries * next(seconds for size, seconds in IN_BLOCKS if block <= size)

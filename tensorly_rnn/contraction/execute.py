@@ -1,4 +1,4 @@
-"""Run a plan on the arrays of one backend, and its derivatives: the sweep back (vjp) and forward (jvp)."""
+"""Execution of a plan on the arrays of a backend, and of its derivatives: backward (vjp) and forward (jvp)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,9 +11,9 @@ from tensorly_rnn.contraction.plan import Plan, Step, View, view
 
 
 def execute(plan: Plan, backend: Any, arrays: Sequence[Any], shape: tuple[int, ...] | None = None) -> Any:
-    """Run a plan on one backend's arrays and return the result, in the order of the plan's output, as `shape`.
+    """Return the result of a plan on the arrays of a backend, in the order of the plan's output, reshaped to `shape`.
 
-    Without `shape` the result has one axis an index; some backends have no arrays of more than 9 axes.
+    Without `shape` the result has one axis per index; some backends support at most 9 axes.
     """
     return apply_view(backend, run_steps(plan, backend, arrays)[-1], plan.last_view, shape)
 
@@ -25,9 +25,9 @@ def run_steps(
     known: Mapping[int, Any] = MappingProxyType({}),
     last: bool = True,
 ) -> list[Any]:
-    """Return the operands followed by the result of every step; results that are `known`, by number, are taken as they are.
+    """Return the operands followed by the result of every step; results in `known`, by number, are not computed.
 
-    Without `last` the last result, which no gradient depends on, is None.
+    If `last` is False, the last result, which no gradient depends on, is None.
     """
     results = list(arrays)
     for step in plan.steps:
@@ -45,14 +45,14 @@ def run_steps(
 
 
 def apply_view(backend: Any, array: Any, view: View, shape: tuple[int, ...] | None = None) -> Any:
-    """Return an array in a view, as `shape` (default ``view.merged``); a copy only where the permutation forces one."""
+    """Return a view of an array, reshaped to `shape` (default ``view.merged``); it is copied only if the permutation must."""
     for sizes, order in _rounds(view.split, view.permutation, most_axes(backend)):
         array = backend.transpose(_reshape(backend, array, sizes), order)
     return _reshape(backend, array, view.merged if shape is None else shape)
 
 
 def undo_view(backend: Any, array: Any, view: View, shape: tuple[int, ...]) -> Any:
-    """Return an array in a view, of any shape, back in the original layout, as `shape`."""
+    """Undo `apply_view` on an array of any shape and reshape it to `shape`."""
     for sizes, order in _rounds_back(view.split, view.permutation, most_axes(backend)):
         array = backend.transpose(_reshape(backend, array, sizes), order)
     return _reshape(backend, array, shape)
@@ -67,14 +67,14 @@ Rounds = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
 @memoize
 def _rounds(split: tuple[int, ...], permutation: tuple[int, ...], most: int) -> Rounds:
-    """Sizes and permutations of at most `most` axes each that make up one permutation; none for the identity."""
+    """Return sizes and permutations of at most `most` axes each that compose a permutation; none for the identity."""
     have = tuple(str(axis) for axis in range(len(split)))
     wanted = tuple(str(axis) for axis in permutation)
     size = dict(zip(have, split))
     rounds = []
     done = 0
     while have != wanted:
-        # As many of the next axes come to the front as the runs of axes that move as one allow.
+        # Move as many of the next axes to the front as the limit allows; runs of neighbours count as one axis.
         for count in range(len(wanted), done, -1):
             front = wanted[:count]
             reached = (*front, *(axis for axis in have if axis not in front))
@@ -95,37 +95,37 @@ def _rounds_back(split: tuple[int, ...], permutation: tuple[int, ...], most: int
 def plan_vjp(
     backend: Any, plan: Plan, operands: Sequence[Any], shape: tuple[int, ...]
 ) -> tuple[Any, Callable[[Any], list[Any]]]:
-    """Return a plan's output as `shape`, and the function that takes the gradient of it to those of the operands."""
+    """Return the output of a plan, reshaped to `shape`, and the function from its gradient to those of the operands."""
     results = run_steps(plan, backend, operands)
     return apply_view(backend, results[-1], plan.last_view, shape), partial(pull_back, backend, plan, results)
 
 
 def pull_back(backend: Any, plan: Plan, results: Sequence[Any], d_output: Any) -> list[Any]:
-    """Gradients of the operands of a plan, given its `run_steps` and the gradient of its output: ``J^T d_output``."""
-    of: list[Any] = [None] * len(results)
-    of[-1] = undo_view(backend, d_output, plan.last_view, tuple(results[-1].shape))
-    sweep_back(backend, plan, results, of, range(plan.n_operands, len(results)), range(len(results)))
-    return of[: plan.n_operands]
+    """Return the gradients of the operands, ``J^T d_output``, given the results of `run_steps`."""
+    gradients: list[Any] = [None] * len(results)
+    gradients[-1] = undo_view(backend, d_output, plan.last_view, tuple(results[-1].shape))
+    sweep_back(backend, plan, results, gradients, range(plan.n_operands, len(results)), range(len(results)))
+    return gradients[: plan.n_operands]
 
 
 def sweep_back(
-    backend: Any, plan: Plan, results: Sequence[Any], of: list[Any], numbers: Sequence[int], wanted: Sequence[int]
+    backend: Any, plan: Plan, results: Sequence[Any], gradients: list[Any], numbers: Sequence[int], wanted: Sequence[int]
 ) -> None:
-    """Fill in the gradients of the operands of some results, last first, from those of the results; for those wanted."""
+    """Fill in the gradients of the wanted operands of some results, last first, from the gradients of the results."""
     for number in reversed(numbers):
         step = plan.steps[number - plan.n_operands]
-        d_result = backend.reshape(of[number], step.shape)
+        d_result = backend.reshape(gradients[number], step.shape)
         left = apply_view(backend, results[step.left], step.left_view)
         right = apply_view(backend, results[step.right], step.right_view)
         if step.left in wanted:
-            d_left = _of_left(backend, step, d_result, right)
-            of[step.left] = undo_view(backend, d_left, step.left_view, tuple(results[step.left].shape))
+            d_left = _gradient_of_left(backend, step, d_result, right)
+            gradients[step.left] = undo_view(backend, d_left, step.left_view, tuple(results[step.left].shape))
         if step.right in wanted:
             d_right = backend.matmul(_transposed(backend, left), d_result)
-            of[step.right] = undo_view(backend, d_right, step.right_view, tuple(results[step.right].shape))
+            gradients[step.right] = undo_view(backend, d_right, step.right_view, tuple(results[step.right].shape))
 
 
-def _of_left(backend: Any, step: Step, d_result: Any, right: Any) -> Any:
+def _gradient_of_left(backend: Any, step: Step, d_result: Any, right: Any) -> Any:
     if not step.is_stacked:
         return backend.matmul(d_result, _transposed(backend, right))
     if not step.is_unstacked_backward:
@@ -136,13 +136,13 @@ def _of_left(backend: Any, step: Step, d_result: Any, right: Any) -> Any:
 
 
 def push_forward(backend: Any, plan: Plan, results: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """Change of a plan's output for changes of all its operands, to first order, given its `run_steps`: ``J tangents``."""
-    moved = list(tangents)
+    """Return the change of the output to first order, ``J tangents``, given the results of `run_steps`."""
+    changes = list(tangents)
     for step in plan.steps:
-        left, d_left = (apply_view(backend, one[step.left], step.left_view) for one in (results, moved))
-        right, d_right = (apply_view(backend, one[step.right], step.right_view) for one in (results, moved))
-        moved.append(backend.matmul(d_left, right) + backend.matmul(left, d_right))
-    return apply_view(backend, moved[-1], plan.last_view)
+        left, d_left = (apply_view(backend, one[step.left], step.left_view) for one in (results, changes))
+        right, d_right = (apply_view(backend, one[step.right], step.right_view) for one in (results, changes))
+        changes.append(backend.matmul(d_left, right) + backend.matmul(left, d_right))
+    return apply_view(backend, changes[-1], plan.last_view)
 
 
 def _transposed(backend: Any, array: Any) -> Any:

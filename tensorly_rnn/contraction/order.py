@@ -1,6 +1,5 @@
-"""Choose the order in which several arrays are contracted: orders found by cotengra, compared by estimated time."""
+"""Choice of the order in which several arrays are contracted: orders found by cotengra, compared by estimated time."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -12,38 +11,20 @@ from tensorly_rnn._memoize import clear_caches, memoize
 from tensorly_rnn.contraction.cost_model import seconds
 from tensorly_rnn.contraction.plan import ANY, NOMINAL_BATCH, Indices, Pair, Pairs, Plan, build_plan, live_indices
 
-# Beyond this many operands the exhaustive planner may take seconds; sooner where one index links many of them, or two
-# operands have many neighbours (x and a core, say), for then almost any subset is connected.
+# With more operands an exhaustive search may take seconds. The limit is lower if one index links many operands, or if two
+# operands have many neighbours (such as x and a core), since then almost any subset is connected.
 EXHAUSTIVE_UP_TO, EXHAUSTIVE_UP_TO_WHERE_LINKED = 16, 9
-
-
-# cotengra's: operations plus so many times the elements written; the largest array. None is best everywhere.
+# Objectives of cotengra: operations plus 64 or 256 times the elements written; the largest array. None is always the best.
 OBJECTIVES = ("combo-64", "combo-256", "size")
-
-
-# Beyond this many products trying to change them takes longer than it saves; a change must save this share of the time.
+# Most products of an order that is improved by local changes; the fraction of the time that a change must save.
 CHANGED_UP_TO, WORTHWHILE = 16, 0.002
-
-
-# Orders that are remembered for `best_orders`.
+# Number of orders kept for `best_orders`.
 KEPT = 200
 
+# Operands, output and sizes; equal problems have the same order.
+Problem = tuple[tuple[Indices, ...], Indices, tuple[tuple[str, int], ...]]
 
-# Operands, output and sizes, such that equal ones have the same order.
-Question = tuple[tuple[Indices, ...], Indices, tuple[tuple[str, int], ...]]
-
-
-_preferred: dict[Question, Pairs] = {}
-
-
-# Seconds of one operation of a large product, of an entry of the larger operand of a thin one, of an entry of its result, of
-# a call with its reshapes, and of each product of a stack: a server's CPU, single precision. Only their ratios matter.
-OPERATION, READ, WRITTEN, CALL, EACH = 1 / 140e9, 0.33e-9, 0.25e-9, 28e-6, 0.2e-6
-
-
-# Seconds of an entry copied into another order: in runs of so many entries, or within blocks up to these sizes, which other
-# memories hold.
-RUN, IN_RUNS, IN_BLOCKS = 32, 0.4e-9, ((2**12, 0.6e-9), (2**17, 1.1e-9), (math.inf, 2.7e-9))
+_preferred: dict[Problem, Pairs] = {}
 
 
 def plan(
@@ -51,7 +32,7 @@ def plan(
 ) -> Plan:
     r"""Choose how to compute ``result[output] = sum over all other indices of prod_p operand_p[operands[p]]``.
 
-    An index may stand in any number of operands (a stack of blocks shares one index among all its factors).
+    An index may be in any number of operands; the block index, for example, is in all factors.
 
     Parameters
     ----------
@@ -60,11 +41,11 @@ def plan(
     output : tuple of str
         Index names of the result's axes.
     sizes : tuple of (str, int)
-        The size of every index; of one index, in the output and in no operand twice, it may be `ANY`: the plan then holds for
-        all its sizes, in the order chosen for `NOMINAL_BATCH`.
+        The size of every index. One index of the output, in no operand twice, may have the size `ANY`: the plan then holds
+        for all sizes, in the order chosen for `NOMINAL_BATCH`.
     pairs : tuple of (int, int) or (int, int, bool), optional
-        Which two operands to multiply, one pair a step, and whether the leading indices of the second stay in place; the
-        result of step k is operand ``len(operands) + k``. Default: the planner's choice.
+        The two operands of each step, and whether the leading indices of the second stay in place; the result of step k is
+        operand ``len(operands) + k``. Default: the planner's choice.
 
     Returns
     -------
@@ -74,16 +55,16 @@ def plan(
     Raises
     ------
     ValueError
-        If an index larger than 1 stands in one operand only and not in the output, or twice in one operand; if the pairs
-        do not take every operand and every result but the last once.
+        If an index larger than 1 is in one operand only and not in the output, or twice in one operand; if the pairs do not
+        contain every operand and every result but the last once.
 
     Notes
     -----
-    Orders that are best for several objectives of cotengra are compared by `seconds`, forward and back without the gradient of
-    operand 0, each changed in one place after the other (`neighbours`) as long as that takes less time. They are exhaustively
-    found for up to `EXHAUSTIVE_UP_TO` operands; beyond, it is one greedy order, improved by exhaustive searches of its parts.
-    An order measured to be faster (`prefer`) goes before. The number of rows of an applied matrix, index
-    ``"b"``, enters the search rounded up to a power of two, so that new batch sizes reuse the order found.
+    The best orders by several objectives of cotengra are improved by local changes (`neighbours`) and compared by `seconds`,
+    for the forward and backward pass without the gradient of operand 0. Up to `EXHAUSTIVE_UP_TO` operands the search is
+    exhaustive; for more, one greedy order is improved by exhaustive searches of its parts. An order set by `prefer` replaces
+    the choice. The number of rows of an applied matrix, index ``"b"``, is rounded up to a power of two in the search, so
+    that new batch sizes reuse the order.
 
     Examples
     --------
@@ -100,28 +81,28 @@ def plan(
 @memoize
 def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     if pairs is None:
-        question = _question(operands, output, sizes)
-        pairs = _preferred.get(question) or _best_orders(*question)[0]
+        problem = _problem(operands, output, sizes)
+        pairs = _preferred.get(problem) or _best_orders(*problem)[0]
     return build_plan(operands, output, sizes, pairs)
 
 
 def best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
-    """Return the orders that `plan` compared and found best, by estimated time, the one to choose first."""
-    return _best_orders(*_question(operands, output, tuple(sorted(sizes))))
+    """Return the best orders that `plan` compares, by estimated time, the chosen one first."""
+    return _best_orders(*_problem(operands, output, tuple(sorted(sizes))))
 
 
 def prefer(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> None:
-    """Let `plan` choose an order from now on, or its own choice again; for all it takes for the same question."""
-    question = _question(operands, output, tuple(sorted(sizes)))
+    """Set the order that `plan` uses for a problem from now on; None restores its own choice."""
+    problem = _problem(operands, output, tuple(sorted(sizes)))
     if pairs is None:
-        _preferred.pop(question, None)
+        _preferred.pop(problem, None)
     else:
-        _preferred[question] = pairs
+        _preferred[problem] = pairs
     clear_caches()
 
 
-def _question(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Question:
-    """What an order depends on: indices without those of size 1, and sizes, that of the rows rounded up."""
+def _problem(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Problem:
+    """Return the data that an order depends on: indices without those of size 1, and sizes, the rows rounded up."""
     usual = {index: NOMINAL_BATCH if n == ANY else n for index, n in sizes}
     live, wanted = live_indices(operands, output, usual)
     rounded = tuple((i, 1 << (n - 1).bit_length() if i == "b" and n > 0 else max(n, 1)) for i, n in usual.items())
@@ -129,13 +110,13 @@ def _question(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple
 
 
 def _training_seconds(plan: Plan) -> float:
-    # Operand 0 is x, which wants no gradient in a first layer.
+    # Operand 0 is x, whose gradient is not needed in a first layer.
     return seconds(plan, [False] + [True] * (plan.n_operands - 1))
 
 
 @lru_cache(maxsize=4096)
 def _best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
-    """Pairs of operand numbers to multiply, numbering results after the operands, by estimated time."""
+    """Return orders as pairs of operand numbers, by estimated time."""
     if len(operands) == 1:
         return ((),)
     found: dict[Pairs, float] = {}
@@ -146,7 +127,7 @@ def _best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tu
 
 
 def _orders(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]) -> list[Pairs]:
-    """Orders to choose from, by cotengra."""
+    """Return the candidate orders of cotengra."""
     if len(operands) == 2:
         return [((0, 1),)]
     linked = max(Counter(index for indices in operands for index in indices).values(), default=0) > 2
@@ -155,7 +136,7 @@ def _orders(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]
         searches = (cotengra.OptimalOptimizer(minimize=objective, simplify=False) for objective in OBJECTIVES)
         paths = [search.ssa_path(list(operands), output, size) for search in searches]
     else:
-        # Greedy alone falls behind by orders of magnitude as the modes become many.
+        # A greedy order alone is worse by orders of magnitude for many modes.
         greedy = cotengra.GreedyOptimizer(simplify=False).ssa_path(list(operands), output, size)
         tree = cotengra.ContractionTree.from_path(operands, output, size, ssa_path=greedy)
         paths = [tree.subtree_reconfigure(subtree_size=6, minimize="combo", seed=0).get_ssa_path()]
@@ -165,7 +146,7 @@ def _orders(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]
 def _improved(
     operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs
 ) -> dict[Pairs, float]:
-    """An order, changed in one place after the other as long as that takes less time: all that were tried, with their time."""
+    """Improve an order by local changes as long as one takes less time; return all orders tried, with their times."""
     best = build_plan(operands, output, sizes, pairs).pairs
     found: dict[Pairs, float] = {}
 
@@ -185,12 +166,12 @@ def _improved(
     return found
 
 
-# The number of an operand, or the first, the second, and whether the leading indices of the second stay where they are.
+# The number of an operand; or the first, the second, and whether the leading indices of the second stay in place.
 Tree = int | tuple[Any, Any, bool]
 
 
 def neighbours(tree: Tree) -> Iterator[Tree]:
-    """Yield an order changed in one place: sides exchanged, indices left in place or not, three operands regrouped."""
+    """Yield the orders after one change: operands exchanged, indices left in place or not, three operands regrouped."""
     if isinstance(tree, int):
         return
     left, right, _ = tree
@@ -211,7 +192,7 @@ def _products(one: Tree, other: Tree) -> Iterator[Tree]:
 
 
 def _sorted(tree: Tree) -> tuple[int, Tree]:
-    """The first operand of an order, and the order with first operands in front: neighbours in a format stay neighbours."""
+    """Return the first operand of an order, and the order sorted by first operands, so that neighbours in a format stay so."""
     if isinstance(tree, int):
         return tree, tree
     (first, one), (_, other) = sorted((_sorted(side) for side in tree[:2]), key=lambda side: side[0])

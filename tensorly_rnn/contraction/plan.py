@@ -1,7 +1,7 @@
-"""Contraction plans: which products, with which reshapes, contract several arrays into one.
+"""Contraction plans: the products and reshapes that contract several arrays into one.
 
-A plan is plain data, made from index names and sizes alone. Every step is one (batched) matrix product, so that a plan runs on
-any backend, and its transpose, the gradient, follows from the same data (`tensorly_rnn.contraction.execute`).
+A plan is plain data, derived from index names and sizes. Every step is one (batched) matrix product, so a plan runs on any
+backend, and its gradient is computed from the same data (`tensorly_rnn.contraction.execute`).
 """
 
 import math
@@ -13,22 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Indices = tuple[str, ...]
-
-
-# Two operands, and whether the leading indices of the second stay where they are.
+# Two operands, and whether the leading indices of the second stay in place.
 Pair = tuple[int, int] | tuple[int, int, bool]
-
-
 Pairs = tuple[Pair, ...]
 
-
-# A size that is known only when the plan runs, as a reshape writes it, and the size that its order is chosen for.
+# A size that is known only when the plan runs, as in a reshape, and the size for which its order is chosen.
 ANY, NOMINAL_BATCH = -1, 256
 
 
 @dataclass(frozen=True)
 class View:
-    """How an array is seen: reshaped to `split`, permuted by `permutation`, reshaped to `merged`."""
+    """View of an array: reshaped to `split`, permuted by `permutation`, reshaped to `merged`."""
 
     split: tuple[int, ...]
     permutation: tuple[int, ...]
@@ -37,10 +32,10 @@ class View:
 
 @dataclass(frozen=True)
 class Step:
-    """One product of `shape`: `left` (batch, rows, summed) times `right` (batch, summed, columns); batch may be absent.
+    """Product of shape `shape`: `left` (batch, rows, summed) times `right` (batch, summed, columns); batch may be absent.
 
-    Where the batch of `left` alone is 1, right is a stack of matrices that left multiplies one by one: right's indices in
-    front of the summed ones stay where they are, and no copy of it is made for them.
+    If only the batch of `left` is 1, one matrix multiplies a stack of matrices: the indices of `right` in front of the summed
+    ones stay in place, which avoids a copy.
     """
 
     left: int
@@ -52,11 +47,11 @@ class Step:
 
     #: Whether one matrix on the left multiplies a stack on the right.
     is_stacked: bool = field(init=False, repr=False, compare=False)
-    #: Whether the gradient of that matrix is one product of copies, which are smaller than its gradients one by one.
+    #: Whether the gradient of that matrix is computed as one product of copies, which are smaller than a stack of gradients.
     is_unstacked_backward: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Fields, for a compiler follows those of a constant, not its methods.
+        # Fields instead of properties, since torch.compile supports only the fields of a constant.
         stacked = len(self.shape) == 3 and self.left_view.merged[0] == 1 != self.shape[0]
         *_, rows, columns = (1, *self.shape)
         summed = self.left_view.merged[-1]
@@ -70,16 +65,16 @@ class Step:
 
     @property
     def backward_peak(self) -> int:
-        """Elements of the larger gradient of the two operands; one for each matrix of a stack where they are then added."""
+        """Elements of the larger gradient of the two operands, as a stack of gradients where these are then added."""
         parts = self.shape[0] if self.is_stacked and not self.is_unstacked_backward else 1
         return max(parts * math.prod(self.left_view.merged), math.prod(self.right_view.merged))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps that contract `n_operands` arrays; step k writes operand `n_operands + k`; the last is seen by `last_view`.
+    """Steps that contract `n_operands` arrays; step k writes operand `n_operands + k`; `last_view` is applied to the last.
 
-    Its counts are those of known sizes only.
+    The counts are valid for known sizes only.
     """
 
     n_operands: int
@@ -88,7 +83,7 @@ class Plan:
 
     @property
     def pairs(self) -> Pairs:
-        """Which two operands each step multiplies, and where the leading indices of the second stay in place."""
+        """The two operands of each step, with True if the leading indices of the second stay in place."""
         return tuple((step.left, step.right, True) if step.is_stacked else (step.left, step.right) for step in self.steps)
 
     @property
@@ -120,10 +115,10 @@ class Plan:
 
 
 def build_plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs) -> Plan:
-    """Return the plan that multiplies operands pair by pair; of each pair the first has the rows, the second the columns.
+    """Return the plan that multiplies operands by pairs; the first of each pair has the rows, the second the columns.
 
-    A pair ``(left, right, True)`` leaves the indices of the right operand that stand in front of all summed ones in front of
-    the rows: its result is ordered (leading, rows, columns), its operand need not be copied for them.
+    For a pair ``(left, right, True)`` the indices of the right operand in front of all summed ones stay in front: the result
+    is ordered (leading, rows, columns), which avoids a copy of the operand.
 
     Parameters and errors are those of `tensorly_rnn.contraction.order.plan`.
     """
@@ -149,7 +144,7 @@ def build_plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tupl
 
 
 def live_indices(operands: tuple[Indices, ...], output: Indices, size: dict[str, int]) -> tuple[list[Indices], Indices]:
-    """Return the indices without those of size 1, which carry nothing and come back in the last reshape; refuse wrong ones."""
+    """Return the indices without those of size 1, which the last reshape restores; raise an error if they are invalid."""
     live = [tuple(index for index in indices if size[index] != 1) for indices in operands]
     wanted = tuple(index for index in output if size[index] != 1)
     _check_indices(live, wanted, size)
@@ -157,9 +152,9 @@ def live_indices(operands: tuple[Indices, ...], output: Indices, size: dict[str,
 
 
 def size_of_plan(size: Any) -> int:
-    """Return a size as the number to plan for; `ANY` where it is a symbol to torch.compile or torch.export."""
+    """Return a size as an int, or `ANY` where it is symbolic in torch.compile or torch.export."""
     symbols = sys.modules.get("torch.fx.experimental.symbolic_shapes")
-    # Without this module nothing of torch is traced.
+    # If this module is not loaded, torch is not tracing.
     if symbols is None or not isinstance(size, (int, symbols.SymInt)) or symbols.has_static_value(size):
         return operator.index(size)
     return ANY
@@ -174,13 +169,13 @@ def _check_indices(operands: list[Indices], output: Indices, size: dict[str, int
     for index, times in count.items():
         if times == 1:
             raise ValueError(
-                f"index {index!r} of size {size[index]} must stand in two places or more; expected another operand "
+                f"index {index!r} of size {size[index]} must be in two places or more; expected another operand "
                 "or the output, got one operand only. Sum the operand over it first, or name it in the output."
             )
 
 
 def _check_pairs(pairs: Pairs, n_operands: int) -> None:
-    # Results come into being one by one: pair k may name nothing from n_operands + k on.
+    # Pair k may use operands and earlier results only.
     taken = sorted(number for pair in pairs for number in pair[:2])
     early = all(number < n_operands + k for k, pair in enumerate(pairs) for number in pair[:2])
     if taken != list(range(2 * n_operands - 2)) or not early:
@@ -199,7 +194,7 @@ def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict
     leading = _leading(live[right], shared) if in_place and not batch else ()
     left_stack = right_stack = (batch,) if batch else ()
     if leading:
-        # A left matrix of batch 1 for a right one of batch `leading`, which every backend's product broadcasts.
+        # Left has batch 1 and right has batch `leading`; the products of all backends broadcast.
         left_stack, right_stack = ((),), (leading,)
         columns = columns[len(leading) :]
     left_view = view(live[left], (*left_stack, rows, summed), size)
@@ -215,14 +210,14 @@ def _step(left: int, right: int, live: list[Indices], kept: set[str], size: dict
 
 
 def _leading(indices: Indices, shared: Sequence[str]) -> Indices:
-    """The indices in front of the first that is shared, unless there are no others."""
+    """Return the indices in front of the first shared one; none if no index is shared."""
     first = next((place for place, index in enumerate(indices) if index in shared), len(indices))
     return indices[:first] if first < len(indices) else ()
 
 
 def view(have: Indices, groups: tuple[Indices, ...], size: dict[str, int]) -> View:
-    """View that brings axes `have` into the order of `groups`, merging each group into one axis."""
-    # Axes that stay neighbours, in order and within one group, move as one: fewer axes, cheaper permutations.
+    """Return the view that permutes axes `have` to the order of `groups` and merges each group into one axis."""
+    # Axes that stay neighbours within a group move as one, which makes permutations cheaper.
     runs: list[list[str]] = []
     for group in groups:
         for position, index in enumerate(group):

@@ -1,4 +1,4 @@
-"""The formats: one file each. Importing a file registers its format."""
+"""Formats, one module each; importing a module registers its format."""
 
 from tensorly_rnn.formats._registry import available_formats, get_format, register
 from tensorly_rnn.formats._tree import Tree, balanced_tree, linear_tree

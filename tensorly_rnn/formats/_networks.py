@@ -1,4 +1,4 @@
-"""The networks that the index names of a format make, from ranks or from the shapes of factors; cached."""
+"""Networks of a format, built from ranks or from the shapes of factors; cached."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def tensor_network(format: Any, shape: Modes, rank: Any) -> Network:
 
 @memoize
 def network_of_shapes(format: Any, shapes: tuple[tuple[int, ...], ...], tensor: bool) -> Network:
-    """Return the network that factors of these shapes form, in the tensor form or not; an error names the first misfit."""
+    """Return the network of factors with these shapes, as a tensor or a matrix; an error names the first misfit."""
     order = format.order_of(len(shapes))
     if order is None:
         raise ValueError(f"factors must form a network; {len(shapes)} factors do not. Give one a core or node.")
@@ -50,7 +50,7 @@ def network_of_shapes(format: Any, shapes: tuple[tuple[int, ...], ...], tensor: 
 
 
 def _sizes(expected: tuple[Indices, ...], shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
-    """Return the size of every index, or raise an error that names the first factor that does not fit."""
+    """Return the size of every index; raise an error that names the first factor that does not fit."""
     sizes: dict[str, int] = {}
     first: dict[str, int] = {}
     for number, (indices, shape) in enumerate(zip(expected, shapes)):

@@ -1,4 +1,4 @@
-"""What a user does with a factorized object as with an array: sums, multiples, inner products, norms, rounding."""
+"""Arithmetic of factorized objects: sums, multiples, inner products, norms, rounding."""
 
 import math
 import numbers
@@ -15,27 +15,26 @@ from tensorly_rnn._backend import (
     same_backend_and_device,
 )
 from tensorly_rnn._checks import checked_eps
-from tensorly_rnn.formats._transposed import torch_reflected
 from tensorly_rnn.network import arithmetic, operations, trees
 from tensorly_rnn.network.network import Network
 
-#: ``fit(f, bounds, max_error)`` returns factors of at most the given sizes of the rank indices (no bounds where None), within
-#: an absolute Frobenius error (0 where only the bounds count), for a network with loops.
+#: ``fit(f, bounds, max_error)`` returns factors of a network with loops, whose rank indices have at most the sizes `bounds`
+#: (None: no bounds) and whose absolute Frobenius error is at most `max_error` (0: only the bounds count).
 Fit = Callable[[Any, Mapping[str, int] | None, float], list[Any]]
-#: The registered fit, under the key ``"loops"``. Fits are above this package: `tensorly_rnn.decomposition` registers its own.
+#: The registered fit, under the key ``"loops"``. `tensorly_rnn.decomposition` registers it, which imports this package.
 FITS: dict[str, Fit] = {}
 
 
 def register_fit(fit: Fit) -> None:
-    """Register the fit by which `round` rounds networks with loops."""
+    """Register the fit that `round` uses for networks with loops."""
     FITS["loops"] = fit
 
 
 class Arithmetic:
-    """Arithmetic on the factors of any format, without a dense detour.
+    """Arithmetic on the factors of any format, without forming the dense array.
 
-    Sums and multiples are of the same format and shape and share no memory with their terms. All but `round` and
-    `singular_values`, whose derivatives need not exist, take part in the backend's automatic differentiation.
+    Sums and multiples have the same format and shape and share no memory with their terms. All methods except `round` and
+    `singular_values`, whose derivatives need not exist, support the backend's automatic differentiation.
     """
 
     factors: list[Any]
@@ -47,7 +46,7 @@ class Arithmetic:
     rank: Any
     _kind: ClassVar[str]
 
-    # Arrays leave `array @ f` and `array * f` to us.
+    # NumPy then calls our reflected methods for `array @ f` and `array * f`.
     __array_ufunc__ = None
 
     def _with(self, factors: Sequence[Any]) -> Self:
@@ -55,15 +54,15 @@ class Arithmetic:
         raise NotImplementedError
 
     def _space(self) -> dict[str, Any]:
-        """Return what two objects must have in common to be added, by the attributes' names."""
+        """Return the attributes that must be equal in both terms of a sum, by name."""
         raise NotImplementedError
 
     def _bounds(self, rank: Any) -> dict[str, int]:
-        """Return the sizes of the rank indices under a rank of any form."""
+        """Return the sizes of the rank indices for a rank in any form."""
         raise NotImplementedError
 
     def _parts(self, factors: Sequence[Any]) -> Iterable[tuple[Network, list[Any]]]:
-        """Return disjoint boxes of the tensor that hold what is not padding."""
+        """Return networks of disjoint boxes that together hold all entries except padding."""
         return [(self.network, list(factors))]
 
     def inner(self, other: Any) -> Any:
@@ -80,12 +79,12 @@ class Arithmetic:
         Raises
         ------
         TypeError, ValueError
-            If the other is of another kind, backend, dtype, shape or other modes.
+            If the kind, backend, dtype, shape or modes of `other` differ.
 
         Notes
         -----
-        One contraction of all factors of both, ``O(d n r^3)`` for a chain. Where the modes multiply to more than the shape,
-        one for each of at most ``d^2`` boxes that make up the true entries. Half precision is summed in single.
+        Computed by one contraction of all factors of both, ``O(d n r^3)`` for a chain. Where the modes multiply to more than
+        the shape, by one for each of at most ``d^2`` boxes of true entries. Half precision is summed in single precision.
 
         Examples
         --------
@@ -111,8 +110,8 @@ class Arithmetic:
         Notes
         -----
         Formats without loops (TT, HT, a single Tucker block, a ring with a rank of 1) are orthogonalized: the norm of a
-        difference that nearly cancels has an error of about machine precision times the norm of the terms. Others give
-        the root of ``f.inner(f)``, where that error is the root of machine precision.
+        difference that nearly cancels has an error of about machine precision times the norm of the terms. For others the
+        result is the root of ``f.inner(f)``, and that error is the root of machine precision times the norm of the terms.
 
         Examples
         --------
@@ -125,30 +124,30 @@ class Arithmetic:
         return as_dtype(self.backend, norm, self.dtype)
 
     def round(self, rank: Any = None, *, eps: float | None = None) -> Self:
-        r"""Return the same within a relative error, or with lower ranks, without a dense detour.
+        r"""Return an approximation with lower ranks, or within a relative error, without forming the dense array.
 
         Parameters
         ----------
         rank : any form that the format's rank takes, optional
             Upper bound of the ranks.
         eps : float, optional
-            ``||f - result|| <= eps * ||f||`` is kept by the lowest ranks that the walk finds, unless `rank` allows less.
+            The lowest ranks found with ``||f - result|| <= eps * ||f||`` are taken, unless `rank` allows less.
 
         Returns
         -------
         Object of the same class and shape
-            Its ranks are nowhere larger than those of f; f is left as it is. Zero has rank 1.
+            No rank is larger than that of f, which is not changed. Zero has rank 1.
 
         Raises
         ------
         TypeError, ValueError
-            If neither or a wrong one is given, the factors are not finite, or the format has loops and no fit.
+            If neither `rank` nor `eps` is given or one is invalid, a factor is not finite, or the format has loops and no fit.
 
         Notes
         -----
-        Formats without loops: `trees.rounded`; with `rank` alone the error is at most the root of the number of
-        bonds that are cut times the best. Where the modes multiply to more than the shape, the error of the padded object
-        is held below `eps` times the norm of the true one. Half precision is rounded in single.
+        Formats without loops are rounded by `trees.rounded`; with `rank` alone the error is at most the root of the number of
+        truncated bonds times the best error. Where the modes multiply to more than the shape, the error of the padded object
+        is at most `eps` times the norm of the true entries. Half precision is rounded in single precision.
 
         Examples
         --------
@@ -157,46 +156,46 @@ class Arithmetic:
         >>> (f + f).rank, (f + f).round(eps=1e-12).rank
         ((1, 4, 4, 1), (1, 2, 2, 1))
         """
-        f"{type(self).__name__}.round"
         if rank is None and eps is None:
             raise ValueError("rank or eps must be given; got neither.")
-        allowed = 0.0 if eps is None else checked_eps(eps)
+        eps = 0.0 if eps is None else checked_eps(eps)
         bounds = None if rank is None else self._bounds(rank)
         backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
-        # With every factor near 1 no square leaves the range of the numbers.
-        sizes = [largest_magnitude(backend, factor) or 1.0 for factor in factors]
-        if not all(map(math.isfinite, sizes)):
+        # With entries near 1 no square overflows or underflows.
+        magnitudes = [largest_magnitude(backend, factor) or 1.0 for factor in factors]
+        if not all(map(math.isfinite, magnitudes)):
             raise ValueError("f must have finite factors; expected numbers, got NaN or infinity.")
-        share = math.exp(sum(map(math.log, sizes)) / len(sizes))
-        factors = [factor / size for factor, size in zip(factors, sizes)]
+        scale = math.exp(sum(map(math.log, magnitudes)) / len(magnitudes))
+        factors = [factor / magnitude for factor, magnitude in zip(factors, magnitudes)]
         norm = float(arithmetic.norm(backend, tuple(self._parts(factors))))
-        error = allowed * norm
+        max_error = eps * norm
         if norm == 0.0:
             bounds = dict.fromkeys(self.network.size, 1)
         if trees.is_tree(self.network):
-            rounded = trees.rounded(backend, self.network, factors, bounds, error)
+            rounded = trees.rounded(backend, self.network, factors, bounds, max_error)
         elif "loops" in FITS:
-            rounded = FITS["loops"](self._with(factors), bounds, error)
+            rounded = FITS["loops"](self._with(factors), bounds, max_error)
         else:
             raise ValueError(
                 f"f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "
                 "Factorize f.to_matrix() anew."
             )
-        return self._with([as_dtype(backend, factor * share, self.dtype) for factor in rounded])
+        return self._with([as_dtype(backend, factor * scale, self.dtype) for factor in rounded])
 
     def singular_values(self) -> dict[tuple[int, ...], Any]:
-        r"""Return the singular values of the matricization that each bond cuts, without forming it.
+        r"""Return the singular values of the matricization at each bond, without forming it.
 
         Returns
         -------
         dict of tuple of int to array, shape (k,)
-            For the modes (0-based) on the bond's far side from the first factor: the values, descending, k at most the
-            bond's rank; all others are zero. Of the padded object where the modes multiply to more than the shape.
+            The key holds the modes (0-based) on the side of the bond away from the first factor. The values are in
+            descending order, k at most the bond's rank; all further ones are zero. Where the modes multiply to more than the
+            shape, they are those of the padded object.
 
         Raises
         ------
         ValueError
-            If the format's network has loops: no bond of a loop cuts it in two.
+            If the format's network has loops: cutting one bond of a loop does not split it.
 
         Examples
         --------
@@ -208,8 +207,8 @@ class Arithmetic:
         network, backend = self.network, self.backend
         if not trees.is_tree(network):
             raise ValueError(
-                f"f must have no loops, which no bond cuts in two; expected a tree, "
-                f"got rank {self.rank}. Take those of an unfolding of f.to_tensor()."
+                f"f must have no loops, which one cut does not split; expected a tree, got rank {self.rank}. "
+                "Take the singular values of an unfolding of f.to_tensor()."
             )
         found = trees.singular_values(backend, network, [detached(factor) for factor in self._working_factors()])
         sides = trees.far_sides(network)
@@ -220,7 +219,7 @@ class Arithmetic:
         }
 
     def __add__(self, other: Any) -> Self:
-        """Return the sum, of the same format; block indices or all bonds add up (`arithmetic.direct_sum`)."""
+        """Return the sum in the same format; the ranks of the block index or of all bonds add up (`arithmetic.direct_sum`)."""
         return self._plus(other)
 
     def _plus(self, other: Any) -> Self:
@@ -235,7 +234,7 @@ class Arithmetic:
         return self._with(arithmetic.direct_sum(self.backend, self.network, self.factors, other.network, other.factors))
 
     def __radd__(self, other: Any) -> Self:
-        """Return ``0 + f``, with which `sum` begins; arrays come here too, to be refused with a cure."""
+        """Return ``0 + f``, the first step of `sum`; raise an error with a cure for arrays."""
         return self * 1.0 if isinstance(other, int) and other == 0 else self.__add__(other)
 
     __rsub__ = __add__
@@ -249,7 +248,7 @@ class Arithmetic:
         return self._plus(-other if isinstance(other, Arithmetic) else other)
 
     def __mul__(self, scalar: Any) -> Self:
-        """Return ``c * f`` for a finite real number, or a 0-dimensional array of the backend: the first factor carries it."""
+        """Return ``c * f`` for a finite real number or a 0-dimensional array of the backend; the first factor is scaled."""
         checked = self._scalar(scalar)
         return NotImplemented if checked is None else self._with_first(self.factors[0] * checked)
 
@@ -264,7 +263,7 @@ class Arithmetic:
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Let ``tensor @ f`` and ``tensor * f`` reach us; no other torch function takes a factorized object."""
+        """Return ``tensor @ f`` or ``tensor * f``, which torch dispatches here."""
         return torch_reflected(function, args)
 
     def _with_first(self, factor: Any) -> Self:
@@ -274,7 +273,7 @@ class Arithmetic:
         return [at_least_single(self.backend, factor) for factor in self.factors]
 
     def _scalar(self, value: Any) -> Any:
-        """Return a number as a float and a 0-dimensional array as it is; None for what is no number nor array."""
+        """Return a number as a float and a 0-dimensional array as it is; None for other objects."""
         if isinstance(value, numbers.Real) and not isinstance(value, bool):
             number = float(value)
             if not math.isfinite(number):
@@ -307,3 +306,15 @@ class Arithmetic:
 def _named(factorized: Any) -> str:
     fields = [f"{name}={value}" for name, value in factorized.format.fields.items() if value is not None]
     return type(factorized).__name__ + (f" of {', '.join(fields)}" if fields else "")
+
+
+# Name of a torch function of (tensor, f) -> the method of f that computes it.
+_REFLECTED = {"matmul": "__rmatmul__", "__matmul__": "__rmatmul__", "__rmatmul__": "__rmatmul__", "mul": "__rmul__"}
+
+
+def torch_reflected(function: Any, args: Any) -> Any:
+    """Return ``tensor @ f`` or ``tensor * f``; NotImplemented for every other torch function."""
+    method = _REFLECTED.get(getattr(function, "__name__", ""))
+    if method is None or len(args) != 2 or backend_name(args[0]) != "pytorch" or not hasattr(args[1], method):
+        return NotImplemented
+    return getattr(args[1], method)(args[0])

@@ -1,4 +1,4 @@
-"""Random factors: normal draws, scaled so that the reconstruction has the standard deviation asked for."""
+"""Random factors: normal draws, scaled so that the reconstruction has a given standard deviation."""
 
 import math
 import numbers
@@ -15,7 +15,7 @@ RandomState = None | int | np.random.Generator | np.random.RandomState
 
 
 def unit_std(network: Network) -> float:
-    """Standard deviation of independent factor entries that gives the reconstruction's entries variance 1."""
+    """Return the standard deviation of independent factor entries for which entries of the reconstruction have variance 1."""
     opened = {*network.outputs, *network.inputs}
     # An entry of W sums prod(rank sizes) products of one entry a factor.
     terms = math.prod(n for index, n in network.sizes if index not in opened)
@@ -23,13 +23,13 @@ def unit_std(network: Network) -> float:
 
 
 def unit_factors(network: Network, generator: np.random.Generator | np.random.RandomState) -> list[np.ndarray]:
-    """Draw normal factors such that the entries of the reconstruction have variance 1 in expectation."""
+    """Draw normal factors for which the entries of the reconstruction have variance 1 in expectation."""
     std = unit_std(network)
     return [std * generator.standard_normal(shape) for shape in network.factor_shapes]
 
 
 def scaled_factors(backend: Any, network: Network, factors: Sequence[Any], std: float) -> list[Any]:
-    """Scale all factors alike so that ``||W||_F / sqrt(rows * columns)`` is `std`."""
+    """Multiply all factors by one number so that ``||W||_F / sqrt(rows * columns)`` is `std`."""
     measured = math.sqrt(float(operations.squared_norm(backend, network, factors)) / math.prod(network.shape))
     scale = (std / measured) ** (1 / len(factors)) if measured else 0.0
     return [factor * scale for factor in factors]
@@ -43,7 +43,7 @@ def checked_std(std: Any) -> float:
 
 
 def drawn_like(drawn: Sequence[np.ndarray], like: Any) -> list[Any]:
-    """Return drawn arrays with backend, dtype and device of `like`; None leaves them as they are."""
+    """Return drawn arrays with the backend, dtype and device of `like`, or unchanged if it is None."""
     if like is None:
         return list(drawn)
     backend = backend_of("like", like)
@@ -53,7 +53,7 @@ def drawn_like(drawn: Sequence[np.ndarray], like: Any) -> list[Any]:
 
 
 def as_generator(random_state: RandomState) -> np.random.Generator | np.random.RandomState:
-    """Return a generator of random numbers of its own: NumPy's global one is never used."""
+    """Return a random generator for a seed, a generator or None; NumPy's global one is never used."""
     if isinstance(random_state, (np.random.Generator, np.random.RandomState)):
         return random_state
     if random_state is None:

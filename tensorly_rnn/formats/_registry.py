@@ -1,4 +1,4 @@
-"""Formats by name: a format's file registers its class, and nothing else lists formats."""
+"""Registry of formats by name; the module of each format registers its matrix class."""
 
 from typing import TypeVar
 
@@ -20,13 +20,12 @@ def register(cls: MatrixClass) -> MatrixClass:
 
     Returns
     -------
-    the class itself
-        So that this is a decorator.
+    the class itself, so that this is a decorator
 
     Raises
     ------
     TypeError
-        If it is no subclass of FactorizedMatrix, or has no `format`.
+        If `cls` is not a subclass of FactorizedMatrix or has no `format`.
     """
     format = getattr(cls, "format", None)
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix) and isinstance(format, Format)):
@@ -47,7 +46,7 @@ def available_formats() -> tuple[str, ...]:
 
 
 def get_format(name: str, argument: str = "format") -> type[FactorizedMatrix]:
-    """Return the class of a format.
+    """Return the matrix class of a format.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Binary trees of modes: nested pairs of mode numbers, and the nodes they have."""
+"""Binary trees of modes, written as nested pairs of mode numbers, and their nodes."""
 
 import numbers
 from typing import Any, NamedTuple, Union
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Union
 from tensorly_rnn._checks import MOST_MODES, positive_int
 from tensorly_rnn._memoize import memoize
 
-#: Deeper trees than this are a mistake; walks down them go by recursion.
+#: Trees are traversed recursively; deeper ones are refused.
 MOST_LEVELS = 256
 
 #: A mode's number, or a pair of trees.
@@ -14,14 +14,14 @@ Tree = Union[int, tuple["Tree", "Tree"]]  # noqa: UP007 - a recursive type needs
 
 
 class Node(NamedTuple):
-    """A node of a tree: the modes below it, from left to right, and its children's numbers; a leaf has none."""
+    """Node of a tree: the modes below it from left to right, and the numbers of its children (none for a leaf)."""
 
     modes: tuple[int, ...]
     children: tuple[int, ...]
 
 
 def balanced_tree(order: int) -> Tree:
-    """Return the tree whose left children take the first ``floor(size / 2)`` modes of their parents.
+    """Return the tree in which the left child of each node has the first ``floor(size / 2)`` of its modes.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def balanced_tree(order: int) -> Tree:
 
 
 def linear_tree(order: int) -> Tree:
-    """Return the tree that splits off one mode after the other, as the tensor train does.
+    """Return the tree that splits off one mode at each level, as the tensor train does.
 
     Parameters
     ----------
@@ -102,15 +102,15 @@ def tree_nodes(tree: Tree) -> tuple[Node, ...]:
 
 
 def validate_tree(tree: Any) -> Tree:
-    """Return a tree in plain tuples and ints, each mode at one leaf."""
-    plain = _validated(tree)
-    leaves = _leaves(plain)
+    """Return a tree as plain tuples and ints; raise an error unless every mode is at exactly one leaf."""
+    validated = _validated(tree)
+    leaves = _leaves(validated)
     if sorted(leaves) != list(range(len(leaves))):
         raise ValueError(
             f"tree must have every mode at one leaf; expected the numbers 0 to {len(leaves) - 1} once each, "
             f"got {leaves}. Count modes from 0."
         )
-    return plain
+    return validated
 
 
 def _validated(tree: Any, depth: int = 1) -> Tree:

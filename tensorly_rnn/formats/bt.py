@@ -1,4 +1,4 @@
-"""Block term: a sum of Tucker blocks."""
+"""Block-term format: a sum of Tucker blocks."""
 
 import math
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ BTRank = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class BT(Format):
-    """The block-term format; a rank is ``(n_blocks, (rank_1, ..., rank_d))``, ``(n_blocks, R)``, or an int R of one block."""
+    """Block-term format; a rank is ``(n_blocks, (rank_1, ..., rank_d))``, ``(n_blocks, R)``, or an int R for one block."""
 
     name = "bt"
     block_index = "n"
 
     def indices(self, order: int) -> tuple[Indices, ...]:
-        """Return the index names of the core's and the factors' axes; all share the block index ``n``."""
+        """Return the index names of the axes of the core and the factors; all share the block index ``n``."""
         core = ("n", *(f"r{k + 1}" for k in range(order)))
         return (core, *(("n", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order)))
 
@@ -55,9 +55,9 @@ class BTMatrix(FactorizedMatrix):
     Notes
     -----
     ``n_param = n_blocks * (sum_k out_modes[k] * in_modes[k] * rank_k + prod_k rank_k)``. A rank is
-    ``(n_blocks, (rank_1, ..., rank_d))``; ``(n_blocks, R)`` takes R for every mode, an int R is ``(1, R)``, and
-    ``(n_blocks, share)`` the largest R within a share of the dense parameters. R = 1 is the CP decomposition, one block
-    the Tucker decomposition.
+    ``(n_blocks, (rank_1, ..., rank_d))``; ``(n_blocks, R)`` uses R for every mode, an int R is ``(1, R)``, and
+    ``(n_blocks, float)`` is the largest R within that fraction of the dense parameters. R = 1 is the CP decomposition, one
+    block the Tucker decomposition.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The block-term decomposition of a tensor, and what it has in common with Tucker, CP and (L, L, 1)."""
+"""Block-term tensors, and their conversions from and to Tucker, CP and (L, L, 1) tensors."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -63,16 +63,8 @@ class BTTensor(FactorizedTensor):
             If they are not of one backend, shape and rank.
         """
         if isinstance(blocks, TuckerTensor) or not isinstance(blocks, Sequence) or not blocks:
-            raise TypeError(
-                "BTTensor.from_blocks: blocks must be a sequence of Tucker tensors; expected a list of one or more."
-            )
-        try:
-            listed = [(core, *factors) for core, factors in blocks]
-        except (TypeError, ValueError):
-            raise TypeError(
-                "BTTensor.from_blocks: blocks must be Tucker tensors; expected TuckerTensor or (core, factors), got "
-                f"{[type(block).__name__ for block in blocks]}."
-            ) from None
+            raise TypeError("blocks must be a sequence of Tucker tensors; expected a list of one or more.")
+        listed = [(core, *factors) for core, factors in (_checked_block(f"blocks[{n}]", one) for n, one in enumerate(blocks))]
         backend = same_backend({f"blocks[{n}]": block[0] for n, block in enumerate(listed)})
         expected = [tuple(one.shape) for one in listed[0]]
         for n, block in enumerate(listed):
@@ -98,7 +90,7 @@ class BTTensor(FactorizedTensor):
     @classmethod
     def from_tucker(cls, tucker: Any) -> Self:
         """Return a Tucker tensor, or pair (core, factors), as a single block."""
-        return cls.from_blocks([tucker])
+        return cls.from_blocks([_checked_block("tucker", tucker)])
 
     def to_cp(self) -> CPTensor:
         """Return TensorLy's CP tensor where every core rank is 1: the cores become the weights.
@@ -126,8 +118,8 @@ class BTTensor(FactorizedTensor):
             same = False
         if not same:
             raise TypeError(
-                "BTTensor.from_cp: cp must be a CP tensor; expected CPTensor or (weights, factors) with factors of equally "
-                f"many columns, got {type(cp).__name__}."
+                "cp must be a CP tensor; expected CPTensor or (weights, factors) with factors of equally many columns, "
+                f"got {type(cp).__name__}."
             )
         backend = same_backend({f"factors[{k}]": factor for k, factor in enumerate(factors)})
         if weights is None:
@@ -143,7 +135,7 @@ class BTTensor(FactorizedTensor):
         Returns
         -------
         (array, array, array)
-            Shapes (p_1, n_blocks L), (p_2, n_blocks L), (p_3, n_blocks), with L the lesser of the two ranks.
+            Shapes (p_1, n_blocks L), (p_2, n_blocks L), (p_3, n_blocks), with L the smaller of the two ranks.
 
         Raises
         ------
@@ -152,12 +144,11 @@ class BTTensor(FactorizedTensor):
 
         References
         ----------
-        .. [1] De Lathauwer, Decompositions of a higher-order tensor in block terms, Part II, SIAM J. Matrix Anal. Appl.
-           30(3), 2008, definition 2.1.
+        .. [1] De Lathauwer, see `BTTensor`, definition 2.1.
         """
         n_blocks, ranks = self.rank
         if len(ranks) != 3 or ranks[2] != 1:
-            raise ValueError(f"BTTensor.to_ll1: rank must be (n_blocks, (L, L, 1)) for three modes; got {self.rank}.")
+            raise ValueError(f"rank must be (n_blocks, (L, L, 1)) for three modes; got {self.rank}.")
         backend = self.backend
         core, first, second, third = self.factors
         between = backend.reshape(core, (n_blocks, *ranks[:2]))
@@ -171,7 +162,7 @@ class BTTensor(FactorizedTensor):
 
     @classmethod
     def from_ll1(cls, first: Any, second: Any, third: Any) -> Self:
-        """Return the (L, L, 1) form of arrays as `to_ll1` gives them; the cores are identities.
+        """Return the block-term tensor of arrays as `to_ll1` returns them; the cores are identities.
 
         Raises
         ------
@@ -183,19 +174,14 @@ class BTTensor(FactorizedTensor):
         for name, array in arrays.items():
             if array.dtype != first.dtype:
                 raise TypeError(
-                    f"BTTensor.from_ll1: {name} must have the dtype of first; expected {first.dtype}, got {array.dtype}. "
-                    "Convert one of them."
+                    f"{name} must have the dtype of first; expected {first.dtype}, got {array.dtype}. Convert one of them."
                 )
-        if any(len(one.shape) != 2 for one in arrays.values()):
-            shapes = tuple(tuple(one.shape) for one in arrays.values())
-            raise ValueError(f"BTTensor.from_ll1: first, second and third must be matrices; got shapes {shapes}.")
-        for name, array in arrays.items():
-            if 0 in array.shape:
-                raise ValueError(f"BTTensor.from_ll1: {name} must not be empty; got shape {tuple(array.shape)}.")
+            if len(array.shape) != 2 or 0 in array.shape:
+                raise ValueError(f"{name} must be a matrix that is not empty; got shape {tuple(array.shape)}.")
         n_blocks, columns = third.shape[1], first.shape[1]
         if second.shape[1] != columns or columns % n_blocks:
             raise ValueError(
-                "BTTensor.from_ll1: first and second must have L columns for each of third's; expected equal multiples of "
+                "first and second must have L columns for each of third's; expected equal multiples of "
                 f"{n_blocks}, got {columns} and {second.shape[1]}."
             )
         rank = columns // n_blocks
@@ -203,6 +189,16 @@ class BTTensor(FactorizedTensor):
         blocks = [backend.transpose(backend.reshape(one, size), (1, 0, 2)) for one, size in zip(arrays.values(), sizes)]
         identity = backend.eye(rank, **context(backend, first))
         return cls([backend.stack([backend.reshape(identity, (rank, rank, 1))] * n_blocks, axis=0), *blocks])
+
+
+def _checked_block(argument: str, block: Any) -> tuple[Any, list[Any]]:
+    try:
+        core, factors = block
+        return core, list(factors)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{argument} must be a Tucker tensor; expected TuckerTensor or (core, factors), got {type(block).__name__}."
+        ) from None
 
 
 def bt_to_tensor(bt_tensor: Any) -> Any:
@@ -216,18 +212,13 @@ def bt_to_tensor(bt_tensor: Any) -> Any:
     -------
     array, shape (p_1, ..., p_d)
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the factors do not fit together.
-
     Examples
     --------
     >>> import numpy as np
     >>> float(bt_to_tensor([np.ones((2, 1, 1)), np.ones((2, 3, 1)), np.ones((2, 4, 1))])[0, 0])
     2.0
     """
-    return _as_tensor(bt_tensor).to_tensor()
+    return BTTensor(bt_tensor).to_tensor()
 
 
 def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
@@ -242,7 +233,7 @@ def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
     -------
     array, shape (p_mode, product of the others)
     """
-    return _as_tensor(bt_tensor).to_unfolded(mode)
+    return BTTensor(bt_tensor).to_unfolded(mode)
 
 
 def bt_to_vec(bt_tensor: Any) -> Any:
@@ -256,11 +247,7 @@ def bt_to_vec(bt_tensor: Any) -> Any:
     -------
     array, shape (p_1 ... p_d,)
     """
-    return _as_tensor(bt_tensor).to_vec()
-
-
-def _as_tensor(bt_tensor: Any) -> BTTensor:
-    return BTTensor(bt_tensor)
+    return BTTensor(bt_tensor).to_vec()
 
 
 def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
@@ -296,8 +283,8 @@ def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
 
     Parameters
     ----------
-    tensor_shape : sequence of int
-    rank : 'full', 'same', float, int, (n_blocks, int), (n_blocks, sequence of int) or (n_blocks, float)
+    tensor_shape, rank
+        As in `validate_bt_rank`.
 
     Returns
     -------
@@ -324,23 +311,15 @@ def random_bt(
 
     Parameters
     ----------
-    shape : sequence of int
+    shape, std, random_state, like
+        As in `BTTensor.random`.
     rank : as in `validate_bt_rank`
     full : bool
         Whether to return the dense tensor instead.
-    std : float
-    random_state : int, Generator, RandomState or None
-    like : array, optional
-        Gives backend, dtype and device; default NumPy's float64.
 
     Returns
     -------
-    BTTensor, or array of the shape asked for
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
+    BTTensor, or array of shape `shape`
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Parameters and cost of a format, without building anything."""
+"""Number of parameters and cost of a matrix in a format, without any arrays."""
 
 from typing import Any
 
@@ -52,9 +52,9 @@ def cost(
     contraction_order: str = "planned",
     **options: Any,
 ) -> Cost:
-    r"""Return what applying a matrix in a format to `batch` rows takes, forward and backward.
+    r"""Return the cost of applying a matrix in a format to `batch` rows, forward and backward.
 
-    ``y[b, j1..jd] = sum_{i1..id} W[j1..jd, i1..id] x[b, i1..id]`` is computed as one (batched) matrix product after another;
+    ``y[b, j1..jd] = sum_{i1..id} W[j1..jd, i1..id] x[b, i1..id]`` is computed by a sequence of (batched) matrix products;
     a product of shapes ``(s, p, q)`` and ``(s, q, t)`` takes ``2 s p q t`` operations, reads ``s p q + s q t`` elements and
     writes ``s p t``.
 
@@ -68,10 +68,10 @@ def cost(
     batch : int
         Number of rows of x in ``y = x W^T``.
     contraction_order : 'planned', 'factors_first' or 'input_first'
-        ``'planned'`` is the order that the library computes in. ``'factors_first'`` multiplies the factors in the order in
-        which the format lists them until they are W, then x. ``'input_first'`` multiplies x with one factor after the other:
-        those that carry an input index in the order of the modes; of the others, each as soon as all the factors listed after
-        it that share an index with it are in. That is the core last, and a node of a tree after its children.
+        ``'planned'`` is the order that the library uses. ``'factors_first'`` multiplies all factors in the order of the format
+        to form W, then x. ``'input_first'`` multiplies x by one factor at a time: those with an input index in the order of
+        the modes, each of the others as soon as all factors listed after it that share an index with it have been taken. The
+        core is thus the last, and a node of a tree comes after its children.
     **options
         The format's own (``root_rank`` and ``tree`` of HT).
 
@@ -79,7 +79,7 @@ def cost(
     -------
     Cost
         ``flops`` (multiplications and additions), ``moved`` (elements read and written) and ``peak`` (elements of the largest
-        array written) of ``forward``, ``backward`` and both; prints as a table.
+        array written) of ``forward``, ``backward`` and both; `str` is a table.
 
     Raises
     ------
@@ -88,14 +88,14 @@ def cost(
 
     Notes
     -----
-    The backward pass writes the gradient of each operand of each product, ``2 s p q t`` operations each: twice the forward
-    pass whatever the format and the order. Block term, with J_k = out_modes[k], I_k = in_modes[k], ranks R, N blocks:
+    The backward pass computes the gradient of both operands of each product with ``2 s p q t`` operations each: twice the
+    forward pass for every format and order. For block term with J_k = out_modes[k], I_k = in_modes[k], ranks R, N blocks:
 
     ``factors_first``: ``sum_k 2 N (I_1 J_1 .. I_k J_k) R^(d-k+1) + 2 batch I J``
 
     ``input_first``: ``sum_k 2 batch N (J_1 .. J_k) (I_k .. I_d) R^k + 2 batch N J R^d``
 
-    docs/complexity.md has the exponents measured for all formats, beside those that the papers state.
+    docs/complexity.md compares measured exponents of all formats with those stated in the papers.
 
     References
     ----------

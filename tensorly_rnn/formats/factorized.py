@@ -1,4 +1,4 @@
-"""What factorized matrices and tensors have in common: factors of one backend, dtype and device that form a network."""
+"""Base class of factorized matrices and tensors: factors of one backend, dtype and device that form a network."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ NetworkOfShapes = Callable[[tuple[tuple[int, ...], ...]], Network]
 
 
 class Factorized(Arithmetic):
-    """Something dense of shape `shape`, held as `factors` of a `network`."""
+    """Dense array of shape `shape`, held as the `factors` of a `network`."""
 
     shape: Any
 
@@ -43,11 +43,11 @@ class Factorized(Arithmetic):
 
     @property
     def compression_ratio(self) -> float:
-        """Entries of the dense form over entries of the factors."""
+        """Number of entries of the dense form divided by `n_param`."""
         return math.prod(self.shape) / self.n_param
 
     def lstsq_grad(self, target: Any, return_loss: bool = False, mask: Any = None) -> Self | tuple[Self, Any]:
-        r"""Gradient of the squared distance to a dense array with respect to the factors.
+        r"""Return the gradient of the squared distance to a dense array with respect to the factors.
 
         ``loss = 0.5 * sum_p (mask[p] * (f[p] - target[p]))^2``, p over the true entries
 
@@ -57,12 +57,12 @@ class Factorized(Arithmetic):
         return_loss : bool
             Whether to return the loss too.
         mask : array of the factors' backend and device, of a shape that broadcasts to `shape`, optional
-            Booleans, integers or weights of the factors' dtype. Where it is zero the target does not matter, NaN included.
+            Booleans, integers or weights of the factors' dtype. Where it is zero the target is ignored, NaN included.
 
         Returns
         -------
         object of the same class and shape, or (object, array of no dimensions)
-            Factor p is ``dloss/dfactor_p``, as TensorLy's ``cp_lstsq_grad`` returns it; the loss if asked for.
+            Factor p is ``dloss/dfactor_p``, as in TensorLy's ``cp_lstsq_grad``; the loss if `return_loss`.
 
         Raises
         ------
@@ -71,9 +71,9 @@ class Factorized(Arithmetic):
 
         Notes
         -----
-        The reconstruction, and twice its arithmetic back through the same plan. The derivative of the loss above carries
-        ``mask^2``, where TensorLy's functions carry ``mask``: the same for a mask of zeros and ones. What padding adds beyond
-        the true shape does not count. Half precision is reckoned in single, and the loss stays there.
+        The cost is three times that of the reconstruction. The derivative of the loss above contains ``mask^2``, where
+        TensorLy's functions have ``mask``; both agree for a mask of zeros and ones. Padding beyond the true shape is ignored.
+        Half precision is computed in single precision, which the loss keeps.
 
         Examples
         --------
@@ -94,7 +94,7 @@ class Factorized(Arithmetic):
         else:
             zeros = backend.zeros(self.shape, **context(backend, target))
             weights = as_dtype(backend, mask, target.dtype) + zeros
-            # Chosen, not multiplied away: zero times NaN is NaN.
+            # Not multiplied by zero, since zero times NaN is NaN.
             residual = weights * (dense - backend.where(weights == 0, zeros, target))
             of_dense = weights * residual
         of_factors = pull_back(self._padded(of_dense))
@@ -106,11 +106,11 @@ class Factorized(Arithmetic):
         return self.backend.reshape(matrix, self.shape)
 
     def _padded(self, dense: Any) -> Any:
-        """Return a dense array of shape `shape` with all entries of the network's matrix, in their order."""
+        """Return a dense array of shape `shape` padded to the network's matrix, with the same order of entries."""
         return dense
 
     def _check_operand(self, argument: str, array: Any) -> Any:
-        """Return the backend of an array that must be like the factors in backend, dtype and device."""
+        """Return the backend of an array that must have the backend, dtype and device of the factors."""
         arrays = {"factors[0]": self.factors[0], argument: array}
         backend = same_backend(arrays)
         if array.dtype != self.dtype:
@@ -150,7 +150,7 @@ class Factorized(Arithmetic):
 
 
 def checked_factors(factors: Sequence[Any], network_of_shapes: NetworkOfShapes) -> list[Any]:
-    """Return the factors as a list if they are arrays of one backend, dtype and device that form a network."""
+    """Return the factors as a list; raise an error unless they have one backend, dtype and device and form a network."""
     if isinstance(factors, (str, bytes)) or not isinstance(factors, Sequence):
         raise TypeError(f"factors must be a sequence of arrays; expected a list, got {type(factors).__name__}.")
     listed = list(factors)

@@ -1,4 +1,4 @@
-"""A format as a value: the index names of its factors and its ranks. Networks, counts and budgets follow from them."""
+"""Base class of formats: the index names of factors and ranks, from which networks, counts and budgets are derived."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,29 +18,29 @@ from tensorly_rnn.tensorize import Modes, TensorizedShape, validate_tensorized_s
 
 #: A rank in canonical form, made of plain ints; each format's own.
 Rank = Any
-#: A rank with the names of indices in place of their sizes: a name, or a tuple of such.
+#: A rank with the names of indices in place of their sizes: a name, or a tuple of names and tuples.
 RankNames = str | tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Format(ABC):
-    """Names of the indices and of the ranks of a format: a frozen, hashable value.
+    """Names of the indices and ranks of a format, as a frozen, hashable value.
 
     A format defines `indices`, `rank_names` and `full`; it may define `useful` and `expand`. The number of modes, the sizes
-    of the rank indices, ranks given as an int or a share, and networks are derived from these.
+    of the rank indices, ranks given as an int or a fraction, and networks are derived from these.
 
-    An index that is in one factor only, and is neither a mode nor the stack, has size 1: these are the ends of a train.
-    The same name twice in `rank_names` is one index, whose two entries must agree: this closes a ring.
+    An index that is in one factor only, and is neither a mode nor the stack, has size 1, as at the ends of a train. A name
+    that occurs twice in `rank_names` is one index, whose two entries must be equal, as in a ring.
 
     Fields of a subclass, such as the tree of `HT`, are options wherever a format is given by name.
     """
 
     name: ClassVar[str]
-    #: Where the gates of a recurrent layer may be: on the first or last output mode, or on the stack. The default is first.
+    #: Where the gates of a recurrent layer may be: on the first or last output mode, or on the stack; the first by default.
     gate_modes: ClassVar[tuple[str, ...]] = ("first", "last")
     #: Index that stacks several matrices, rows stack-major; the option ``root_rank`` is its size.
     stack_index: ClassVar[str | None] = None
-    #: Index of the blocks of a sum; 1 unless a rank gives it, and 1, 2 or 3 in a search for a budget.
+    #: Index of the blocks of a sum; its size is 1 unless a rank gives it, and 1, 2 or 3 in a search within a budget.
     block_index: ClassVar[str | None] = None
 
     @abstractmethod
@@ -49,18 +49,18 @@ class Format(ABC):
 
     @abstractmethod
     def rank_names(self, order: int) -> RankNames:
-        """Return the rank as a user writes it, with the names of the rank indices in place of their sizes."""
+        """Return the form of a rank, with the names of the rank indices in place of their sizes."""
 
     @abstractmethod
     def full(self, sizes: Modes, stack: int = 1) -> Rank:
-        """Return the smallest rank that holds any tensor with these sizes of modes, or any stack of so many tensors."""
+        """Return the smallest rank that represents any tensor of these mode sizes, or any stack of that many tensors."""
 
     def useful(self, sizes: Modes, stack: int = 1) -> Rank:
-        """Return the largest rank that is of use where all entries are to be equal; by default `full`."""
+        """Return the rank that bounds the entries of `uniform_rank`; by default `full`."""
         return self.full(sizes, stack)
 
     def expand(self, order: int, rank: Any, root_rank: int | None = None) -> Any:
-        """Return a rank in the form of `rank_names` if it is given in a short form of the format's own."""
+        """Return a rank given in a short form of the format in the form of `rank_names`; others as they are."""
         return rank
 
     @property
@@ -75,16 +75,16 @@ class Format(ABC):
 
     @property
     def families(self) -> tuple[dict[str, int], ...]:
-        """Options of `uniform_rank` for the kinds of uniform rank between which a budget chooses."""
+        """Options of `uniform_rank` that are tried in a search within a budget."""
         return tuple({"n_blocks": n} for n in (1, 2, 3)) if self.block_index else ({},)
 
     def with_options(self, options: Mapping[str, Any], order: int) -> tuple[Self, dict[str, Any]]:
-        """Return the format with the fields that are among the options, for that many modes, and the other options.
+        """Return the format with the given fields replaced, for that number of modes, and the other options.
 
         Raises
         ------
         TypeError, ValueError
-            If an option is not the format's, or a field has a wrong value or does not fit the number of modes.
+            If an option is unknown to the format, or a field is invalid or does not fit the number of modes.
         """
         for option, value in options.items():
             if option not in self.options:
@@ -98,7 +98,7 @@ class Format(ABC):
         return format, {name: value for name, value in options.items() if name not in self.fields}
 
     def order_of(self, n_factors: int) -> int | None:
-        """Return the number of modes of a matrix with that many factors; None if there is none."""
+        """Return the number of modes of a matrix with that many factors; None if no matrix has as many."""
         return _order_of(self, n_factors)
 
     def tensor_indices(self, order: int) -> tuple[Indices, ...]:
@@ -114,17 +114,17 @@ class Format(ABC):
         return _filled(self.rank_names(order), size)
 
     def full_rank(self, tensorized_shape: TensorizedShape, root_rank: int | None = None) -> Rank:
-        """Return the smallest rank that holds any matrix, or any stack of `root_rank` matrices."""
+        """Return the smallest rank that represents any matrix, or any stack of `root_rank` matrices."""
         return self.full(_mode_sizes(tensorized_shape), _checked_stack(root_rank))
 
     def uniform_rank(
         self, tensorized_shape: TensorizedShape, rank: int, root_rank: int | None = None, n_blocks: int = 1
     ) -> Rank:
-        """Return the rank with all entries equal to `rank`, or to the largest of use where that is less."""
+        """Return the rank with all entries equal to `rank`, or to those of `useful` where these are smaller."""
         stack = _checked_stack(root_rank)
         sizes = {
-            index: min(rank, most)
-            for index, most in self.rank_sizes(self.useful(_mode_sizes(tensorized_shape), stack)).items()
+            index: min(rank, bound)
+            for index, bound in self.rank_sizes(self.useful(_mode_sizes(tensorized_shape), stack)).items()
         }
         if self.stack_index:
             sizes[self.stack_index] = stack
@@ -138,8 +138,8 @@ class Format(ABC):
         Raises
         ------
         TypeError, ValueError
-            If the rank is of another form or length, has an entry that is no positive int, or one that must be 1 or agree
-            with another and does not.
+            If the form or length of the rank is wrong, an entry is not a positive int, or entries that must be 1 or equal
+            to others are not.
         """
         order = len(tensorized_shape[0])
         stack = None if root_rank is None else positive_int("root_rank", root_rank, most=MOST_RANK)
@@ -165,8 +165,8 @@ class Format(ABC):
                 )
         else:
             cure = f"Give an int, a float, 'same', 'full' or {_written(names)}."
-            one = positive_int("rank", rank, cure, MOST_RANK)
-            sizes = {index: 1 if index in fixed else one for index, _ in _pairs(names, names)}
+            uniform = positive_int("rank", rank, cure, MOST_RANK)
+            sizes = {index: 1 if index in fixed else uniform for index, _ in _pairs(names, names)}
             sizes |= {index: 1 for index in (self.stack_index, self.block_index) if index}
             if self.stack_index and stack:
                 sizes[self.stack_index] = stack
@@ -180,10 +180,10 @@ class Format(ABC):
         tensorized_shape : (tuple of int, tuple of int)
             ``(out_modes, in_modes)``
         rank : 'full', 'same', float, int or the format's own form
-            ``'full'`` holds any matrix. A float is a share of the dense parameters, an upper bound: the largest uniform
-            rank within it is taken. ``'same'`` is 1.0.
+            ``'full'`` represents any matrix. A float is an upper bound of the parameters as a fraction of those of the dense
+            matrix; the largest uniform rank within it is taken. ``'same'`` is 1.0.
         **options
-            ``root_rank`` where the format has a stack, and the format's fields.
+            ``root_rank`` if the format has a stack, and the format's fields.
 
         Returns
         -------
@@ -193,7 +193,7 @@ class Format(ABC):
         Raises
         ------
         TypeError, ValueError
-            If the rank is of another form or length, not positive, or a share below the format's minimum.
+            If the form or length of the rank is wrong, it is not positive, or a fraction is below the format's minimum.
 
         Examples
         --------
@@ -219,7 +219,7 @@ class Format(ABC):
         return format.rank_within(modes, math.floor(float(share) * dense), typed, **options)
 
     def rank_share(self, rank: Any) -> tuple[Any, dict[str, int]]:
-        """Split ``(n_blocks, share)`` into the share and options of `uniform_rank`; other ranks come back as they are."""
+        """Split ``(n_blocks, float)`` into the float and options of `uniform_rank`; return other ranks as they are."""
         if (
             self.block_index
             and isinstance(rank, (tuple, list))
@@ -230,13 +230,7 @@ class Format(ABC):
         return rank, {}
 
     def rank_within(self, tensorized_shape: TensorizedShape, budget: int, typed: str, **options: Any) -> Rank:
-        """Return `rank_at_most`; `typed` is the budget as the user gave it, for the error.
-
-        Raises
-        ------
-        BudgetError
-            A `ValueError`: if rank 1 takes more.
-        """
+        """Return `rank_at_most`; raise a `BudgetError`, which names the budget as `typed`, where rank 1 exceeds it."""
         found = self.rank_at_most(tensorized_shape, budget, **options)
         if found is None:
             smallest = self.make_network(tensorized_shape, self.uniform_rank(tensorized_shape, 1, **options))
@@ -249,7 +243,7 @@ class Format(ABC):
         return found
 
     def rank_at_most(self, tensorized_shape: TensorizedShape, budget: int, **options: Any) -> Rank | None:
-        """Return the largest uniform rank of at most `budget` parameters; None where rank 1 takes more."""
+        """Return the largest uniform rank of at most `budget` parameters; None where rank 1 has more."""
 
         def n_param(rank: int) -> int:
             return self.make_network(tensorized_shape, self.uniform_rank(tensorized_shape, rank, **options)).n_param
@@ -273,28 +267,16 @@ class Format(ABC):
         return tensor_network(self, shape, rank)
 
     def network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
-        """Return the network that factors of these shapes form; cached.
-
-        Raises
-        ------
-        ValueError
-            Naming the first factor that does not fit.
-        """
+        """Return the network of a matrix with factors of these shapes; an error names the first misfit; cached."""
         return network_of_shapes(self, shapes, False)
 
     def tensor_network_of_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> Network:
-        """Return the network that factors of these shapes form in the tensor form; cached.
-
-        Raises
-        ------
-        ValueError
-            Naming the first factor that does not fit.
-        """
+        """Return the network of a tensor with factors of these shapes, as `network_of_shapes` for a matrix; cached."""
         return network_of_shapes(self, shapes, True)
 
 
 def smaller_sides(sizes: Modes) -> tuple[int, ...]:
-    """Return the smaller side of every cut of a chain of modes, both ends included: the ranks that hold any tensor.
+    """Return the smaller side of every cut of a chain of modes, ends included: the ranks that represent any tensor.
 
     Examples
     --------
@@ -326,7 +308,7 @@ def _filled(names: RankNames, size: Mapping[str, int]) -> Rank:
 
 
 def _entries(argument: str, names: RankNames, rank: Any, form: RankNames) -> Iterator[tuple[str, int]]:
-    """Yield every index with its size; a tuple of indices may be given as one int for all."""
+    """Yield every index with its size; one int may be given for a tuple of indices."""
     if isinstance(names, str):
         yield names, positive_int(argument, rank, most=MOST_RANK)
     elif isinstance(rank, (tuple, list)):
@@ -348,17 +330,16 @@ def _written(names: RankNames) -> str:
 
 @memoize
 def _order_of(format: Format, n_factors: int) -> int | None:
-    # More modes, more factors: there is at most one order.
+    # The number of factors grows with the number of modes, so at most one order fits.
     return next((order for order in range(1, n_factors + 1) if len(format.indices(order)) == n_factors), None)
 
 
 @memoize
 def _ends(format: Format, order: int) -> frozenset[str]:
-    """Rank indices that are in one factor only; the stack is not among them."""
+    """Return the rank indices that are in one factor only, without the stack."""
+    names = format.rank_names(order)
     count = Counter(index for indices in format.indices(order) for index in set(indices))
-    return frozenset(
-        index for index, _ in _pairs(*(format.rank_names(order),) * 2) if count[index] == 1 and index != format.stack_index
-    )
+    return frozenset(index for index, _ in _pairs(names, names) if count[index] == 1 and index != format.stack_index)
 
 
 def _length(rank: Rank) -> int:

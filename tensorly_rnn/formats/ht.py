@@ -1,4 +1,4 @@
-"""Hierarchical Tucker: a binary tree of transfer tensors over the modes."""
+"""Hierarchical Tucker format: a binary tree of transfer tensors over the modes."""
 
 import math
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ HTRank = tuple[int, ...]
 
 @dataclass(frozen=True)
 class HT(Format):
-    """The hierarchical Tucker format on a binary tree of modes; None is the balanced tree of any order.
+    """Hierarchical Tucker format on a binary tree of modes; None is the balanced tree of any order.
 
-    A rank is one entry a node, breadth first with the root first, ``(leaf, node)``, or an int for both.
+    A rank has one entry per node, breadth first with the root first; or it is ``(leaf, node)``, or an int for both.
     """
 
     tree: Tree | None = None
@@ -41,7 +41,7 @@ class HT(Format):
         Raises
         ------
         ValueError
-            If the tree has another number of leaves.
+            If the tree does not have `order` leaves.
         """
         nodes = tree_nodes(balanced_tree(order) if self.tree is None else self.tree)
         if len(nodes) != 2 * order - 1:
@@ -64,7 +64,7 @@ class HT(Format):
         )
 
     def rank_names(self, order: int) -> RankNames:
-        """Return one name a node, breadth first, the root's first."""
+        """Return one name per node, breadth first, the root's first."""
         return tuple(f"r{k}" for k in range(2 * order - 1))
 
     def full(self, sizes: Modes, stack: int = 1) -> HTRank:
@@ -74,7 +74,7 @@ class HT(Format):
         return (stack, *(min(inside, total // inside) for inside in below[1:]))
 
     def expand(self, order: int, rank: Any, root_rank: int | None = None) -> Any:
-        """Return one rank a node for ``(leaf, node)``."""
+        """Return ``(leaf, node)`` as one rank per node."""
         n_nodes = 2 * order - 1
         if not isinstance(rank, (tuple, list)) or len(rank) == n_nodes:
             return rank
@@ -89,7 +89,7 @@ class HT(Format):
 
 @register
 class HTMatrix(FactorizedMatrix):
-    r"""Hierarchical Tucker matrix, or a stack of them that share all but the root.
+    r"""Hierarchical Tucker matrix, or a stack of them that share all factors but the root.
 
     ``U_s[r_s, ...] = sum_{r_s1, r_s2} G_s[r_s, r_s1, r_s2] U_s1[r_s1, ...] U_s2[r_s2, ...]`` from the leaves
     ``U_k[r_k, j_k, i_k]`` up to the root, whose rank index counts the matrices of the stack: ``W = U_root``, rows
@@ -101,20 +101,20 @@ class HTMatrix(FactorizedMatrix):
         Breadth first, root first: nodes of shape (rank of the node, of its left child, of its right child), leaves of
         shape (rank of the leaf, out_modes[k], in_modes[k]). A single leaf where there is one mode.
     shape : (int, int), optional
-        True rows and columns where the modes multiply to more; the rows of each matrix of the stack are padded alike.
+        True rows and columns where the modes multiply to more; each matrix of the stack is padded by as many rows.
     tree : nested pairs of mode numbers, optional
-        Default: the balanced tree, `balanced_tree`; see `linear_tree` for that of the tensor train.
+        Default: `balanced_tree`. The tree of the tensor train is `linear_tree`.
 
     Raises
     ------
     TypeError, ValueError
-        If the factors do not fit together, or `tree` is no binary tree of their modes.
+        If the factors do not fit together, or `tree` is not a binary tree of their modes.
 
     Notes
     -----
-    ``n_param`` is the sum of all sizes. A rank is ``(leaf, node)``, an int for both, or one entry a node breadth first
-    including the root; ``root_rank`` (default 1) gives the size of the stack where the rank does not. The tree is a field of
-    the format, and ``tree=`` is an option wherever a format is given by name.
+    ``n_param`` is the sum of the sizes of all factors. A rank is ``(leaf, node)``, an int for both, or one entry per node
+    breadth first including the root; ``root_rank`` (default 1) is the size of the stack where the rank does not give it. The
+    tree is a field of the format, and ``tree=`` is an option wherever a format is given by name.
 
     References
     ----------
@@ -141,6 +141,6 @@ class HTMatrix(FactorizedMatrix):
 
     @property
     def tree(self) -> Tree | None:
-        """The tree of modes; None for the balanced one."""
+        """Tree of modes; None for the balanced one."""
         tree: Tree | None = self.format.fields["tree"]
         return tree

@@ -1,4 +1,4 @@
-"""The hierarchical Tucker decomposition of a tensor, and its ways from and to the tensor train."""
+"""Hierarchical Tucker tensors, and their conversions from and to the tensor train."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -30,7 +30,7 @@ class HTTensor(FactorizedTensor):
     Raises
     ------
     TypeError, ValueError
-        If the factors do not fit together, the root's rank is not 1, or `tree` is no binary tree of the modes.
+        If the factors do not fit together, the root's rank is not 1, or `tree` is not a binary tree of the modes.
 
     References
     ----------
@@ -59,24 +59,24 @@ class HTTensor(FactorizedTensor):
 
     @property
     def tree(self) -> Tree | None:
-        """The tree of modes; None for the balanced one."""
+        """Tree of modes; None for the balanced one."""
         return self.format.tree
 
     def to_tt(self) -> TTTensor:
-        r"""Return the same tensor as TensorLy's tensor train, of the tree's modes in their order.
+        r"""Return the same tensor as TensorLy's tensor train.
 
-        A node becomes a train with its rank index in front; the right child's rank index is carried along the left
-        child's cores: ``core_k[(r, c), i, (r', c')] = core_k[r, i, r'] delta[c, c']``.
+        A node becomes a train whose first index is the node's rank; the rank index of the right child is carried along the
+        cores of the left child: ``core_k[(r, c), i, (r', c')] = core_k[r, i, r'] delta[c, c']``.
 
         Raises
         ------
         ValueError
-            If the tree's leaves do not stand in the order of the modes.
+            If the leaves of the tree are not in the order of the modes.
 
         Notes
         -----
-        Exact, on `linear_tree` without a larger rank; on other trees a rank between cores is a product of ranks on the
-        tree. Round the result where it is not needed.
+        The conversion is exact. On `linear_tree` the ranks are the same; on other trees a rank of the train is a product of
+        ranks of the tree, which rounding the result may reduce.
         """
         nodes = self.format.nodes(self.order)
         if nodes[0].modes != tuple(range(self.order)):
@@ -84,7 +84,7 @@ class HTTensor(FactorizedTensor):
         return TTTensor(self._train(0))
 
     def _train(self, number: int) -> list[Any]:
-        """Cores of a node, the first of shape (rank of the node, ...)."""
+        """Return the cores of a node, the first of shape (rank of the node, ...)."""
         backend, factor = self.backend, self.factors[number]
         children = self.format.nodes(self.order)[number].children
         if not children:
@@ -103,7 +103,7 @@ class HTTensor(FactorizedTensor):
 
     @classmethod
     def from_tt(cls, tt_tensor: Any) -> Self:
-        """Return a tensor train, TensorLy's or a sequence of cores, on the linear tree: its leaves are identities.
+        """Return a tensor train, TensorLy's or a sequence of cores, on the linear tree with identities as leaves.
 
         Raises
         ------
@@ -146,18 +146,13 @@ def ht_to_tensor(ht_tensor: Any) -> Any:
     -------
     array, shape (p_1, ..., p_d)
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the factors do not fit together.
-
     Examples
     --------
     >>> import numpy as np
     >>> float(ht_to_tensor([np.ones((1, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])[0, 0])
     4.0
     """
-    return _as_tensor(ht_tensor).to_tensor()
+    return HTTensor(ht_tensor).to_tensor()
 
 
 def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
@@ -172,7 +167,7 @@ def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
     -------
     array, shape (p_mode, product of the others)
     """
-    return _as_tensor(ht_tensor).to_unfolded(mode)
+    return HTTensor(ht_tensor).to_unfolded(mode)
 
 
 def ht_to_vec(ht_tensor: Any) -> Any:
@@ -186,20 +181,16 @@ def ht_to_vec(ht_tensor: Any) -> Any:
     -------
     array, shape (p_1 ... p_d,)
     """
-    return _as_tensor(ht_tensor).to_vec()
-
-
-def _as_tensor(ht_tensor: Any) -> HTTensor:
-    return HTTensor(ht_tensor)
+    return HTTensor(ht_tensor).to_vec()
 
 
 def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> HTRank:
-    """Return one rank a node, breadth first, for a rank given in any form; see `HTMatrix`.
+    """Return one rank per node, breadth first, for a rank given in any form; see `HTMatrix`.
 
     Parameters
     ----------
     tensor_shape : sequence of int
-    rank : 'full', 'same', float, int, (leaf, node) or one int a node
+    rank : 'full', 'same', float, int, (leaf, node) or one int per node
     tree : nested pairs of mode numbers, optional
 
     Returns
@@ -221,13 +212,12 @@ def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree
 
 
 def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | None = None) -> int:
-    """Return the number of parameters: the sum of all factors' sizes.
+    """Return the number of parameters, the sum of the sizes of all factors.
 
     Parameters
     ----------
-    tensor_shape : sequence of int
-    rank : 'full', 'same', float, int, (leaf, node) or one int a node
-    tree : nested pairs of mode numbers, optional
+    tensor_shape, rank, tree
+        As in `validate_ht_rank`.
 
     Returns
     -------
@@ -255,24 +245,16 @@ def random_ht(
 
     Parameters
     ----------
-    shape : sequence of int
-    rank : as in `validate_ht_rank`
+    shape, std, random_state, like
+        As in `HTTensor.random`.
+    rank, tree
+        As in `validate_ht_rank`.
     full : bool
         Whether to return the dense tensor instead.
-    std : float
-    random_state : int, Generator, RandomState or None
-    like : array, optional
-        Gives backend, dtype and device; default NumPy's float64.
-    tree : nested pairs of mode numbers, optional
 
     Returns
     -------
-    HTTensor, or array of the shape asked for
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
+    HTTensor, or array of shape `shape`
 
     Examples
     --------

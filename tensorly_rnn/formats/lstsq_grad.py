@@ -1,4 +1,4 @@
-"""Gradients of the squared distance to a dense array, one function a format, in TensorLy's style."""
+"""Gradients of the squared distance to a dense array, one function per format, in TensorLy's style."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +17,13 @@ from tensorly_rnn.formats.tt import TTMatrix
 
 
 class _TTCores(FactorizedTensor):
-    """The cores of TensorLy's tensor train."""
+    """Cores of TensorLy's tensor train."""
 
     format = TTMatrix.format
 
 
 class _TRCores(FactorizedTensor):
-    """The cores of TensorLy's tensor ring."""
+    """Cores of TensorLy's tensor ring."""
 
     format = TRMatrix.format
 
@@ -31,7 +31,7 @@ class _TRCores(FactorizedTensor):
 def bt_lstsq_grad(
     bt_tensor: BTTensor | BTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
 ) -> Any:
-    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` with respect to the factors of a block-term tensor or matrix T.
+    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` with respect to the factors of a block-term T.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def bt_lstsq_grad(
     return_loss : bool
         Whether to return the loss too.
     mask : array, a shape that broadcasts to that of `tensor`, optional
-        Booleans, integers or weights; entries of `tensor` where it is zero do not matter.
+        Booleans, integers or weights; where it is zero, entries of `tensor` are ignored.
 
     Returns
     -------
     object of the same class, or (object, array of no dimensions)
-        The gradients as its factors, as TensorLy's ``cp_lstsq_grad`` returns them; the loss if asked for.
+        Its factors are the gradients, as in TensorLy's ``cp_lstsq_grad``; the loss if `return_loss`.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def bt_lstsq_grad(
 
     Notes
     -----
-    Three times the arithmetic of the reconstruction; see `BTTensor.lstsq_grad`, also on masks that are neither 0 nor 1.
+    The cost is three times that of the reconstruction. See `BTTensor.lstsq_grad`, also for masks that are neither 0 nor 1.
 
     References
     ----------
@@ -73,7 +73,7 @@ def bt_lstsq_grad(
 def ht_lstsq_grad(
     ht_tensor: HTTensor | HTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
 ) -> Any:
-    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` for a hierarchical Tucker tensor or matrix; see `bt_lstsq_grad`.
+    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` for a hierarchical Tucker T; see `bt_lstsq_grad`.
 
     Parameters
     ----------
@@ -84,11 +84,6 @@ def ht_lstsq_grad(
     Returns
     -------
     object of the same class and tree, or (object, array of no dimensions)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `bt_lstsq_grad`.
 
     References
     ----------
@@ -106,7 +101,7 @@ def ht_lstsq_grad(
 def tt_lstsq_grad(
     tt_tensor: TTTensor | TTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
 ) -> Any:
-    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor train; see `bt_lstsq_grad`.
+    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor train T; see `bt_lstsq_grad`.
 
     Parameters
     ----------
@@ -117,11 +112,6 @@ def tt_lstsq_grad(
     Returns
     -------
     TTTensor or TTMatrix, or (one of these, array of no dimensions)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `bt_lstsq_grad`.
 
     Examples
     --------
@@ -136,7 +126,7 @@ def tt_lstsq_grad(
 def tr_lstsq_grad(
     tr_tensor: TRTensor | TRMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
 ) -> Any:
-    r"""Gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor ring; see `bt_lstsq_grad`.
+    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor ring T; see `bt_lstsq_grad`.
 
     Parameters
     ----------
@@ -147,11 +137,6 @@ def tr_lstsq_grad(
     Returns
     -------
     TRTensor or TRMatrix, or (one of these, array of no dimensions)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `bt_lstsq_grad`.
 
     Examples
     --------
@@ -164,18 +149,14 @@ def tr_lstsq_grad(
 
 
 def _lstsq_grad(
-    kinds: tuple[type[Factorized], type[FactorizedTensor]],
-    given: Any,
-    tensor: Any,
-    return_loss: bool,
-    mask: Any,
+    kinds: tuple[type[Factorized], type[FactorizedTensor]], given: Any, tensor: Any, return_loss: bool, mask: Any
 ) -> Any:
     factorized = given if isinstance(given, kinds) else kinds[1](given)
     return factorized.lstsq_grad(tensor, return_loss, mask)
 
 
 def _of_cores(result: Any, kind: Any) -> Any:
-    """Return the cores as an object of TensorLy's, with the loss if there is one; a matrix as it is."""
+    """Return the cores as a TensorLy object, with the loss if there is one; a matrix is returned as it is."""
     gradient, *loss = result if isinstance(result, tuple) else (result,)
     gradient = kind(gradient.factors) if isinstance(gradient, FactorizedTensor) else gradient
     return (gradient, *loss) if loss else gradient

@@ -1,4 +1,4 @@
-"""A matrix held as the factors of a format: reconstruction, products, gradients, errors, random draws."""
+"""Base class of matrices in a format: reconstruction, products, gradients, errors, random draws."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from tensorly_rnn._backend import (
 from tensorly_rnn._checks import check_memory, positive_int
 from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.plan import Plan
+from tensorly_rnn.formats._operators import torch_reflected
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
-from tensorly_rnn.formats._transposed import Transposed, apply_to_columns
 from tensorly_rnn.formats.factorized import Factorized, checked_factors
 from tensorly_rnn.formats.format import Format, Rank
 from tensorly_rnn.network import arithmetic, operations
@@ -40,21 +40,20 @@ from tensorly_rnn.tensorize import (
 
 
 class FactorizedMatrix(Factorized):
-    r"""A matrix ``W`` of shape ``(rows, columns)`` held as the factors of a tensor network.
+    r"""Matrix ``W`` of shape ``(rows, columns)`` held as the factors of a tensor network.
 
     Parameters
     ----------
     factors : sequence of arrays
         Of one backend, in the format's order; kept as they are, not copied.
     shape : (int, int), optional
-        True rows and columns where the modes multiply to more: what is beyond is cropped from results and padded with
-        zeros in arguments. Default: the products of the modes.
+        True rows and columns where the modes multiply to more: results are cropped and arguments padded with zeros.
+        Default: the products of the modes.
 
     Raises
     ------
     TypeError, ValueError
-        If the factors are not arrays of one backend, their number, axes or sizes do not fit together, or `shape` is
-        larger than the modes allow.
+        If the factors are not arrays of one backend or do not fit together, or `shape` is larger than the modes allow.
     """
 
     #: The format that names the indices of the factors.
@@ -66,7 +65,7 @@ class FactorizedMatrix(Factorized):
 
     @property
     def network(self) -> Network:
-        """The network of the factors as they are now."""
+        """Network of the current factors."""
         return self.format.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
 
     @property
@@ -76,7 +75,7 @@ class FactorizedMatrix(Factorized):
 
     @property
     def order(self) -> int:
-        """Number of modes of each side."""
+        """Number of modes on each side."""
         return len(self.network.inputs)
 
     @property
@@ -87,7 +86,7 @@ class FactorizedMatrix(Factorized):
 
     @property
     def tensorized_shape(self) -> TensorizedShape:
-        """``(out_modes, in_modes)``, of one matrix of the stack."""
+        """Modes ``(out_modes, in_modes)`` of one matrix of the stack."""
         network = self.network
         return network.out_modes[len(network.out_modes) - self.order :], network.in_modes
 
@@ -97,14 +96,14 @@ class FactorizedMatrix(Factorized):
         return self._shape or self.network.shape
 
     def to_tensor(self) -> Any:
-        """Return the tensor of shape ``(*out_modes, *in_modes)``, led by the stack where there is more than one.
+        """Return the tensor of shape ``(*out_modes, *in_modes)``, with the stack in front if it is larger than 1.
 
-        Padding is not cropped: the tensor has the modes' sizes.
+        The tensor has the sizes of the modes; padding is not cropped.
 
         Raises
         ------
         ValueError
-            If the backend has no arrays of that many axes (Paddle stops at 9).
+            If the backend does not support that many axes (Paddle has at most 9).
         """
         backend, (out_modes, in_modes) = self.backend, self.tensorized_shape
         shape = (*((self.stack,) if self.stack > 1 else ()), *out_modes, *in_modes)
@@ -133,7 +132,7 @@ class FactorizedMatrix(Factorized):
         Raises
         ------
         TypeError, ValueError
-            If x is of another backend, dtype or device, or of another width.
+            If x has another backend, dtype, device or width.
         """
         backend = self._check_rows("x", x, self.shape[1])
         network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
@@ -141,15 +140,15 @@ class FactorizedMatrix(Factorized):
         return crop_blocks(backend, y, self.shape[0], self.stack)
 
     def plan(self, batch: int, *, tune: bool = False) -> Plan:
-        """Return the products that `apply` goes through for so many rows of x; prints as a table.
+        """Return the products that `apply` computes for that many rows of x; `str` is a table.
 
         Parameters
         ----------
         batch : int
             Number of rows, the leading sizes of x multiplied.
         tune : bool
-            Measure the most promising orders on this machine, with these factors, and let the fastest be the plan of this
-            process from now on, for all matrices of these sizes and all numbers of rows up to the same power of two.
+            Measure the most promising orders on this machine with these factors. In this process the fastest is then used
+            for all matrices of these sizes and all numbers of rows that round up to the same power of two.
 
         Returns
         -------
@@ -158,12 +157,12 @@ class FactorizedMatrix(Factorized):
         Raises
         ------
         TypeError, ValueError
-            If `batch` is no positive integer.
+            If `batch` is not a positive integer.
 
         Notes
         -----
-        Without `tune` orders are compared by an estimate of time. Measured is the product with its gradients, about a hundred
-        times in all. Results may then differ in the last digits: sums are taken in another order.
+        Without `tune`, orders are compared by an estimate of time. With it, the product and its gradients are computed about
+        a hundred times in all. Another order of sums may change results in the last digits.
 
         Examples
         --------
@@ -174,7 +173,6 @@ class FactorizedMatrix(Factorized):
            3      1,2 [10, 2] @ [2, 21]                         840  j1 i1 j2 i2
            4      0,3 [10, 35] @ [35, 6]                      4,200  b j1 j2
         """
-        f"{type(self).__name__}.plan"
         batch = positive_int("batch", batch)
         backend = self.backend
         network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
@@ -186,13 +184,13 @@ class FactorizedMatrix(Factorized):
         def run() -> None:
             y, pull_back = _gradients.vjp(backend, network, factors, x)
             of_factors, _ = pull_back(y)
-            # Devices answer when the numbers are fetched.
+            # Devices run asynchronously; fetching the numbers waits for the result.
             backend.to_numpy(of_factors[0])
 
         return tuned(network, batch, run).plan
 
     def gradients(self, x: Any, dy: Any) -> tuple[list[Any], Any]:
-        r"""Gradients of a loss L with respect to the factors and to x, for ``y = f.apply(x)`` and ``dy = dL/dy``.
+        r"""Return the gradients of a loss L with respect to the factors and x, for ``y = f.apply(x)`` and ``dy = dL/dy``.
 
         ``dL/dfactor = sum over x's leading axes of (network without the factor) x dy``
 
@@ -204,16 +202,16 @@ class FactorizedMatrix(Factorized):
         Returns
         -------
         (list of arrays, array)
-            One gradient a factor, of its shape; the gradient of x, shape (..., columns).
+            The gradient of each factor, of its shape; the gradient of x, shape (..., columns).
 
         Raises
         ------
         TypeError, ValueError
-            If x or dy is of another backend, dtype or device, or of another shape.
+            If x or dy has another backend, dtype, device or shape.
 
         Notes
         -----
-        Twice the arithmetic of `apply`, and the forward pass once more, which `vjp` saves.
+        The cost is that of the forward pass and twice as much for the gradients; `vjp` does not repeat the forward pass.
         """
         self._check_rows("x", x, self.shape[1])
         self._check_rows("dy", dy, self.shape[0], like=x)
@@ -231,18 +229,17 @@ class FactorizedMatrix(Factorized):
         Returns
         -------
         (array, callable)
-            y, shape (..., rows); ``pull_back(dy)`` with dy of shape (..., rows), which may be called more than once, on the
-            factors and the x that were given: neither may be written to in between.
+            y, shape (..., rows); ``pull_back(dy)`` with dy of shape (..., rows), which may be called more than once. It uses
+            the given factors and x, which must not be changed in between.
 
         Raises
         ------
         TypeError, ValueError
-            If x, or later dy, is of another backend, dtype or device, or of another shape.
+            If x, or later dy, has another backend, dtype, device or shape.
 
         Notes
         -----
-        The partial results of y are kept and nothing is computed again: the pull-back takes twice the arithmetic of
-        `apply`, as ``cost`` says.
+        The partial results of y are kept, and the pull-back takes twice the arithmetic of `apply`; see ``cost``.
 
         Examples
         --------
@@ -264,14 +261,14 @@ class FactorizedMatrix(Factorized):
         def pull_back(dy: Any) -> tuple[list[Any], Any]:
             self._check_rows("dy", dy, rows, like=x)
             of_pieces, of_x = pull_back_y(pad_blocks(backend, dy, network.shape[0], stack))
-            # Columns that were cut off meet zeros of x alone.
+            # Entries that were cut off are multiplied by zeros of x only.
             of_factors = [pad_axes(backend, piece, shape) for piece, shape in zip(of_pieces, shapes)]
             return of_factors, of_x[..., :columns]
 
         return crop_blocks(backend, y, rows, stack), pull_back
 
     def relative_error(self, matrix: Any) -> float:
-        """Return ``||W - f||_F / ||W||_F``, a sixteenth of the columns at a time: no second dense copy is made.
+        """Return ``||W - f||_F / ||W||_F``, from a sixteenth of the columns at a time to avoid a second dense array.
 
         Parameters
         ----------
@@ -281,15 +278,8 @@ class FactorizedMatrix(Factorized):
         -------
         float
             0 where both are zero, infinity where only W is.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the matrix is of another backend or shape.
         """
-        f"{type(self).__name__}.relative_error"
-        arrays = {"factors[0]": self.factors[0], "matrix": matrix}
-        backend = same_backend_and_device(arrays)
+        backend = same_backend_and_device({"factors[0]": self.factors[0], "matrix": matrix})
         if tuple(matrix.shape) != self.shape:
             raise ValueError(f"matrix must have the shape of f; expected {self.shape}, got {tuple(matrix.shape)}.")
         check_real("matrix", matrix)
@@ -313,9 +303,9 @@ class FactorizedMatrix(Factorized):
 
     @property
     def T(self) -> "Self | Transposed":  # noqa: N802 - as arrays spell it
-        """The transposed matrix in the same format, its factors views of these where the backend has views.
+        """Transposed matrix in the same format, with factors that are views where the backend supports them.
 
-        The transpose of a stack is no stack: there it is an object that multiplies, on the same factors.
+        The transpose of a stack is not a stack; it is a `Transposed`, which only multiplies, on the same factors.
         """
         factors = arithmetic.transposed(self.backend, self.network, self.factors) if self.stack == 1 else None
         if factors is None:
@@ -342,8 +332,8 @@ class FactorizedMatrix(Factorized):
     ) -> Self:
         r"""Draw a random matrix whose root mean square is exactly `std`.
 
-        Factors are drawn from a normal distribution, then all scaled alike, so that ``||W||_F / sqrt(rows * columns)``
-        is `std` on every draw.
+        Factors are drawn from a normal distribution, then multiplied by one number for which
+        ``||W||_F / sqrt(rows * columns)`` is exactly `std`.
 
         Parameters
         ----------
@@ -353,16 +343,15 @@ class FactorizedMatrix(Factorized):
         std : float
             Root mean square of the entries of the reconstruction.
         random_state : int, Generator, RandomState or None
-            One stream for all factors; None draws a new seed from the operating system.
+            Source of all factors; None draws a new seed from the operating system.
         like : array, optional
-            Gives backend, dtype and device; default NumPy's float64.
+            Array whose backend, dtype and device the factors have; default NumPy's float64.
         **options
-            The format's own (``root_rank`` and ``tree`` of HT).
+            Options of the format (``root_rank`` and ``tree`` of HT).
 
         Returns
         -------
-        FactorizedMatrix
-            Of the class it is called on.
+        object of this class
 
         Raises
         ------
@@ -380,15 +369,7 @@ class FactorizedMatrix(Factorized):
 
     @classmethod
     def in_format(cls, format: Format, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> Self:
-        """Return a matrix of the class in a format of its kind, such as the one on another tree.
-
-        Parameters
-        ----------
-        format : Format
-            Its fields are arguments of the class.
-        factors, shape
-            As the class takes them.
-        """
+        """Return a matrix of this class in a given format, whose fields, such as a tree, are arguments of the class."""
         return cls(factors, shape=shape, **format.fields)
 
     _kind = "factorized matrix"
@@ -437,3 +418,66 @@ class FactorizedMatrix(Factorized):
                 f"got {tuple(array.shape[:-1])}."
             )
         return backend
+
+
+class Transposed:
+    """The transpose of a factorized matrix, on the same factors."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, matrix: FactorizedMatrix) -> None:
+        self._matrix = matrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self._matrix.shape
+        return columns, rows
+
+    @property
+    def T(self) -> FactorizedMatrix:  # noqa: N802 - as arrays spell it
+        """The matrix itself."""
+        return self._matrix
+
+    def to_matrix(self) -> Any:
+        """Return the dense matrix of shape `shape`."""
+        return self._matrix.backend.transpose(self._matrix.to_matrix(), (1, 0))
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return ``W^T @ other`` for a vector or a matrix."""
+        return apply_to_columns(self._matrix, other, self.shape[1], self._apply)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        """Return ``other @ W^T`` for a vector or a matrix."""
+        return self._matrix.apply(other)
+
+    def _apply(self, y: Any) -> Any:
+        """Return ``y W``."""
+        f = self._matrix
+        backend = f._check_rows("the other operand", y, f.shape[0])
+        padded = pad_blocks(backend, y, f.network.shape[0], f.stack)
+        return operations.apply(backend, f.network.transposed, f.factors, padded)[..., : f.shape[1]]
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Return ``tensor @ f.T``, which torch dispatches here."""
+        return torch_reflected(function, args)
+
+    def __repr__(self) -> str:
+        return f"{self._matrix!r}.T"
+
+
+def apply_to_columns(f: FactorizedMatrix, other: Any, height: int, apply: Any) -> Any:
+    """Apply to the columns of a vector or a matrix a function of rows with `height` entries."""
+    argument = "the other operand"
+    backend = f._check_operand(argument, other)
+    if len(other.shape) not in (1, 2):
+        raise ValueError(f"{argument} must be a vector or a matrix; got shape {tuple(other.shape)}.")
+    if other.shape[0] != height:
+        expected = f"({height},)" if len(other.shape) == 1 else f"({height}, ...)"
+        raise ValueError(
+            f"{argument} must have {height} entries along its first axis; expected {expected}, got {tuple(other.shape)}."
+        )
+    if len(other.shape) == 1:
+        return apply(other)
+    return backend.transpose(apply(backend.transpose(other, (1, 0))), (1, 0))

@@ -1,4 +1,4 @@
-"""A tensor held as the factors of a format, in TensorLy's style: mode k is one axis of a factor instead of a pair."""
+"""Base class of tensors in a format, in TensorLy's style: mode k is one axis of a factor instead of a pair."""
 
 import numbers
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from tensorly_rnn.network.network import Network
 
 
 class FactorizedTensor(Factorized):
-    """A tensor of shape ``(p_1, ..., p_d)`` held as the factors of a format.
+    """Tensor of shape ``(p_1, ..., p_d)`` held as the factors of a format.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class FactorizedTensor(Factorized):
     Raises
     ------
     TypeError, ValueError
-        If the factors are not arrays of one backend, or their number, axes or sizes do not fit together.
+        If the factors are not arrays of one backend or do not fit together.
     """
 
     #: The format that names the indices of the factors.
@@ -52,7 +52,7 @@ class FactorizedTensor(Factorized):
 
     @property
     def network(self) -> Network:
-        """The network of the factors as they are now."""
+        """Network of the current factors."""
         return self.format.tensor_network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
 
     @property
@@ -76,13 +76,7 @@ class FactorizedTensor(Factorized):
         return self._cropped(operations.to_matrix(self.backend, self.network, self.factors))
 
     def to_unfolded(self, mode: int) -> Any:
-        """Return the unfolding of shape ``(shape[mode], product of the others)``, as TensorLy's ``unfold`` orders it.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there is no such mode.
-        """
+        """Return the unfolding of shape ``(shape[mode], product of the others)``, with columns as in TensorLy's ``unfold``."""
         backend, order = self.backend, self.order
         number = _checked_mode(mode, order)
         axes = (number, *(k for k in range(order) if k != number))
@@ -103,13 +97,7 @@ class FactorizedTensor(Factorized):
         -------
         float
             0 where both are zero, infinity where only T is.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the tensor is of another backend or shape.
         """
-        f"{type(self).__name__}.relative_error"
         same_backend_and_device({"factors[0]": self.factors[0], "tensor": tensor})
         if tuple(tensor.shape) != self.shape:
             raise ValueError(f"tensor must have the shape of f; expected {self.shape}, got {tuple(tensor.shape)}.")
@@ -117,7 +105,7 @@ class FactorizedTensor(Factorized):
         return self.as_matrix().relative_error(self.backend.reshape(tensor, (-1, 1)))
 
     def as_matrix(self) -> FactorizedMatrix:
-        """Return the same factors as a matrix of one column, ``tensorized_shape = (shape, (1, ..., 1))``."""
+        """Return the factors as those of a matrix of one column, ``tensorized_shape = (shape, (1, ..., 1))``."""
         backend = self.backend
         network = self.format.make_network((self.shape, (1,) * self.order), self.rank)
         factors = [backend.reshape(factor, one) for factor, one in zip(self.factors, network.factor_shapes)]
@@ -139,23 +127,14 @@ class FactorizedTensor(Factorized):
         ----------
         shape : sequence of int
         rank : 'full', 'same', float, int or the format's own form
-        std : float
-            Root mean square of the entries of the reconstruction.
-        random_state : int, Generator, RandomState or None
-        like : array, optional
-            Gives backend, dtype and device; default NumPy's float64.
+        std, random_state, like
+            As in `FactorizedMatrix.random`.
         **options
-            The format's own (``tree`` of HT).
+            Options of the format (``tree`` of HT).
 
         Returns
         -------
-        FactorizedTensor
-            Of the class it is called on.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is of the wrong form.
+        object of this class
         """
         modes = positive_ints("shape", shape)
         drawn = get_format(cls.format.name).random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
@@ -163,9 +142,9 @@ class FactorizedTensor(Factorized):
 
     @classmethod
     def of_matrix(cls, matrix: FactorizedMatrix) -> Self:
-        """Return the factors of a matrix as those of a tensor, each pair of modes ``(m_k, n_k)`` merged into one."""
-        kind = get_format(cls.format.name)
-        instance_of("matrix", matrix, kind, f"a {kind.__name__}")
+        """Return the factors of a matrix as those of a tensor, each pair of modes ``(m_k, n_k)`` merged into one mode."""
+        matrix_class = get_format(cls.format.name)
+        instance_of("matrix", matrix, matrix_class, f"a {matrix_class.__name__}")
         modes = tuple(m * n for m, n in zip(*matrix.tensorized_shape))
         shapes = matrix.format.make_tensor_network(modes, matrix.rank).factor_shapes
         backend = matrix.backend

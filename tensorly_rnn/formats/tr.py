@@ -1,4 +1,4 @@
-"""Tensor ring: a chain of cores closed into a ring."""
+"""Tensor-ring format: a chain of cores closed into a ring."""
 
 from dataclasses import dataclass
 
@@ -11,25 +11,25 @@ from tensorly_rnn.tensorize import Modes
 
 @dataclass(frozen=True)
 class TR(Format):
-    """The tensor ring; a rank is a tuple of ``order + 1`` entries, the first equal to the last, or an int for all."""
+    """Tensor-ring format; a rank is a tuple of ``order + 1`` entries, the first equal to the last, or an int for all."""
 
     name = "tr"
     gate_modes = ("last", "first")
 
     def indices(self, order: int) -> tuple[Indices, ...]:
-        """Return the index names of every core's axes."""
+        """Return the index names of the axes of every core."""
         return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{(k + 1) % order}") for k in range(order))
 
     def rank_names(self, order: int) -> RankNames:
-        """Return the names of the ranks around the ring, the first once more at the end."""
+        """Return the names of the ranks around the ring, the first repeated at the end."""
         return tuple(f"r{k % order}" for k in range(order + 1))
 
     def full(self, sizes: Modes, stack: int = 1) -> tuple[int, ...]:
-        """Return the ranks of a chain, a ring whose ends are 1: no ring that holds any tensor is smaller."""
+        """Return the ranks of a chain, which is a ring whose ends are 1; no ring that holds any tensor is smaller."""
         return smaller_sides(sizes)
 
     def useful(self, sizes: Modes, stack: int = 1) -> tuple[int, ...]:
-        """Return equal ranks around the ring, the most for which any two neighbours hold every tensor."""
+        """Return equal ranks around the ring, so large that any two neighbours hold every tensor."""
         return (1 if len(sizes) == 1 else max(sizes) * min(sizes),) * (len(sizes) + 1)
 
 
@@ -37,7 +37,7 @@ class TR(Format):
 class TRMatrix(FactorizedMatrix):
     r"""Tensor-ring matrix.
 
-    ``W[j1..jd, i1..id] = sum_{r0..r(d-1)} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_d = r_0`` the same index.
+    ``W[j1..jd, i1..id] = sum_{r0..r(d-1)} prod_k core_k[r_{k-1}, j_k, i_k, r_k]`` with ``r_d`` and ``r_0`` the same index.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class TRMatrix(FactorizedMatrix):
     Notes
     -----
     ``n_param = sum_k rank[k-1] * out_modes[k] * in_modes[k] * rank[k]``. A rank is a tuple of ``order + 1`` entries, the
-    first equal to the last, or an int for all. A single core closed on itself is only a sum of its diagonal: its rank
-    must be 1.
+    first equal to the last, or an int for all. A single core must have rank 1: closed on itself, it is
+    only summed over its diagonal.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Tensor train: a chain of cores."""
+"""Tensor-train format: a chain of cores."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from tensorly_rnn.tensorize import Modes
 
 @dataclass(frozen=True)
 class TT(Format):
-    """The tensor train; a rank is a tuple of ``order + 1`` entries with ends 1, or an int for all between."""
+    """Tensor-train format; a rank is a tuple of ``order + 1`` entries with ends 1, or an int for all between."""
 
     name = "tt"
 
     def indices(self, order: int) -> tuple[Indices, ...]:
-        """Return the index names of every core's axes."""
+        """Return the index names of the axes of every core."""
         return tuple((f"r{k}", f"j{k + 1}", f"i{k + 1}", f"r{k + 1}") for k in range(order))
 
     def rank_names(self, order: int) -> RankNames:

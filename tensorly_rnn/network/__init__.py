@@ -1,4 +1,4 @@
-"""Tensor networks as data, and the operations that every network has: products, gradients, sums, rounding."""
+"""Tensor networks as data, and their operations: products, gradients, sums, rounding."""
 
 from tensorly_rnn.network.network import Cost, Network, Pass
 

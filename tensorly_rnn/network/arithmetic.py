@@ -1,4 +1,4 @@
-"""Sums, norms and transposes within a format: on the factors, never on what they stand for."""
+"""Sums, norms and transposes within a format, computed on the factors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from tensorly_rnn.network.network import Network
 
 
 def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
-    r"""Return ``||W||_F`` of what several networks hold together, side by side, without forming it.
+    r"""Return the Frobenius norm of several networks together, without forming them.
 
     ``sqrt(sum over parts of ||W_part||_F^2)``
 
@@ -17,7 +17,7 @@ def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
     ----------
     backend : TensorLy backend of the factors
     parts : sequence of (Network, factors)
-        Mostly one; disjoint boxes of a network where not all of it counts.
+        Mostly one; several are disjoint boxes of a network of which some entries are padding.
 
     Returns
     -------
@@ -25,10 +25,10 @@ def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
 
     Notes
     -----
-    A tree is orthogonalized and its root's norm taken: terms that cancel cost no accuracy beyond rounding. A network with
-    loops is contracted with itself, which leaves a relative 1e-8 (in double precision) of the terms' size. The gradient
-    is that of the second form in either case, ``d||W|| = <W, dW> / ||W||``: that of a QR decomposition does not exist
-    where a rank is more than is needed. It is zero at W = 0.
+    For a tree the result is the norm of its orthogonalized root; terms that cancel leave an error of machine precision. A
+    network with loops is contracted with itself, where the error is a relative 1e-8 (in double precision) of the terms. The
+    gradient is that of the contraction in both cases, ``d||W|| = <W, dW> / ||W||``, since the gradient of a QR decomposition
+    does not exist where a rank is larger than necessary. It is zero at W = 0.
     """
     values = [_norm_value(backend, network, [detached(factor) for factor in factors]) for network, factors in parts]
     value = values[0] if len(values) == 1 else backend.norm(backend.stack(values))
@@ -45,9 +45,9 @@ def direct_sum(
 ) -> list[Any]:
     r"""Return the factors of the sum of two networks of one format.
 
-    Where some summed index stands in every factor (a block index), the terms are placed one behind the other along the first
-    such index, and all other bonds take the larger size of the two. Otherwise they are placed block-diagonally along
-    every bond, whose sizes add up. A network of one factor is added.
+    If a summed index is in every factor (a block index), the terms are concatenated along the first such index, and every
+    other bond has the larger of the two sizes. Otherwise they are placed block-diagonally along every bond, whose sizes add
+    up. Networks of one factor are added.
 
     Parameters
     ----------
@@ -63,19 +63,19 @@ def direct_sum(
     Raises
     ------
     ValueError
-        If the indices differ, or a factor holds no summed index while there are others.
+        If the indices differ, or one of several factors has no summed index.
 
     Notes
     -----
     ``W = sum_r prod_k A_k[.., r, ..]`` and ``r = (r_a, r_b)`` with all mixed entries zero: since the bonds link all factors,
-    every product that is not zero takes the entries of one term alone.
+    every nonzero product has entries of one term only.
 
     References
     ----------
     .. [1] Oseledets, Tensor-train decomposition, SIAM J. Sci. Comput. 33(5), 2011, section 4.1.
     """
     if network.factors != other.factors or network.open_sizes != other.open_sizes:
-        raise ValueError("direct_sum: other must have the indices of network and the sizes of its open ones.")
+        raise ValueError("other must have the indices of network and the sizes of its open ones.")
     bonds = _bonds(network)
     stacked = next((index for index in bonds if all(index in indices for indices in network.factors)), None)
     summed = set(bonds) if stacked is None else {stacked}
@@ -84,11 +84,11 @@ def direct_sum(
     results = []
     for indices, one, two in zip(network.factors, factors, other_factors):
         for axis, index in enumerate(indices):
-            mine, theirs = int(one.shape[axis]), int(two.shape[axis])
+            n_one, n_two = int(one.shape[axis]), int(two.shape[axis])
             if index in summed:
-                one, two = _padded(backend, one, axis, 0, theirs), _padded(backend, two, axis, mine, 0)
+                one, two = _padded(backend, one, axis, 0, n_two), _padded(backend, two, axis, n_one, 0)
             else:
-                one, two = _padded(backend, one, axis, 0, theirs - mine), _padded(backend, two, axis, 0, mine - theirs)
+                one, two = _padded(backend, one, axis, 0, n_two - n_one), _padded(backend, two, axis, 0, n_one - n_two)
         results.append(one + two)
     return results
 
@@ -96,7 +96,7 @@ def direct_sum(
 def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[Any] | None:
     """Return the factors of the transposed matrix in the same format: every output axis exchanged with its input axis.
 
-    Views where the backend has them. None where outputs and inputs do not stand side by side, as in a stack.
+    They are views where the backend supports them. The result is None if outputs and inputs are not paired, as in a stack.
     """
     stacked = len(network.outputs) - len(network.inputs)
     if stacked < 0 or any(network.size[index] > 1 for index in network.outputs[:stacked]):
@@ -105,7 +105,7 @@ def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[A
     exchanged = {**dict(zip(outputs, network.inputs)), **dict(zip(network.inputs, outputs))}
     results = []
     for indices, factor in zip(network.factors, factors):
-        # An axis that is not exchanged stays, also where a ring of one core names its index twice.
+        # An axis that is not exchanged keeps its place, also where a ring of one core has an index twice.
         partners = [exchanged.get(index) for index in indices]
         if not set(partners) <= {None, *indices}:
             return None
@@ -115,28 +115,28 @@ def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[A
 
 
 def _norm_value(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
-    # With every factor near 1 no square leaves the range of the numbers.
-    sizes = [backend.max(backend.abs(factor)) for factor in factors]
-    sizes = [backend.where(size > 0, size, new_array(backend, 1.0, size)) for size in sizes]
-    scaled = [factor / size for factor, size in zip(factors, sizes)]
+    # With entries near 1 no square overflows or underflows.
+    scales = [backend.max(backend.abs(factor)) for factor in factors]
+    scales = [backend.where(scale > 0, scale, new_array(backend, 1.0, scale)) for scale in scales]
+    scaled = [factor / scale for factor, scale in zip(factors, scales)]
     if trees.is_tree(network):
         value = backend.norm(trees.orthogonalized(backend, network, scaled)[0])
     else:
         value = backend.sqrt(backend.abs(operations.squared_norm(backend, network, scaled)))
-    for size in sizes:
-        value = value * size
+    for scale in scales:
+        value = value * scale
     return value
 
 
 def _bonds(network: Network) -> tuple[str, ...]:
-    """Indices that are summed over and stand in two factors or more, in the order of the factors' axes."""
+    """Return the summed indices that are in two factors or more, in the order of the factors' axes."""
     opened = {*network.outputs, *network.inputs}
     once = dict.fromkeys(index for indices in network.factors for index in indices if index not in opened)
     return tuple(index for index in once if sum(index in indices for indices in network.factors) > 1)
 
 
 def _padded(backend: Any, array: Any, axis: int, before: int, after: int) -> Any:
-    """Put zeros before and behind an axis; a negative number puts none."""
+    """Pad an axis with zeros on both sides; a negative number adds none."""
     parts = [array]
     for missing, place in ((before, 0), (after, 1)):
         if missing > 0:

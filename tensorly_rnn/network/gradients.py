@@ -1,4 +1,4 @@
-"""Gradients of a network by one sweep back over its contraction plan."""
+"""Gradients of a network by one backward sweep over its contraction plan."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,10 @@ PullBack = Callable[[Any], tuple[list[Any], Any]]
 
 
 def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy: Any) -> tuple[list[Any], Any]:
-    r"""Gradients of a loss L with respect to every factor and to x, for ``y = x W^T`` and given ``dy = dL/dy``.
+    r"""Return the gradients of a loss L with respect to every factor and x, for ``y = x W^T`` and given ``dy = dL/dy``.
 
-    Every format is multilinear: ``dL/dfactor_p`` is the network with factor p left out, contracted with x and dy. All of
-    them share their partial results: each product ``c = a b`` of the forward plan gives ``dL/da = dL/dc b^T`` and
-    ``dL/db = a^T dL/dc``.
+    Every format is multilinear: ``dL/dfactor_p`` is the network without factor p, contracted with x and dy. The gradients
+    share partial results: for each product ``c = a b`` of the forward plan ``dL/da = dL/dc b^T`` and ``dL/db = a^T dL/dc``.
 
     Parameters
     ----------
@@ -33,7 +32,7 @@ def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy
 
     Notes
     -----
-    Twice the arithmetic of the forward pass, whose results are computed once more here; `vjp` keeps them.
+    The cost is that of the forward pass, which is repeated here, and twice as much for the gradients; `vjp` keeps its results.
 
     References
     ----------
@@ -63,15 +62,15 @@ def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple
 
     Notes
     -----
-    The pull-back takes twice the arithmetic of the forward pass, with nothing computed again.
+    The pull-back takes twice the arithmetic of the forward pass.
     """
     leading = tuple(x.shape[:-1])
     plan, shape = apply_plan(network, math.prod(leading)), (*leading, network.shape[0])
     y, pull_back_y = plan_vjp(backend, plan, [x, *factors], shape)
 
     def pull_back_dy(dy: Any) -> tuple[list[Any], Any]:
-        dx, *of_factors = pull_back_y(dy)
-        return of_factors, dx
+        dx, *d_factors = pull_back_y(dy)
+        return d_factors, dx
 
     return y, pull_back_dy
 
@@ -87,14 +86,14 @@ def pull_back_blocks(
     dy: Any,
     x_wanted: bool,
 ) -> tuple[list[Any], Any]:
-    """Gradients of the factors and, if wanted, of x, block by block; what was not kept of a block is computed again.
+    """Return the gradients of the factors and, optionally, of x, by blocks of rows; results not kept are recomputed.
 
     Parameters
     ----------
     backend, network, blocks, factors, x
         As for `tensorly_rnn.network.operations.apply_blocks`.
-    shared, kept : mapping of int to array, and a sequence of such
-        What that returned besides y.
+    shared, kept : mapping of int to array, and a sequence of such mappings
+        The other results of `apply_blocks`.
     dy : array, shape (..., network.shape[0])
     x_wanted : bool
 
@@ -106,27 +105,29 @@ def pull_back_blocks(
     x, dy = backend.reshape(x, (batch, network.shape[1])), backend.reshape(dy, (batch, network.shape[0]))
     first = blocks.plans[0]
     n_results = first.n_operands + len(first.steps)
-    # Of the factors and what is made of them alone, summed over the blocks.
-    of_all: list[Any] = [None] * n_results
-    of_x: list[Any] = []
+    # Gradients of the factors and of results that depend on factors only, summed over the blocks.
+    d_shared: list[Any] = [None] * n_results
+    d_blocks_of_x: list[Any] = []
     own = [number for number in range(first.n_operands, n_results) if number not in blocks.shared]
     wanted = range(0 if x_wanted else 1, n_results)
     start = 0
     for plan, n, known in zip(blocks.plans, blocks.rows, kept):
         arrays = [x if len(blocks.rows) == 1 else x[start : start + n], *factors]
         results = run_steps(plan, backend, arrays, {**shared, **known}, last=False)
-        of: list[Any] = [None] * n_results
+        d_results: list[Any] = [None] * n_results
         d_block = dy if len(blocks.rows) == 1 else dy[start : start + n]
-        of[-1] = undo_view(backend, d_block, plan.last_view, plan.steps[-1].shape if plan.steps else tuple(arrays[-1].shape))
-        sweep_back(backend, plan, results, of, own, wanted)
-        of_x.append(of[0])
+        last_shape = plan.steps[-1].shape if plan.steps else tuple(arrays[-1].shape)
+        d_results[-1] = undo_view(backend, d_block, plan.last_view, last_shape)
+        sweep_back(backend, plan, results, d_results, own, wanted)
+        d_blocks_of_x.append(d_results[0])
         for number in (*range(1, plan.n_operands), *blocks.shared):
-            if of[number] is not None:
-                of_all[number] = of[number] if of_all[number] is None else of_all[number] + of[number]
+            gradient = d_results[number]
+            if gradient is not None:
+                d_shared[number] = gradient if d_shared[number] is None else d_shared[number] + gradient
         start += n
-    of_factors_alone = [x, *factors, *(shared.get(number) for number in range(first.n_operands, n_results))]
-    sweep_back(backend, first, of_factors_alone, of_all, blocks.shared, wanted)
+    shared_results = [x, *factors, *(shared.get(number) for number in range(first.n_operands, n_results))]
+    sweep_back(backend, first, shared_results, d_shared, blocks.shared, wanted)
     dx = None
     if x_wanted:
-        dx = of_x[0] if len(of_x) == 1 else backend.concatenate(of_x, axis=0)
-    return of_all[1 : first.n_operands], dx
+        dx = d_blocks_of_x[0] if len(d_blocks_of_x) == 1 else backend.concatenate(d_blocks_of_x, axis=0)
+    return d_shared[1 : first.n_operands], dx

@@ -1,4 +1,4 @@
-"""A tensor network as data: which index each axis of each factor carries, and how large every index is."""
+"""Tensor networks as data: the index of every axis of every factor, and the size of every index."""
 
 import math
 from collections.abc import Mapping
@@ -11,21 +11,18 @@ from tensorly_rnn.contraction.order import plan
 from tensorly_rnn.contraction.plan import Indices, Pairs, Plan, size_of_plan
 
 BATCH = "b"
-
-
 CONTRACTION_ORDERS = ("planned", "factors_first", "input_first")
-
 
 NetworkData = tuple[tuple[Indices, ...], Indices, Indices, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
 class Network:
-    r"""A matrix written as the contraction of factors with named indices.
+    r"""Matrix written as the contraction of factors with named indices.
 
     ``W[outputs, inputs] = sum over all other indices of prod_p factor_p[factors[p]]``; rows run over `outputs` and columns
-    over `inputs`, both row-major. Every format is such a network; counts, reconstruction, products and gradients follow
-    from it alone.
+    over `inputs`, both row-major. Every format is such a network, from which counts, reconstruction, products and gradients
+    are derived.
 
     Parameters
     ----------
@@ -34,8 +31,8 @@ class Network:
     outputs, inputs : tuple of str
         Indices of the rows and of the columns.
     sizes : tuple of (str, int)
-        The size of every index, sorted by name, so that equal networks compare equal and hash alike; not of one named ``b``,
-        which are the rows of x.
+        The size of every index, sorted by name, so that equal networks compare equal and have the same hash. The name ``b``
+        is reserved for the rows of x.
 
     Raises
     ------
@@ -56,7 +53,7 @@ class Network:
 
     #: The four arguments.
     data: NetworkData = field(init=False, repr=False, compare=False)
-    #: Size of each index by name; not to be changed.
+    #: Size of each index by name; must not be changed.
     size: dict[str, int] = field(init=False, repr=False, compare=False)
     #: Shape of every factor.
     factor_shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
@@ -97,27 +94,27 @@ class Network:
     @property
     @memoize
     def transposed(self) -> "Network":
-        """The same factors with rows and columns exchanged."""
+        """Network with rows and columns exchanged."""
         return Network(self.factors, self.inputs, self.outputs, self.sizes)
 
     def resized(self, sizes: Mapping[str, int]) -> "Network":
-        """The same network with some indices of another size."""
+        """Return the network with other sizes of some indices."""
         if not isinstance(sizes, Mapping) or not sizes.keys() <= self.size.keys():
             raise TypeError(f"sizes must be a mapping of the network's indices; got {sizes!r}.")
         return Network(self.factors, self.outputs, self.inputs, tuple(sorted({**self.size, **sizes}.items())))
 
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
-        """Arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
+        """Return the arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
 
         Raises
         ------
         TypeError, ValueError
-            If `batch` is no positive integer or `contraction_order` is not known.
+            If `batch` is not a positive integer or `contraction_order` is unknown.
 
         Notes
         -----
-        The backward pass runs two products of the same arithmetic for each of the forward plan, one for the gradient of each
-        operand: what it writes has the sizes of what the forward pass read.
+        For each product of the forward plan, the backward pass has two of the same arithmetic, one for the gradient of each
+        operand; the arrays that it writes have the sizes of those operands.
         """
         one_of("contraction_order", contraction_order, CONTRACTION_ORDERS)
         applied = apply_plan(self, positive_int("batch", batch), contraction_order)
@@ -129,7 +126,7 @@ class Network:
 
 
 def _checked_sizes(factors: Any, outputs: Any, inputs: Any, sizes: Any) -> dict[str, int]:
-    """Sizes by name, if they and the names are of the right form and every index has one."""
+    """Return the sizes by name; raise an error unless sizes and names have the right form and every index has a size."""
     if not isinstance(sizes, tuple) or not all(isinstance(one, tuple) and len(one) == 2 for one in sizes):
         raise TypeError(f"sizes must be a tuple of pairs (name, size); got {sizes!r}.")
     size = {name: positive_int(f"sizes of {name!r}", n) for name, n in sizes}
@@ -146,29 +143,27 @@ def _checked_sizes(factors: Any, outputs: Any, inputs: Any, sizes: Any) -> dict[
 
 
 def apply_plan(network: Network, batch: int, contraction_order: str = "planned") -> Plan:
-    """Plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors.
+    """Return the plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors.
 
     Parameters
     ----------
     network : Network
     batch : int
-        Number of rows of x. Where it is a symbol to what traces the arithmetic, the plan is for any number.
+        Number of rows of x. For a symbolic number, as in tracing, the plan is for any number.
     contraction_order : 'planned', 'factors_first' or 'input_first'
-        The planner's choice; the factors as they are listed, then x; or x with one factor after the other: those
-        that carry an input index in the order of the inputs, each of the others as soon as it has been joined by all
-        factors listed after it that share an index with it.
+        See `tensorly_rnn.formats.counts.cost`.
     """
     return plan_of_data(network.data, size_of_plan(batch), contraction_order)
 
 
 def tensor_plan(network: Network) -> Plan:
-    """Plan of ``W[outputs, inputs]`` from the factors."""
+    """Return the plan of ``W[outputs, inputs]``; operands are the factors."""
     return _tensor_plan(network.data)
 
 
 @memoize
 def plan_of_data(data: NetworkData, batch: int, contraction_order: str) -> Plan:
-    """Return the plan of `apply_plan` for the data of a network, which a compiler takes as constants."""
+    """Return the plan of `apply_plan` for the data of a network, which torch.compile treats as constants."""
     factors, outputs, inputs, sizes = data
     one_of("contraction_order", contraction_order, CONTRACTION_ORDERS)
     pairs = None
@@ -186,7 +181,7 @@ def _tensor_plan(data: NetworkData) -> Plan:
 
 
 def _from_the_inputs(factors: tuple[Indices, ...], inputs: Indices) -> list[int]:
-    """Numbers of the factors in the order ``'input_first'`` of `apply_plan`."""
+    """Return the numbers of the factors in the order ``'input_first'`` of `apply_plan`."""
     carriers = [p for index in inputs for p, indices in enumerate(factors) if index in indices]
     others = [p for p in reversed(range(len(factors))) if p not in carriers]
     taken: list[int] = []
@@ -200,14 +195,14 @@ def _from_the_inputs(factors: tuple[Indices, ...], inputs: Indices) -> list[int]
 
 
 def _one_after_another(numbers: tuple[int, ...]) -> Pairs:
-    """Pairs that multiply operands in turn onto the first of them."""
+    """Return pairs that multiply the first operand by the others in turn."""
     first, second, *others = numbers
     return ((first, second), *((len(numbers) + k, number) for k, number in enumerate(others)))
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What products take: `flops` operations, `moved` elements read and written, `peak` elements of the largest written."""
+    """Cost of products: `flops` operations, `moved` elements read and written, `peak` elements of the largest one written."""
 
     flops: int
     moved: int
@@ -216,7 +211,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Cost:
-    """What applying a network to `batch` rows takes, forward and backward, in one order; prints as a table."""
+    """Cost of applying a network to `batch` rows in one order, forward and backward; `str` is a table."""
 
     batch: int
     forward: Pass

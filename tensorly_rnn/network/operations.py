@@ -1,4 +1,4 @@
-"""What any network can do, on any backend: become a tensor or a matrix, be applied, be cut down, tell its norm."""
+"""Operations of any network on any backend: reconstruction, products with rows, slices, inner products, norms."""
 
 import math
 import sys
@@ -43,8 +43,8 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
 
     Notes
     -----
-    The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes. On a CPU, many rows are taken
-    block by block (`tensorly_rnn.network.row_blocks.row_blocks`), so that the largest array is smaller.
+    The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes. On a CPU, many rows are
+    multiplied in blocks (`tensorly_rnn.network.row_blocks.row_blocks`), which limits the size of the largest array.
     """
     leading = tuple(x.shape[:-1])
     blocks = blocks_of(network, x)
@@ -55,7 +55,7 @@ def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any
 
 
 def blocks_of(network: Network, x: Any) -> RowBlocks:
-    """Plans of the product with x: of one block, except for many rows on a CPU."""
+    """Return the plans of the product with x, in one block except for many rows on a CPU."""
     batch = math.prod(x.shape[:-1])
     count = size_of_plan(batch)
     if count == ANY:
@@ -66,7 +66,7 @@ def blocks_of(network: Network, x: Any) -> RowBlocks:
 def apply_blocks(
     backend: Any, network: Network, blocks: RowBlocks, factors: Sequence[Any], x: Any, keep: Sequence[int]
 ) -> tuple[Any, dict[int, Any], list[dict[int, Any]]]:
-    """Return ``y = x W^T``, shape (rows, network.shape[0]), and by number the shared results and those kept of each block."""
+    """Return ``y = x W^T``, shape (rows, network.shape[0]), and, by number, the shared results and those kept per block."""
     rows = backend.reshape(x, (sum(blocks.rows), network.shape[1]))
     pieces: list[Any] = []
     kept: list[dict[int, Any]] = []
@@ -83,7 +83,7 @@ def apply_blocks(
 
 
 def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:
-    """Cut a network down to slices of some of its open indices; the others stay whole.
+    """Return the part of a network with slices of some of its open indices; the others stay whole.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -
 
 
 def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> tuple[Network, list[Any], int]:
-    """Cut a network down to the smallest box of columns that holds ``[start, stop)``.
+    """Return the part of a network with the smallest box of columns that contains ``[start, stop)``.
 
     Returns
     -------
@@ -111,7 +111,7 @@ Pieces = tuple[tuple[slice, ...] | None, ...]
 
 @memoize
 def _cut(data: NetworkData, ranges: tuple[tuple[str, int, int], ...]) -> tuple[Network, Pieces]:
-    """The smaller network, and for every factor the slices of its axes, None where it stays whole."""
+    """Return the smaller network and the slices of each factor's axes, None for a factor that stays whole."""
     network = Network(*data)
     cuts = {index: slice(start, stop) for index, start, stop in ranges if stop - start != network.size[index]}
     smaller = network.resized({index: piece.stop - piece.start for index, piece in cuts.items()}) if cuts else network
@@ -140,7 +140,7 @@ def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network
     ----------
     backend : TensorLy backend of all arrays
     network, other : Network
-        With open indices of the same names and sizes; those of size 1 do not count.
+        With open indices of the same names and sizes; those of size 1 are ignored.
     factors, other_factors : sequences of arrays, shapes ``network.factor_shapes`` and ``other.factor_shapes``
 
     Returns
@@ -154,7 +154,7 @@ def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network
 
     Notes
     -----
-    One contraction of all the factors of both, planned as every other.
+    Computed by one contraction of all factors of both.
     """
     if network.open_sizes != other.open_sizes:
         raise ValueError(
@@ -164,7 +164,7 @@ def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network
 
 
 def inner_plan(network: Network, other: Network) -> Plan:
-    """Plan of `inner`; operands are the factors of both."""
+    """Return the plan of `inner`; operands are the factors of both."""
     primed = {index: index if index in network.open_sizes else f"{index}'" for index in other.size}
     copies = tuple(tuple(primed[index] for index in indices) for indices in other.factors)
     sizes = {**network.size, **{primed[index]: n for index, n in other.sizes}}
@@ -172,5 +172,5 @@ def inner_plan(network: Network, other: Network) -> Plan:
 
 
 def squared_norm(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
-    """Return ``||W||_F^2`` as a zero-dimensional array, without forming W: the network contracted with itself."""
+    """Return ``||W||_F^2`` as a 0-dimensional array, by contracting the network with itself."""
     return inner(backend, network, factors, network, factors)

@@ -1,4 +1,4 @@
-"""Orders of contraction chosen by measured time, on the machine at hand."""
+"""Choice of contraction orders by measured time."""
 
 import statistics
 import time
@@ -11,22 +11,22 @@ from tensorly_rnn.contraction.order import best_orders, prefer
 from tensorly_rnn.contraction.plan import Pairs, Plan, build_plan
 from tensorly_rnn.network.network import BATCH, Network, apply_plan
 
-# An order measured to be faster by less than this share is not preferred to the planner's choice.
+# An order must be faster than the planner's choice by this fraction to replace it.
 NOISE = 0.03
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Orders of one product that were measured; prints as a table.
+    """Measured orders of one product; `str` is a table.
 
     Attributes
     ----------
     plan : Plan
-        The one that is used from now on.
+        The plan that is used from now on.
     plans : tuple of Plan
-        Those measured, the planner's choice first.
+        The measured plans, the planner's choice first.
     seconds : tuple of float
-        Median time of each.
+        Median time of each plan.
     """
 
     plan: Plan
@@ -48,13 +48,13 @@ def tuned(network: Network, batch: int, run: Callable[[], Any], *, count: int = 
     ----------
     network : Network
     batch : int
-        Number of rows of x; the choice holds for all numbers that round up to the same power of two.
+        Number of rows of x; the choice is used for all numbers that round up to the same power of two.
     run : callable
-        Does once what is to be fast, and returns when it is done: the product, or the product and its gradient.
+        Computes the product, or the product and its gradient, once and returns when the result is complete.
     count : int
-        How many orders to measure, which differ in the sizes or the layout of a product that matters.
+        Number of orders to measure, which differ in the sizes or the layout of a large product.
     repeats : int
-        How often, in turns, each after one that does not count.
+        Number of measurements of each order, in turns, each after a run that is not measured.
 
     Returns
     -------
@@ -63,25 +63,24 @@ def tuned(network: Network, batch: int, run: Callable[[], Any], *, count: int = 
     Raises
     ------
     TypeError, ValueError
-        If `batch`, `count` or `repeats` is no positive integer.
+        If `batch`, `count` or `repeats` is not a positive integer.
 
     Notes
     -----
-    What a compiler has traced keeps the plan it was traced with. The numbers that come out may change in the last digits,
-    as sums are taken in another order.
+    Functions that are already compiled keep their plan. Another order of sums may change results in the last digits.
     """
     batch, count, repeats = (positive_int(*one) for one in (("batch", batch), ("count", count), ("repeats", repeats)))
     operands, output = ((BATCH, *network.inputs), *network.factors), (BATCH, *network.outputs)
-    question = (operands, output, tuple(sorted(((BATCH, batch), *network.sizes))))
-    prefer(*question, None)
-    orders = _different([build_plan(*question, pairs) for pairs in best_orders(*question)], count)
+    problem = (operands, output, tuple(sorted(((BATCH, batch), *network.sizes))))
+    prefer(*problem, None)
+    orders = _different([build_plan(*problem, pairs) for pairs in best_orders(*problem)], count)
     times: list[list[float]] = [[] for _ in orders]
     chosen: Pairs | None = None
     try:
         for _ in range(repeats):
             for order, of_order in zip(orders, times):
-                prefer(*question, order.pairs)
-                run()  # all else that it plans is planned then
+                prefer(*problem, order.pairs)
+                run()  # fills the caches of plans
                 start = time.perf_counter()
                 run()
                 of_order.append(time.perf_counter() - start)
@@ -89,15 +88,15 @@ def tuned(network: Network, batch: int, run: Callable[[], Any], *, count: int = 
         fastest = min(range(len(orders)), key=medians.__getitem__)
         chosen = orders[fastest].pairs if medians[fastest] < medians[0] * (1 - NOISE) else None
     finally:
-        prefer(*question, chosen)
+        prefer(*problem, chosen)
     return Tuning(apply_plan(network, batch), tuple(orders), medians)
 
 
 def _different(plans: list[Plan], count: int) -> list[Plan]:
-    """The first plans that do not have all products of 1 % or more of the arithmetic in common."""
+    """Return the first plans that differ in a product of more than 1 % of the arithmetic."""
     kept: dict[Any, Plan] = {}
     for plan in plans:
         large = [step for step in plan.steps if step.flops > 0.01 * plan.flops]
-        # The same products under other numbers are the same work.
+        # The numbers of operands do not matter.
         kept.setdefault(frozenset((step.left_view, step.right_view) for step in large), plan)
     return list(kept.values())[:count]

@@ -1,4 +1,4 @@
-"""Plans that apply a network to many rows of x block by block, so that no step writes a large array."""
+"""Plans that apply a network to blocks of rows of x, so that no step writes a large array."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from tensorly_rnn.contraction.order import plan
 from tensorly_rnn.contraction.plan import Plan
 from tensorly_rnn.network.network import BATCH, Network, NetworkData, plan_of_data
 
-# Entries of the arrays that products of many rows write: 4 MB in single precision.
+# Most entries of an array that a product writes: 4 MB in single precision.
 MOST_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
 class RowBlocks:
-    """Plans of one product, in one order, for so many rows of x after the other.
+    """Plans of one product in one order for consecutive blocks of rows of x.
 
     Attributes
     ----------
     plans : tuple of Plan
     rows : tuple of int
     shared : tuple of int
-        Numbers of the results that all of them share, those of factors alone.
+        Numbers of the results that depend on factors only, which all blocks share.
     kept : tuple of int
-        Numbers of the other results that are kept for a gradient rather than computed again.
+        Numbers of the other results that are kept for the gradient instead of being recomputed.
     """
 
     plans: tuple[Plan, ...]
@@ -34,10 +34,9 @@ class RowBlocks:
 
 
 def row_blocks(network: Network, batch: int, most: int = MOST_AT_ONCE) -> RowBlocks:
-    """Plans of `apply_plan` for blocks of rows, so few that no step writes an array of many more than `most` entries.
+    """Return plans of `apply_plan` for blocks of rows so small that no step writes many more than `most` entries.
 
-    Memory for larger arrays comes fresh from the system each time and takes several times as long to write; and little of
-    them is still near when the next step reads it.
+    Larger arrays are slower: their memory is allocated by the system each time, and they do not fit into the caches.
     """
     return _row_blocks(network.data, batch, most)
 

@@ -1,7 +1,7 @@
 """Networks without loops: orthogonal forms, singular values of every cut, rounding to lower ranks.
 
-Cutting one bond of a tree splits its open indices in two; the singular values of that matricization, and the best
-approximation of lower rank, can be read off one factor once all others are orthogonal towards it.
+Cutting a bond of a tree splits its open indices in two. The singular values of that matricization, and its best
+approximation of lower rank, are those of one factor if all others are orthogonal towards it.
 """
 
 import math
@@ -16,13 +16,13 @@ from tensorly_rnn._svd import singular_values as values_of
 from tensorly_rnn._svd import truncated_svd
 from tensorly_rnn.network.network import Network
 
-# What to do with a factor seen as a matrix (rest, bond): return a basis (rest, k) and its rest (k, bond).
+# A function of an edge and a factor as a matrix (rest, bond) that returns a basis (rest, k) and a weight (k, bond).
 Split = Callable[["Edge", Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A bond of a tree: the index, the factor on the side of the root, and the factor beyond."""
+    """Bond of a tree: its index, the factor on the side of the root, and the factor on the other side."""
 
     index: str
     parent: int
@@ -33,8 +33,8 @@ class Edge:
 def edges(network: Network) -> tuple[Edge, ...] | None:
     r"""Return the bonds of a network without loops, depth first from factor 0, or None where there is a loop.
 
-    A network is a tree if every summed index larger than 1 links exactly two factors, these links close no loop, and every
-    open index larger than 1 stands in one factor. Indices of size 1 link whatever the others leave apart.
+    A network is a tree if every summed index larger than 1 links exactly two factors, these links form no loop, and every
+    open index larger than 1 is in one factor. Indices of size 1 link factors that the others leave unconnected.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def edges(network: Network) -> tuple[Edge, ...] | None:
             places.setdefault(index, []).append(number)
     joined = list(range(len(network.factors)))
     links: list[tuple[str, int, int]] = []
-    # Large indices first: those of size 1 only join what is still apart, pairs before the index of a whole block.
+    # Indices of size 1 come last, those of two factors before those of more: they only connect what is still apart.
     for index, found in sorted(places.items(), key=lambda item: (network.size[item[0]] == 1, len(item[1]))):
         if network.size[index] > 1 and len(found) != (1 if index in opened else 2):
             return None
@@ -65,15 +65,15 @@ def edges(network: Network) -> tuple[Edge, ...] | None:
 
 
 def is_tree(network: Network) -> bool:
-    """Whether the network has no loops, so that it can be orthogonalized and rounded."""
+    """Return whether the network has no loops, so that it can be orthogonalized and rounded."""
     return edges(network) is not None
 
 
 def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> list[Any]:
-    r"""Return factors of the same tensor, all but factor 0 orthogonal towards it, by a QR decomposition each.
+    r"""Return factors of the same tensor, of which all but factor 0 are orthogonal towards it, by QR decompositions.
 
-    ``sum over the rest of factor[rest, bond] factor[rest, bond'] = delta[bond, bond']`` for the bond that leads to factor
-    0, which then carries the norm. Bonds shrink to what the sizes beyond them allow.
+    ``sum over the rest of factor[rest, bond] factor[rest, bond'] = delta[bond, bond']`` for the bond towards factor 0, which
+    then has the norm of the tensor. Bonds are reduced to the largest useful size.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> li
 
 
 def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> dict[str, Any]:
-    """Return the singular values of the matricization that every bond cuts, by the bond's index, descending.
+    """Return the singular values of the matricization at every bond, by the bond's index, in descending order.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> d
     Returns
     -------
     dict of str to array, shape (k,)
-        With k at most the bond's size; all further singular values are zero.
+        k is at most the bond's size; all further singular values are zero.
 
     Raises
     ------
@@ -127,19 +127,19 @@ def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> d
     """
     found: dict[str, Any] = {}
 
-    def look(edge: Edge, matrix: Any) -> tuple[Any, Any]:
+    def record(edge: Edge, matrix: Any) -> tuple[Any, Any]:
         q, r = backend.qr(matrix)
         found[edge.index] = values_of(backend, r)
         return q, r
 
-    _sweep(backend, network, orthogonalized(backend, network, factors), look)
+    _sweep(backend, network, orthogonalized(backend, network, factors), record)
     return {edge.index: found[edge.index] for edge in _tree(network)}
 
 
 def rounded(
     backend: Any, network: Network, factors: Sequence[Any], bounds: Mapping[str, int] | None = None, error: float = 0.0
 ) -> list[Any]:
-    r"""Return factors of lower ranks: at most `bounds`, and otherwise the least that keep the error within `error`.
+    r"""Return factors of lower ranks: at most `bounds`, and otherwise the lowest with an error of at most `error`.
 
     Parameters
     ----------
@@ -148,12 +148,12 @@ def rounded(
     bounds : mapping of str to int, optional
         The largest size of some of the bonds.
     error : float
-        Frobenius norm of the difference that is allowed where the bounds allow it too; 0 for none.
+        Largest Frobenius norm of the difference, which smaller bounds may exceed; 0 if only the bounds count.
 
     Returns
     -------
     list of arrays
-        None shares memory with the given ones.
+        They share no memory with the given factors.
 
     Raises
     ------
@@ -162,12 +162,12 @@ def rounded(
 
     Notes
     -----
-    One walk around the tree: the centre of orthogonality goes down a bond by QR, and on the way back the bond is truncated
-    by an SVD of the factor below. Every later truncation projects outside of the subtree below, or onto a subspace
-    of what is kept of it. The errors are therefore orthogonal and their squares add up to that of the whole: each
-    may be ``error / sqrt(c)``, for c different cuts. With bounds alone it is at most ``sqrt(c)`` times the best, c = d - 1
-    for a chain, 2d - 3 for a binary tree (2d - 2 with a stack): two bonds of a factor without any other index make the
-    same cut, and the second loses nothing.
+    In one traversal of the tree the centre of orthogonality moves down each bond by QR, and on the way back the bond is
+    truncated by an SVD of the factor below. Every later truncation projects outside of the subtree below, or onto a subspace
+    of the part that was kept. The errors are therefore orthogonal and their squares add up to that of the total: each may be
+    ``error / sqrt(c)`` for c different cuts. With bounds alone the error is at most ``sqrt(c)`` times the best, c = d - 1
+    for a chain, 2d - 3 for a binary tree (2d - 2 with a stack): two bonds of a factor without any other index are the same
+    cut, and truncating the second adds no error.
 
     References
     ----------
@@ -176,24 +176,24 @@ def rounded(
        theorem 3.11.
     """
     results = orthogonalized(backend, network, [backend.copy(factor) for factor in factors])
-    # With the sizes that are left, bonds that were never needed take no share of the error.
+    # After orthogonalization, so that bonds reduced to size 1 are not counted as cuts.
     cuts = _cuts(network, results)
-    share = error / math.sqrt(max(len(set(cuts.values())), 1))
+    error_per_cut = error / math.sqrt(max(len(set(cuts.values())), 1))
     truncated: set[str] = set()
 
     def truncate(edge: Edge, matrix: Any) -> tuple[Any, Any]:
         cut = cuts.get(edge.index)
         if cut is None:
             return _qr(backend)(edge, matrix)
-        tail = 0.0 if cut in truncated else share
+        max_error = 0.0 if cut in truncated else error_per_cut
         truncated.add(cut)
-        return truncated_svd(backend, matrix, (bounds or {}).get(edge.index, matrix.shape[1]), tail)
+        return truncated_svd(backend, matrix, (bounds or {}).get(edge.index, matrix.shape[1]), max_error)
 
     return _sweep(backend, network, results, truncate)
 
 
 def far_sides(network: Network) -> dict[str, tuple[str, ...]]:
-    """Return for every bond of a tree the open indices on the side away from factor 0."""
+    """Return the open indices on the side away from factor 0, for every bond of a tree."""
     opened = (*network.outputs, *network.inputs)
     beyond = {number: set(indices).intersection(opened) for number, indices in enumerate(network.factors)}
     sides: dict[str, tuple[str, ...]] = {}
@@ -211,23 +211,23 @@ def _tree(network: Network) -> tuple[Edge, ...]:
 
 
 def _from_root(links: list[tuple[str, int, int]]) -> tuple[Edge, ...]:
-    """Direct the links away from factor 0, depth first: what lies beyond a bond follows it without a gap."""
+    """Return the links directed away from factor 0, depth first: each bond is followed by those beyond it."""
     found: list[Edge] = []
-    waiting = [Edge("", -1, 0)]
-    while waiting:
-        edge = waiting.pop()
+    stack = [Edge("", -1, 0)]
+    while stack:
+        edge = stack.pop()
         found.append(edge)
         below = [
             Edge(index, edge.child, right if left == edge.child else left)
             for index, left, right in links
             if edge.child in (left, right) and edge.parent not in (left, right)
         ]
-        waiting += reversed(below)
+        stack += reversed(below)
     return tuple(found[1:])
 
 
 def _sweep(backend: Any, network: Network, factors: list[Any], split: Split) -> list[Any]:
-    """Walk once around a tree orthogonal towards factor 0: down every bond by QR, back up by `split` of the factor below."""
+    """Traverse a tree orthogonal towards factor 0: down every bond by QR, back up by `split` of the factor below."""
     open_path: list[Edge] = []
     for edge in (*_tree(network), None):
         while open_path and (edge is None or open_path[-1].child != edge.parent):
@@ -239,7 +239,7 @@ def _sweep(backend: Any, network: Network, factors: list[Any], split: Split) -> 
 
 
 def _move(backend: Any, network: Network, factors: list[Any], edge: Edge, split: Split) -> None:
-    """Split ``child[rest, bond] = basis[rest, k] weight[k, bond]``, keep the basis, multiply the weight into the parent."""
+    """Split ``child[rest, bond] = basis[rest, k] weight[k, bond]``, keep the basis, multiply the parent by the weight."""
     matrix, shape, order = _unfolded(backend, factors[edge.child], network.factors[edge.child].index(edge.index))
     basis, weight = split(edge, matrix)
     factors[edge.child] = _folded(backend, basis, shape, order)
@@ -269,7 +269,7 @@ def _qr(backend: Any) -> Split:
 
 
 def _cuts(network: Network, factors: Sequence[Any]) -> dict[str, str]:
-    """Return the bonds larger than 1, each with a name of its cut: bonds that cut the same way have the same."""
+    """Return a name of the cut for every bond larger than 1; bonds with the same cut have the same name."""
     live = [[index for index, n in zip(indices, factor.shape) if n > 1] for indices, factor in zip(network.factors, factors)]
     times = Counter(index for indices in live for index in indices)
     bonds = {index for index, count in times.items() if count == 2}

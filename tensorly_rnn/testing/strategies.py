@@ -27,6 +27,10 @@ PRIMES = (2, 3, 5, 7)
 def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
     """Return a strategy of tensor shapes whose modes are distinct primes and ones, of at most 210 entries.
 
+    Parameters
+    ----------
+    min_order, max_order : int
+
     Examples
     --------
     >>> from hypothesis import given
@@ -40,6 +44,10 @@ def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[t
 
 def tensorized_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[TensorizedShape]:
     """Return a strategy of ``(out_modes, in_modes)`` made of distinct primes and ones, of at most 210 entries in all.
+
+    Parameters
+    ----------
+    min_order, max_order : int
 
     Examples
     --------
@@ -195,7 +203,19 @@ def factorized_pairs(
 ) -> tuple[Matrix, Matrix]:
     """Return a strategy of two matrices of a format, of one shape and modes, with independent ranks.
 
-    The parameters are those of `factorized_matrices`.
+    Parameters
+    ----------
+    cls, backend, tensorized_shape, ranks, padded
+        See `factorized_matrices`.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tensorly_rnn import HTMatrix
+    >>> @given(factorized_pairs(HTMatrix, padded=True))
+    ... def law(pair):
+    ...     assert (pair[0] + pair[1]).shape == pair[0].shape == pair[1].shape
+    >>> law()
     """
     on = get_backend(backend) if isinstance(backend, str) else backend
     f = draw(factorized_matrices(cls, on, tensorized_shape, ranks, padded))

@@ -309,7 +309,7 @@ def test_wrong_arguments_are_errors(tagger):
 
     refused(TypeError, "model must be a torch.nn.Module; got list", [])
     refused(ValueError, "rank, eps, n_param or compression_ratio must be given, and only one of them.*got none", rank=None)
-    refused(ValueError, "one of them only", n_param=5)
+    refused(ValueError, "only one of them", n_param=5)
     refused(ValueError, "compression_ratio must be a positive number; got 0", rank=None, compression_ratio=0)
     refused(ValueError, "eps must be a relative error.*at layer 'encoder.lstm'", rank=None, eps=2)
     refused(ValueError, "rank.*at layer 'encoder.lstm'", rank=(1, 2, 1, 1, 1))

@@ -51,6 +51,8 @@ def levenberg_marquardt(
         Called with the factors and their relative error after every step; returns whether to stop.
     curvature : callable
         `curvature.dense` or `curvature.matrix_free`.
+    patience : tuple of (int, float)
+        Numbers of steps, and the share by which the error must fall within them for the steps to go on.
 
     References
     ----------
