@@ -155,7 +155,8 @@ for one in ("bt", "ht", "tr", "tt"):
         method(f"{called}.{name}", make)
 
 
-for kind in (tlr.BTTensor, tlr.HTTensor):
+MATRIX_OF = {tlr.BTTensor: tlr.BTMatrix, tlr.HTTensor: tlr.HTMatrix}
+for kind in MATRIX_OF:
 
     def make(kind: Any = kind) -> Any:
         return kind.random(SHAPE, 2, random_state=0)
@@ -172,7 +173,7 @@ for kind in (tlr.BTTensor, tlr.HTTensor):
         **{"shape": given(SHAPE), "rank": rank, "std": given(0.5), "random_state": seed, "like": given(normal(1))},
         **tree,
     )
-    way(f"{called}.of_matrix", kind.of_matrix, matrix=lambda kind=kind: kind.format.random(MODES, 2, random_state=0))
+    way(f"{called}.of_matrix", kind.of_matrix, matrix=lambda kind=kind: MATRIX_OF[kind].random(MODES, 2, random_state=0))
     method(f"{called}.relative_error", make, tensor=given(normal(*SHAPE)))
     method(f"{called}.lstsq_grad", make, target=given(normal(*SHAPE)), return_loss=given(True), mask=given(normal(*SHAPE) > 0))
     for name in ("__add__", "__sub__", "inner"):

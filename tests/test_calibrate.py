@@ -8,6 +8,7 @@ from tensorly_rnn.decomposition import calibrate
 from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
 from tests.backends import every_backend
 from tests.benchmarks.calibration import measured
+from tests.strategies import slow_but_one
 
 every_format = pytest.mark.parametrize("name", tlr.available_formats())
 
@@ -26,7 +27,7 @@ def objective(f, matrix, inputs, ridge):
     return outputs + ridge * mean * sum(float(entry) ** 2 for entry in difference.ravel())
 
 
-@every_format
+@pytest.mark.parametrize("name", slow_but_one(tlr.available_formats(), 3))
 def test_a_layer_trained_on_digits_has_at_least_a_fifth_less_error_on_held_out_inputs(name):
     for row in measured(name, seed=0):
         assert row.refitted <= 0.8 * row.plain, row

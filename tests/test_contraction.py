@@ -19,7 +19,7 @@ from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import apply_plan
 from tensorly_rnn.network.row_blocks import row_blocks
 from tests.cases import CASES
-from tests.strategies import factorized
+from tests.strategies import factorized, slow_but_one
 
 NUMPY = BackendManager.load_backend("numpy")
 
@@ -181,7 +181,7 @@ def test_cost_refuses_what_is_no_batch():
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("order", [8, 12])
+@pytest.mark.parametrize("order", slow_but_one([8, 12]))
 def test_planning_stays_quick_at_high_orders(case, order):
     # An exhaustive search of a block term of order 12 takes minutes; here all is planned in seconds, and still cheap.
     modes = ((2,) * order, (3,) * order)

@@ -63,6 +63,7 @@ def test_it_decomposes_by_generic_alternating_least_squares(cp):
     assert recovered >= 8
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_example_and_its_tests_pass(cp):
     file, *tests = PAGE
     assert file == (ROOT / "examples" / "cp_format.py").read_text()
@@ -170,6 +171,7 @@ def test_every_law_is_seen_red():
     assert {law for law, *_ in BROKEN} == set(LAWS)
 
 
+@pytest.mark.slow
 def test_a_wrong_count_and_a_write_to_what_is_read_only_are_red(cp, broken):
     with pytest.raises(
         AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"

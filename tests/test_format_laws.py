@@ -241,7 +241,7 @@ def test_wrong_ranks_are_refused(case):
                 tlr.factorize(np.ones((24, 60)), case.name, shape, rank)
     with pytest.raises(TypeError, match="leaf_rank must be an option of the format"):
         kind.format.validate_rank(shape, 2, leaf_rank=3)
-    if "root_rank" in kind.options:
+    if "root_rank" in kind.format.options:
         with pytest.raises(ValueError, match=r"^root_rank must be a positive integer"):
             kind.format.validate_rank(shape, 2, root_rank=0)
 

@@ -86,7 +86,7 @@ def test_on_any_tree_and_a_stack_too(data, order, seed):
 def fixed_examples(case):
     kind = tlr.get_format(case.name)
     examples = [kind.random(shape, rank, random_state=1) for shape, rank in case.pool.items()]
-    if "tree" in kind.options:
+    if "tree" in kind.format.options:
         examples += [on_a_tree(((2, 3, 1), (3, 1, 2)), (3, 2, 1, 2, 3), tree, 1) for tree in TREES[3]]
     return examples
 

@@ -139,6 +139,7 @@ def test_a_ring_asked_for_by_its_error_is_the_planted_one(seed):
 
 
 @pytest.mark.parametrize("rank", [(2, (2, 2, 3)), (2, (3, 2, 2)), (3, (2, 2, 2))])
+@pytest.mark.slow
 def test_blocks_asked_for_by_their_error_are_the_planted_ones(rank):
     f = tlr.BTMatrix.random(((4, 3, 5), (3, 5, 3)), rank, random_state=0)
     dense = f.to_matrix()

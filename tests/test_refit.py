@@ -10,6 +10,7 @@ from tensorly_rnn.decomposition.fitting import refit
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.fitting.subspaces import expanded_by
 from tests.backends import every_backend, to_numpy
+from tests.strategies import slow_but_one
 
 SHAPE = ((3, 2, 5), (5, 3, 2))
 LOOPS = (("tr", (2, 3, 2, 2)), ("bt", (2, (2, 3, 2))))
@@ -28,7 +29,7 @@ def way(request, monkeypatch):
     return request.param
 
 
-@every_loop
+@pytest.mark.parametrize(("name", "rank"), slow_but_one(LOOPS))
 @every_backend
 def test_a_sum_of_two_that_are_alike_rounds_to_one(name, rank, backend, way):
     if backend.slow and way == "network":

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import math
 import pickle
 import warnings
@@ -14,7 +15,7 @@ from torch.testing import assert_close
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
-from tests.strategies import in_pairs
+from tests.strategies import in_pairs, slow_but_one
 
 FORMATS = tlr.available_formats()
 DECOMPOSE = ("input", "layerwise", "full")
@@ -473,8 +474,10 @@ def test_a_wrong_nonlinearity_and_projections_of_other_cells_are_refused():
             ours(11, 7, proj_size=3)
 
 
-@pytest.mark.parametrize("implementation", ["factorized", "reconstructed"])
-@pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])
+@pytest.mark.parametrize(
+    "ours, implementation",
+    slow_but_one(itertools.product([FactorizedRNN, FactorizedGRU, FactorizedLSTM], ["factorized", "reconstructed"]), 1),
+)
 def test_torch_compile_in_one_graph_and_export(ours, implementation):
     torch.manual_seed(0)
     layer = ours(11, 7, bidirectional=True, factorization="ht", rank=2, decompose="full", implementation=implementation)
