@@ -18,7 +18,7 @@ import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import _decompose
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tests.backends import every_backend, to_numpy
-from tests.cases import CASES
+from tests.cases import CASES, slow_with_loops
 from tests.strategies import examples
 
 SHAPE = ((2, 3, 5), (5, 2, 3))
@@ -126,7 +126,7 @@ def test_two_blocks_of_well_separated_factors_are_recovered():
     assert recovered >= 6
 
 
-@every_format
+@slow_with_loops
 def test_more_rank_is_never_worse(case):
     dense = np.random.default_rng(1).normal(size=(30, 30))
     errors = [tlr.factorize(dense, case.name, SHAPE, rank).relative_error(dense) for rank in (1, 2, 3, 5)]

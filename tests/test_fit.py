@@ -109,6 +109,7 @@ def planted_ring(seed):
 
 
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.slow
 def test_planted_rings_are_recovered(seed):
     ring = planted_ring(seed)
     dense = ring.to_matrix()
@@ -118,6 +119,7 @@ def test_planted_rings_are_recovered(seed):
 
 
 @pytest.mark.parametrize("family", ["well-conditioned", "correlated", "scaled"])
+@pytest.mark.slow
 def test_planted_blocks_are_recovered(family):
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -136,6 +138,7 @@ def test_planted_blocks_are_recovered(family):
         assert found.relative_error(dense) < 1e-8, seed
 
 
+@pytest.mark.slow
 def test_second_order_recovers_what_alternating_least_squares_does_not():
     recovered = {"auto": 0, "als": 0}
     for seed in range(10):
@@ -410,6 +413,7 @@ def test_random_starts_of_nothing_are_nothing():
 
 
 @pytest.mark.parametrize("family", ["correlated", "scaled"])
+@pytest.mark.slow
 def test_three_hard_blocks_are_recovered(family):
     recovered = 0
     for seed in range(9, 15):

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
 from tensorly_rnn._backend import backend_of
-from tensorly_rnn.contraction.execute import run_steps
+from tensorly_rnn.contraction.execute import pull_back, push_forward, run_steps
 from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.network import gradients, operations
 from tensorly_rnn.network.network import apply_plan, tensor_plan
@@ -44,13 +44,13 @@ def of_weight(x, dy):
 
 def by_torch(f, x, dy):
     leaves = [torch.tensor(one, requires_grad=True) for one in (*f.factors, x)]
-    type(f)(leaves[:-1], shape=f.shape).apply(leaves[-1]).backward(torch.tensor(dy))
+    type(f).in_format(f.format, leaves[:-1], f.shape).apply(leaves[-1]).backward(torch.tensor(dy))
     return [leaf.grad.numpy() for leaf in leaves]
 
 
 def by_jax(f, x, dy):
     def loss(leaves):
-        return (type(f)(leaves[:-1], shape=f.shape).apply(leaves[-1]) * dy).sum()
+        return (type(f).in_format(f.format, leaves[:-1], f.shape).apply(leaves[-1]) * dy).sum()
 
     return jax.grad(loss)([jax.numpy.asarray(one) for one in (*f.factors, x)])
 
@@ -243,8 +243,8 @@ def test_pushing_forward_is_the_transpose_of_pulling_back(case, data, batch):
     ):
         results = run_steps(plan, backend, operands)
         tangents = [rng.normal(size=one.shape) for one in operands]
-        moved = gradients.push_forward(backend, plan, results, tangents)
-        pulled = gradients.pull_back(backend, plan, results, d_output.reshape(moved.shape))
+        moved = push_forward(backend, plan, results, tangents)
+        pulled = pull_back(backend, plan, results, d_output.reshape(moved.shape))
         forward = np.sum(moved * d_output.reshape(moved.shape))
         assert forward == pytest.approx(sum(np.sum(one * two) for one, two in zip(pulled, tangents)), abs=1e-9)
 

@@ -60,9 +60,9 @@ def cut(f, modes):
 def expected_cuts(f):
     """The modes that each bond has on its far side, as the formats' definitions say."""
     order = f.order
-    if f.name in ("tt", "tr"):
+    if f.format.name in ("tt", "tr"):
         return [tuple(range(k, order)) for k in range(1, order)]
-    if f.name == "bt":
+    if f.format.name == "bt":
         return [(k,) for k in range(order)]
     spans = [list(range(order))]
     for span in spans:
@@ -111,7 +111,7 @@ def rounding_to_a_rank(backend, f, data):
 
 def least_ranks(backend, f, data):
     # The ranks of the dense cuts; also of sums, where the sum is a tree (that of blocks and rings has loops).
-    times = 1.0 if f.name in ("bt", "tr") else 3.0
+    times = 1.0 if f.format.name in ("bt", "tr") else 3.0
     g = (f if times == 1.0 else f + 2.0 * f).round(eps=1e-11)
     assert_allclose(to_numpy(g.to_matrix()), times * to_numpy(f.to_matrix()), atol=1e-9)
     for modes, values in g.singular_values().items():
