@@ -43,7 +43,7 @@ def make(name, order):
         "bt": (1, leaves),
         "bt of 2 blocks": (2, leaves),
     }
-    return tlr.get_format(name[:2]).make_network(shape, rank.get(name, (4 if "of 4" in name else 1, *nodes)))
+    return tlr.get_format(name[:2]).format.make_network(shape, rank.get(name, (4 if "of 4" in name else 1, *nodes)))
 
 
 def new_axes():
@@ -241,7 +241,7 @@ def test_what_an_error_allows_to_lose_is_hollow():
 
 def test_curves_that_there_are_not_are_refused():
     for format, rank in ((tlr.TRMatrix, 2), (tlr.BTMatrix, (2, 2))):
-        with pytest.raises(ValueError, match="factorized must have no loops, which no bond cuts in two"):
+        with pytest.raises(ValueError, match="^f must have no loops, which one cut does not split"):
             plot.singular_values(format.random(((2, 3, 5), (5, 2, 3)), rank, random_state=0))
     with pytest.raises(TypeError, match=r"in factors without loops; expected a method singular_values, got ndarray\."):
         plot.singular_values(np.eye(3))
