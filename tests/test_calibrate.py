@@ -107,7 +107,7 @@ def test_wrong_arguments_are_errors():
     matrix, inputs = planted()
     f = tlr.factorize(matrix, "tt", ((3, 4), (2, 7)), rank=2)
     for kind, match, args, options in (
-        (TypeError, "calibrate: f must be a factorized matrix; got ndarray", (matrix, matrix, inputs), {}),
+        (TypeError, "^f must be a factorized matrix; got ndarray", (matrix, matrix, inputs), {}),
         (ValueError, r"matrix must have the shape of f; expected \(11, 13\), got \(11, 12\)", (f, matrix[:, 1:], inputs), {}),
         (
             ValueError,

@@ -39,7 +39,8 @@ def test_a_tree_is_a_field_and_the_balanced_one_is_none():
     ht = FORMATS["ht"]
     on_tree, options = ht.with_options({"tree": [[0, 2], 1], "root_rank": 3}, 3)
     assert on_tree == type(ht)(((0, 2), 1)) != ht and options == {"root_rank": 3}
-    assert type(ht)((0, (1, 2))) == ht
+    assert ht.with_options({"tree": (0, (1, 2))}, 3) == (ht, {})
+    assert tlr.HTMatrix(tlr.HTMatrix.random(((2,) * 3, (2,) * 3), 2).factors, tree=(0, (1, 2))).format == ht
     with pytest.raises(ValueError, match="tree must have one leaf per mode; expected 4 leaves, got .* with 3"):
         ht.with_options({"tree": ((0, 2), 1)}, 4)
 

@@ -130,14 +130,20 @@ def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery, caps
     assert "differs in noise" in wrong_flag("recover_weight", [*small, "--noise", 0.1, "--output", killed], capsys)
     from running.checkpoint import read as read_checkpoint
 
-    before = read_checkpoint(killed / "checkpoints" / "bt-c-0-outcome.pt")["state"]["history"]
+    outcomes = [path.stem.split("-")[:3] for path in (killed / "checkpoints").glob("*-outcome.pt")]
+    before = {
+        (case, name, seed): read_checkpoint(killed / "checkpoints" / f"{name}-{case}-{seed}-outcome.pt")["state"]["history"]
+        for name, case, seed in outcomes
+    }
     assert "going on with the interrupted run" in run(PROGRAM, *small, "--output", killed)
     for name in ("results.csv", "curves.csv"):
         assert table(killed / name, {"seconds"}) == table(whole / name, {"seconds"})
     # Trained before it was killed, not anew: the clock's readings are the same.
     shown = {(row["panel"], row["format"], row["seed"], row["epoch"]): row["seconds"] for row in table(killed / "curves.csv")}
-    assert len(before) == 4
-    assert all(float(shown["c", "bt", "0", str(epoch["epoch"])]) == epoch["seconds"] for epoch in before)
+    assert before
+    for trial, epochs in before.items():
+        assert len(epochs) == 4
+        assert all(float(shown[(*trial, str(epoch["epoch"]))]) == epoch["seconds"] for epoch in epochs)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ class Factorized(Arithmetic):
         return self.factors[0].dtype
 
     @property
+    def name(self) -> str:
+        """Name of the format."""
+        return self.format.name
+
+    @property
     def rank(self) -> Rank:
         """Canonical rank."""
         return self.format.rank_from_sizes(self.network.size, self.order)

@@ -93,9 +93,18 @@ class Format(ABC):
                     f"got {option}={value!r}."
                 )
         given = {name: options[name] for name in self.fields if options.get(name) is not None}
-        format = replace(self, **given) if given else self
-        format.indices(order)
+        format = (replace(self, **given) if given else self).for_order(order)
         return format, {name: value for name, value in options.items() if name not in self.fields}
+
+    def for_order(self, order: int) -> Self:
+        """Return the format for that many modes; equal formats of that order compare equal.
+
+        Raises
+        ------
+        ValueError
+            If a field does not fit the number of modes.
+        """
+        return self
 
     def order_of(self, n_factors: int) -> int | None:
         """Return the number of modes of a matrix with that many factors; None if no matrix has as many."""

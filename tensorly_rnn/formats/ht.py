@@ -31,9 +31,18 @@ class HT(Format):
 
     def __post_init__(self) -> None:
         if self.tree is not None:
-            tree = validate_tree(self.tree)
-            is_balanced = tree == balanced_tree((len(tree_nodes(tree)) + 1) // 2)
-            object.__setattr__(self, "tree", None if is_balanced else tree)
+            object.__setattr__(self, "tree", validate_tree(self.tree))
+
+    def for_order(self, order: int) -> "HT":
+        """Return the format for that many modes, without a tree if it is the balanced one.
+
+        Raises
+        ------
+        ValueError
+            If the tree has another number of leaves.
+        """
+        self.nodes(order)
+        return HT() if self.tree == balanced_tree(order) else self
 
     def nodes(self, order: int) -> tuple[Node, ...]:
         """Return the nodes of the tree, breadth first, the root first.
@@ -138,6 +147,8 @@ class HTMatrix(FactorizedMatrix):
         if tree is not None:
             self.format = HT(tree)
         super().__init__(factors, shape)
+        if tree is not None:
+            self.format = self.format.for_order(self.order)
 
     @property
     def tree(self) -> Tree | None:

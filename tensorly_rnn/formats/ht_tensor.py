@@ -51,6 +51,8 @@ class HTTensor(FactorizedTensor):
         if tree is not None:
             self.format = HT(tree)
         super().__init__(factors)
+        if tree is not None:
+            self.format = self.format.for_order(self.order)
         if self.factors[0].shape[0] != 1:
             raise ValueError(
                 f"factors must have a root of rank 1; expected 1, got {self.factors[0].shape[0]} in shape "

@@ -174,6 +174,8 @@ def make_layout(
     TypeError, ValueError
         If the modes are too small or of unequal length, or an argument has a wrong type or value.
     """
+    # A matrix class is accepted in place of its format.
+    format = getattr(format, "format", format)
     if not isinstance(format, Format):
         raise TypeError(f"format must be a format's value; expected a Format, got {format!r}.")
     rows, widths = positive_int("rows", rows), positive_ints("widths", widths)
