@@ -160,7 +160,7 @@ class Format(ABC):
                 if index in fixed and size != 1:
                     raise ValueError(
                         f"rank must be 1 at the ends, for indices in one factor only; expected {index} = 1, got {size} in "
-                        f"{plain(rank)}."
+                        f"{plain(rank)}. Give 1 there."
                     )
                 if sizes.setdefault(index, size) != size:
                     raise ValueError(
