@@ -36,6 +36,40 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = ""
 
 
+#: Beginnings of the ids of tests of more than five seconds whose code cheaper tests cover; slow besides those marked where they are.
+LONGEST = (
+    "tensorly_rnn/decomposition/best_format.py",
+    "tensorly_rnn/testing/laws.py",
+    "tests/nn/test_autograd_unroll.py::test_first_and_second_derivatives[gru-[4, 4, 2, 1, 1]",
+    "tests/nn/test_autograd_unroll.py::test_first_and_second_derivatives[lstm-[4, 4, 2, 1, 1]",
+    "tests/nn/test_recurrent_layers.py::test_a_layer_learns_as_well_as_a_dense_one",
+    "tests/test_action_recognition.py::test_an_unreadable_video_gives_one_clear_line",
+    "tests/test_budgets.py::test_the_baseline_is_the_singular_value_decomposition",
+    "tests/test_cost.py::test_plans_of_many_factors_beat_the_papers_orders[bt-14",
+    "tests/test_cost.py::test_the_page_holds_what_the_functions_compute",
+    "tests/test_decomposition.py::test_full_and_same_rank_stay_in_memory[bt]",
+    "tests/test_docs.py::test_the_examples_of_the_docs_print_what_they_say[choosing_a_format]",
+    "tests/test_docs.py::test_the_examples_of_the_docs_print_what_they_say[ecosystem]",
+    "tests/test_docs.py::test_the_examples_of_the_docs_print_what_they_say[plots]",
+    "tests/test_docs.py::test_the_examples_of_the_docs_print_what_they_say[train_compact]",
+    "tests/test_fit.py::test_matrix_free_steps_are_the_dense_ones[ht]",
+    "tests/test_fit.py::test_more_starts_never_do_worse",
+    "tests/test_refit.py::test_the_error_asked_for_is_kept[dense-0.02-bt",
+    "tests/test_refit.py::test_the_error_asked_for_is_kept[dense-0.2-bt",
+    "tests/test_testing.py::test_free_rank_indices_take_every_size_and_the_others_are_one[ht]",
+    "tests/test_threads.py::test_backends_loaded_for_the_first_time_at_once",
+    "tests/test_tracing.py::test_torch_compile_may_be_the_first_use_of_torch",
+    "tests/test_tracing.py::test_torch_compile_of_layers_in_one_graph[full]",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(LONGEST):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def global_state_is_unchanged() -> Iterator[None]:
     before = _global_state()
