@@ -22,7 +22,7 @@ collect_ignore = ["mutation.py"]  # a program, which needs the extra `mutation`
 jax.config.update("jax_enable_x64", True)
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=10)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=10, derandomize=True)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 

@@ -99,7 +99,7 @@ def test_five_ways_agree(case):
         tree = {"tree": f.tree} if getattr(f, "tree", None) else {}
         formulas = [formula(f.factors, of_weight(x, dy), **tree) for formula in paper_gradients.FORMULAS[case.name]]
         # The loops know the balanced tree only.
-        reconstruct = (lambda factors, f=f: type(f)(factors).to_matrix()) if tree else case.reference
+        reconstruct = (lambda factors, f=f: f.in_format(f.format, factors).to_matrix()) if tree else case.reference
         differences, of_x = reference.gradients(reconstruct, f.factors, x, dy)
         for way in (*formulas, differences, by_torch(f, x, dy)[:-1], by_jax(f, x, dy)[:-1]):
             close(found[0], way)

@@ -102,7 +102,7 @@ def test_parameters_against_order_and_rank(done):
 @pytest.mark.slow
 def test_pictures_are_not_blank(done):
     for name in ("hidden_hidden", "against_order", "against_rank"):
-        pixels = matplotlib.image.imtable(done[0] / f"{name}.png")[..., :3]
+        pixels = matplotlib.image.imread(done[0] / f"{name}.png")[..., :3]
         assert min(pixels.shape[:2]) > 400
         assert len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 15
         assert 0.03 < np.mean((pixels < 0.9).any(axis=-1)) < 0.9

@@ -90,7 +90,9 @@ class BTTensor(FactorizedTensor):
     @classmethod
     def from_tucker(cls, tucker: Any) -> Self:
         """Return a Tucker tensor, or pair (core, factors), as a single block."""
-        return cls.from_blocks([_checked_block("tucker", tucker)])
+        core, factors = _checked_block("tucker", tucker)
+        backend = same_backend({"core of tucker": core, **{f"factors[{k}] of tucker": one for k, one in enumerate(factors)}})
+        return cls([backend.stack([one], axis=0) for one in (core, *factors)])
 
     def to_cp(self) -> CPTensor:
         """Return TensorLy's CP tensor where every core rank is 1: the cores become the weights.

@@ -294,6 +294,7 @@ class GatedWeight:
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
             # The ratio counts the entries without padding.
             options["compression_ratio"] = float(ratio) * (math.prod(padded.shape) / math.prod(layout.shape))
+        get_format(factorization, "factorization")
         found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
         if inputs is not None:
             found = calibrate(found, padded, layout.padded_columns(backend, inputs))
