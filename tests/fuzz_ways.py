@@ -23,7 +23,7 @@ Way = Callable[[], tuple[Callable[..., Any], dict[str, Any]]]
 MODES = ((2, 3), (3, 5))
 SHAPE = (3, 4, 5)
 
-#: What a format's author defines and the library calls, with arguments that `validate_rank` and constructors have checked.
+#: Methods that a format's author defines and the library calls, with arguments that `validate_rank` and constructors have checked.
 HOOKS = (
     *("expand", "families", "fields", "full", "in_format", "rank_names", "useful", "with_options"),
     *("check_options", "explicit_rank", "format", "full_rank", "indices", "listed_ranks", "make_network", "nodes", "order_of"),

@@ -311,7 +311,7 @@ def test_blocks_of_rows_make_up_the_whole(case, data, batch, most):
         patch.setattr(NUMPY, "matmul", lambda a, b: counted.append(multiply(a, b)) or counted[-1])
         y = operations.apply(NUMPY, f.network, f.factors, x)
     assert_allclose(y, x @ operations.to_matrix(NUMPY, f.network, f.factors).T, atol=1e-9)
-    # What all blocks share is multiplied once.
+    # Products that all blocks share are made once.
     steps = len(blocks.plans[0].steps)
     assert len(counted) == steps + (len(blocks.rows) - 1) * (steps - len(blocks.shared))
     numbered = enumerate(blocks.plans[0].steps, blocks.plans[0].n_operands)

@@ -1,4 +1,4 @@
-"""What the README and the docs show runs."""
+"""The code in the README and the docs runs."""
 
 import contextlib
 import doctest

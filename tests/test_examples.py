@@ -233,7 +233,7 @@ def test_a_compact_lstm_is_trained_without_torch(tmp_path):
     assert {name: int(row["parameters"]) for name, row in rows.items()} == {
         "dense LSTM": 17536, "TT-LSTM": 576, "TR-LSTM": 650, "BT-LSTM": 416, "HT-LSTM": 456,
     }  # fmt: skip
-    # What guessing gives is log(10) = 2.3.
+    # Guessing gives log(10) = 2.3.
     assert all(float(row["loss"]) < 1.9 for row in rows.values())
     assert float(rows["dense LSTM"]["training accuracy"]) > 0.9
     pixels = matplotlib.image.imread(tmp_path / "cued_recall.png")[..., :3]

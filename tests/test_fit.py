@@ -270,7 +270,7 @@ def test_fits_too_large_for_dense_steps_are_finished_without(monkeypatch):
     dense = f.to_matrix()
     monkeypatch.setattr(fit, "MOST_UNKNOWNS", 10)
     assert tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, n_starts=5).relative_error(dense) < 1e-8
-    # What alternating least squares leave over is finished: alone, they stop far from the end.
+    # Levenberg-Marquardt finishes the fit; alternating least squares alone stop far from the end.
     settings = {"n_iter_max": 40, "tol": 1e-3}
     finished = tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, **settings).relative_error(dense)
     monkeypatch.setattr(fit, "MOST_ITERATIVE", 10)

@@ -37,7 +37,7 @@ FLAGS = ("batch_first", "bias", "bidirectional", "full", "inplace", "mode", "pad
 CALLED = ("callback", "calibration", "count", "reference", "ranks")
 #: Strategies of Hypothesis, which say what is wrong when they draw.
 LAZY = ("factorized_matrices", "factorized_pairs", "factorized_tensors")
-#: What an error calls an argument that is an operand, that another class's constructor takes, or that goes together with another.
+#: Names in errors of an argument that is an operand, that another class's constructor takes, or that goes together with another.
 ALSO_CALLED = {
     "other": "the other operand", "scalar": "the scalar", "tensor": "target|tree|rank", "name": "format", "order": "tree",
     "bt_tensor": "factors|rank", "ht_tensor": "factors|rank", "tt_tensor": "factors|rank", "tr_tensor": "factors|rank",
@@ -47,7 +47,7 @@ ALSO_CALLED = {
     "tucker": "factors", "hidden_modes": "out_modes", "input_modes": "in_modes", "in_features": "in_modes",
     "out_features": "out_modes", "d_state": "h_n|c_n", "parameters": "weight_ih|weight_hh|bias_ih|bias_hh|weight_hr",
 }  # fmt: skip
-#: What draws from torch's generator, as torch's own modules do.
+#: Calls that draw from torch's generator, as torch's own modules do.
 DRAWS = re.compile("Factorized(RNN|GRU|LSTM|Linear|Weight)|factorize_module|factorized")
 
 every_way = pytest.mark.parametrize("name", sorted(WAYS))
@@ -61,7 +61,7 @@ class TookTooLongError(BaseException):
 
 @pytest.fixture(autouse=True, scope="module")
 def elsewhere(tmp_path_factory) -> Iterator[None]:
-    """What is a path after all is one in a folder of its own."""
+    """Return values that are paths as paths in a separate folder."""
     before = os.getcwd()
     os.chdir(tmp_path_factory.mktemp("fuzz"))
     yield
@@ -201,7 +201,7 @@ def global_state(name: str) -> tuple[Any, ...]:
 
 
 def snapshot(value: Any) -> Any:
-    """What can be compared later with the same value, where that can be told without using it up."""
+    """Return a snapshot to compare the value with later, if that does not consume it."""
     if isinstance(value, torch.Tensor):
         where = value.is_sparse or value.is_meta
         plain = value.detach() if value.is_complex() else value.detach().double()

@@ -1,4 +1,4 @@
-"""What users do that nobody plans for: extreme scales, broken starts, odd arrays, mistyped options."""
+"""Unusual use: extreme scales, broken initializations, odd arrays, mistyped options."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the formats are to one another and to TensorLy's own."""
+"""Identities between the formats, and with those of TensorLy."""
 
 import numpy as np
 import pytest

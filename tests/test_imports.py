@@ -121,7 +121,7 @@ def test_what_is_optional_is_imported_only_where_it_is_used(path, library):
 
 
 def test_the_command_line_does_without_torch():
-    # What it needs from nn would import torch with it.
+    # An import from nn would import torch.
     for path in (PACKAGE / "cli").glob("*.py"):
         assert not any(name.startswith("tensorly_rnn.nn") for name in imports(path)), path
 

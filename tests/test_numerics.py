@@ -21,7 +21,7 @@ MATRICES = {
     "rank 1": np.outer(NORMAL[0], NORMAL[1]),
     "equal blocks": np.kron(np.eye(4), np.ones((3, 3))),
 }
-#: What rounding may leave of a decomposition at full rank.
+#: The error that rounding may leave in a decomposition at full rank.
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5, np.float16: 1e-2}
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)

@@ -1,4 +1,4 @@
-"""What stands in one place is not said otherwise in another: version, licence, tools, and what CI runs."""
+"""The version, licence, tools and CI commands agree wherever they are stated."""
 
 import importlib
 import re

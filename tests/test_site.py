@@ -32,7 +32,7 @@ def extensions(monkeypatch):
 
 
 def entries(body):
-    """What a directive lists: indented or not, with or without a title; its options are not."""
+    """Return the entries of a directive, indented or not, with or without a title, without its options."""
     lines = [line.strip() for line in body.splitlines()]
     return [re.sub(r"^.*<(.+)>$", r"\1", line) for line in lines if line and not line.startswith(":")]
 

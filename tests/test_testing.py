@@ -1,4 +1,4 @@
-"""What the public strategies draw, the loops that the laws believe, and backends by name."""
+"""The draws of the public strategies, the loops that the laws compare with, and backends by name."""
 
 import itertools
 import math

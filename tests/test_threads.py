@@ -37,7 +37,7 @@ def often():
 
 
 def everything(name: str, format: str) -> list[np.ndarray]:
-    """What a user does with one format on one backend, as NumPy arrays."""
+    """Return the results of typical use of one format on one backend, as NumPy arrays."""
     backend = get_backend(name)
     weight, x = backend.array(W), backend.array(X)
     f = tlr.factorize(weight, format, SHAPE, 2, n_iter_max=3)

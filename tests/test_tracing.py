@@ -1,4 +1,4 @@
-"""What traces or transforms the arithmetic: torch.compile, torch.func, jax.jit, jax.grad, jax.vmap, tf.function, tapes."""
+"""Tracing and transformations of the arithmetic: torch.compile, torch.func, jax.jit, jax.grad, jax.vmap, tf.function, tapes."""
 
 import subprocess
 import sys

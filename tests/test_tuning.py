@@ -28,7 +28,7 @@ def own_choices(monkeypatch):
 
 
 def slow_unless(network, batch, wanted):
-    """What is measured: quick in one order alone."""
+    """The measured function, which is fast in one order only."""
     turns = []
 
     def run():

@@ -210,7 +210,7 @@ def test_an_executor_gives_the_same_factors(tagger, pool, request):
 
 
 def steps_of(module, x, state):
-    """What each weight multiplies, one step of one sequence after the other, by cells."""
+    """Return the inputs that each weight multiplies, one step of one sequence after the other, by cells."""
     cell_of = {nn.RNN: nn.RNNCell, nn.GRU: nn.GRUCell, nn.LSTM: nn.LSTMCell}[type(module)]
     found = {}
     for layer in range(module.num_layers):
@@ -335,7 +335,7 @@ def test_a_projected_lstm_is_calibrated_too():
     x = torch.randn(9, 40, 24, dtype=torch.float64) * 0.8 ** torch.arange(24)
     asked = {"factorization": "tt", "compression_ratio": 3, "decompose": "layerwise"}
     plain, refitted = (factorize_module(lstm, calibration=given, **asked)[0] for given in (None, x[:, :30]))
-    # What is refitted are the weights' products, in front of the gates.
+    # The products of the weights, in front of the gates, are refitted.
     dense, held_out = lstm.weight_ih_l0, x[:, 30:]
     errors = [(held_out @ (one.weight_ih_l0.matrix() - dense).T).norm().item() for one in (plain, refitted)]
     assert errors[1] < 0.9 * errors[0]
