@@ -38,6 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: Beginnings of the ids of tests of more than five seconds whose code cheaper tests cover; slow besides those marked where they are.
 LONGEST = (
+    "tests/test_recover_weight.py::test_a_killed_run_goes_on_with_a_matrix_of_ones_own",
+    "tests/test_benchmarks.py::test_case_a_has_the_papers_parameters",
+    "tests/test_cost.py::test_the_exponents_are_the_theorys",
+    "tests/test_fit.py::test_gram_matrix_is_that_of_the_jacobian[ht]",
+    "tests/test_rank_search.py::test_the_error_asked_for_is_kept[numpy_read_only-bt]",
+    "tests/test_refit.py::test_the_error_asked_for_is_kept[network-0.02-bt",
+    "tests/test_fifth_format.py::test_it_keeps_the_laws_on_every_backend[pytorch]",
+    "tests/test_testing.py::test_free_rank_indices_take_every_size_and_the_others_are_one[bt]",
+    "tests/test_format_laws.py::test_law[padding-ht-jax]",
+    "tests/test_arithmetic.py::test_gradients_flow_in_jax[tt]",
+    "tests/nn/test_ecosystem.py::test_torch_compile_takes_all_batch_sizes_in_one_graph[ht-True]",
     "tensorly_rnn/decomposition/best_format.py",
     "tensorly_rnn/testing/laws.py",
     "tests/nn/test_autograd_unroll.py::test_first_and_second_derivatives[gru-[4, 4, 2, 1, 1]",

@@ -25,8 +25,8 @@ SHAPE = (3, 4, 5)
 
 #: Methods that a format's author defines and the library calls, with arguments that `validate_rank` and constructors have checked.
 HOOKS = (
-    *("expand", "families", "fields", "full", "in_format", "rank_names", "useful", "with_options"),
-    *("check_options", "explicit_rank", "format", "full_rank", "indices", "listed_ranks", "make_network", "nodes", "order_of"),
+    *("expand", "families", "fields", "for_order", "full", "in_format", "rank_names", "useful", "with_options"),
+    *("explicit_rank", "format", "full_rank", "indices", "make_network", "nodes", "order_of"),
     *(
         "make_tensor_network",
         "network_of_shapes",
@@ -36,7 +36,7 @@ HOOKS = (
         "rank_sizes",
         "rank_within",
     ),
-    *("tensor_indices", "tensor_network_of_shapes", "uniform_rank", "variant"),
+    *("tensor_indices", "tensor_network_of_shapes", "uniform_rank"),
 )
 #: Results, which the library makes and users read; abstract classes; what laws are written with; plain data of layers.
 NOT_MADE_BY_USERS = (
