@@ -38,6 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: Beginnings of the ids of tests of more than five seconds whose code cheaper tests cover; slow besides those marked where they are.
 LONGEST = (
+    "tests/test_decomposition.py::test_the_error_asked_for_is_kept[numpy_read_only-ht]",
+    "tests/test_format_laws.py::test_law[dtypes-tr-jax]",
+    "tests/test_recurrent.py::test_every_backend[jax-LSTM",
     "tests/test_recover_weight.py::test_a_killed_run_goes_on_with_a_matrix_of_ones_own",
     "tests/test_benchmarks.py::test_case_a_has_the_papers_parameters",
     "tests/test_cost.py::test_the_exponents_are_the_theorys",
