@@ -131,7 +131,7 @@ class UnrolledCell(torch.autograd.Function):
 
             return None, None, None, *_differentiable_gradients(steps, tensors, grad_outputs)
         from_x, recurrent, bias_hh, projection, *_ = tensors
-        trace = recurrence.Trace(tuple(rest[: ctx.n_states]), hidden, tuple(rest[ctx.n_states :]))
+        trace = recurrence.StepRecord(tuple(rest[: ctx.n_states]), hidden, tuple(rest[ctx.n_states :]))
         d_output, d_state = _split_steps(sizes, grad_outputs[0]), tuple(grad_outputs[1:])
         sizes = [from_x.shape[1]] * from_x.shape[0] if sizes is None else sizes
         found = recurrence.unroll_backward(BACKEND, cell, trace, sizes, d_output, d_state, recurrent, projection, reverse)

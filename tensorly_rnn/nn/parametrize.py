@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tensorly_rnn._checks import instance_of, one_of, plain, positive_int
+from tensorly_rnn._checks import check_memory, instance_of, one_of, plain, positive_int
 from tensorly_rnn.formats import get_format
 from tensorly_rnn.network.network import Network
-from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.weight import draw_factors
 from tensorly_rnn.recurrent.gated_weight import GatedWeight
 from tensorly_rnn.recurrent.layout import make_layout
 
@@ -186,18 +186,10 @@ class FactorizedParametrization(nn.Module):
         if given:
             where = "on the meta device" if weight.is_meta else "with start='random'"
             raise ValueError(f"rank must give the sizes of the factors {where}; expected a rank, got {given[0]}.")
-        layout, rank = self.layout, self.budget["rank"]
-        drawn = FactorizedWeight(
-            layout.rows,
-            layout.widths,
-            factorization=self.format.name,
-            rank="same" if rank is None else rank,
-            out_modes=layout.out_modes,
-            in_modes=layout.in_modes,
-            n_gates=layout.n_gates,
-            gate_mode=layout.gate_mode,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        drawn.reset(0.0 if weight.is_meta else float(weight.detach().double().square().mean().sqrt()))
-        return drawn._weight()
+        rank = "same" if self.budget["rank"] is None else self.budget["rank"]
+        modes = self.layout.tensorized_shape
+        network = self.format.make_network(modes, self.format.validate_rank(modes, rank, **self.layout.rank_options))
+        check_memory("rank, out_modes and in_modes", network.n_param)
+        drawn = GatedWeight(self.layout, network, [weight.detach().new_empty(shape) for shape in network.factor_shapes])
+        draw_factors(drawn, 0.0 if weight.is_meta else float(weight.detach().double().square().mean().sqrt()))
+        return drawn

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self, Unpack
 
 import torch
@@ -36,29 +36,14 @@ class RecurrentLayer(RecurrentModule):
         dropout: float,
         bidirectional: bool,
         proj_size: int = 0,
-        *,
-        factorization: str = "ht",
-        rank: Any = "same",
-        decompose: str = "input",
-        input_modes: Any = None,
-        hidden_modes: Any = None,
-        **settings: Any,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, proj_size, factorization, decompose)
-        self.num_layers = positive_int("num_layers", num_layers, most=MAX_LAYERS)
-        self.batch_first, self.bidirectional = bool(batch_first), bool(bidirectional)
-        self.dropout = _checked_dropout(dropout, self.num_layers)
-        # The layers above the first have another input size.
-        input_modes = input_modes if input_modes is None or isinstance(input_modes, dict) else {0: input_modes}
-        per_layer = zip(
-            _per_layer("rank", rank, self.num_layers, required=True),
-            _per_layer("input_modes", input_modes, self.num_layers),
-            _per_layer("hidden_modes", hidden_modes, self.num_layers),
-        )
-        for layer, (rank, input_modes, hidden_modes) in enumerate(per_layer):
-            width = self.state_size * self._directions if layer else self.input_size
-            for suffix in self._suffixes_of(layer):
-                self._add_weights(suffix, width, rank, input_modes, hidden_modes, **settings)
+        num_layers = positive_int("num_layers", num_layers, most=MAX_LAYERS)
+        directions = ("", "_reverse") if bidirectional else ("",)
+        suffixes = [tuple(f"_l{layer}{direction}" for direction in directions) for layer in range(num_layers)]
+        super().__init__(input_size, hidden_size, bias, proj_size, suffixes, **options)
+        self.num_layers, self.batch_first, self.bidirectional = num_layers, bool(batch_first), bool(bidirectional)
+        self.dropout = _checked_dropout(dropout, num_layers)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run the layers over sequences.
@@ -82,7 +67,7 @@ class RecurrentLayer(RecurrentModule):
             If an argument has a wrong type, dtype, device or shape.
         """
         check_sequences(input, self.input_size, self.batch_first, self._like())
-        count = self.num_layers * self._directions
+        count = self.num_layers * len(self._suffixes[0])
         if isinstance(input, PackedSequence):
             data, batch_sizes, order, back = input
             state = self._state(hx, data, (count, int(batch_sizes[0])), "_0")
@@ -102,12 +87,11 @@ class RecurrentLayer(RecurrentModule):
     def _run_layers(self, steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
         """Run all layers over steps of shape (L, N, width) or, packed, (sum(batch_sizes), width)."""
         lasts = []
-        for layer in range(self.num_layers):
+        for layer, suffixes in enumerate(self._suffixes):
             if layer:
                 steps = nn.functional.dropout(steps, self.dropout, self.training)
-            suffixes = self._suffixes_of(layer)
-            first = layer * self._directions
-            before = state if self.num_layers == 1 else tuple(part[first : first + self._directions] for part in state)
+            first = layer * len(suffixes)
+            before = state if self.num_layers == 1 else tuple(part[first : first + len(suffixes)] for part in state)
             weights = self._kernel_weights(suffixes, steps, batch_sizes)
             if weights is None:
                 steps, last = self._run_steps(suffixes, steps, batch_sizes, before)
@@ -160,8 +144,8 @@ class RecurrentLayer(RecurrentModule):
         """Run one layer step by step, with one product for the input of all steps and the recurrent weight reconstructed."""
         outputs, lasts = [], []
         for direction, suffix in enumerate(suffixes):
-            from_x = self._apply_weight(self._weight(suffix, X), steps, self._optional(f"bias_ih{suffix}"))
-            recurrent = self._matrix(self._weight(suffix, H))
+            from_x = self._apply_weight(suffix, X, steps, self._optional(f"bias_ih{suffix}"))
+            recurrent = self._matrix(suffix, H)
             bias, projection = self._optional(f"bias_hh{suffix}"), self._optional(f"weight_hr{suffix}")
             before = tuple(part[direction] for part in state)
             output, last = unroll(self.cell, from_x, batch_sizes, before, recurrent, bias, projection, bool(direction))
@@ -170,20 +154,6 @@ class RecurrentLayer(RecurrentModule):
             outputs.append(output.to(dtype))
             lasts.append(tuple(part.to(dtype) for part in last))
         return torch.cat(outputs, dim=-1), tuple(torch.stack(parts) for parts in zip(*lasts))
-
-    def _ranks(self, rank: Any) -> list[Any]:
-        per_layer = _per_layer("rank", rank, self.num_layers, required=True)
-        return [one for one in per_layer for _ in range(self._directions)]
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
-    def _suffixes_of(self, layer: int) -> tuple[str, ...]:
-        return (f"_l{layer}", f"_l{layer}_reverse")[: self._directions]
-
-    def _suffixes(self) -> tuple[str, ...]:
-        return tuple(suffix for layer in range(self.num_layers) for suffix in self._suffixes_of(layer))
 
 
 class FactorizedLSTM(RecurrentLayer):
@@ -329,10 +299,8 @@ class FactorizedGRU(RecurrentLayer):
 
     Attributes
     ----------
-    weight_ih_l{k}{_reverse} : FactorizedWeight, shape (3 * hidden_size, input size of the layer)
-    weight_hh_l{k}{_reverse} : Parameter, or FactorizedWeight if layerwise, shape (3 * hidden_size, hidden_size)
-    weight_l{k}{_reverse} : FactorizedWeight in place of both, if full
-    bias_ih_l{k}{_reverse}, bias_hh_l{k}{_reverse} : Parameter, shape (3 * hidden_size,)
+    weight_ih_l{k}{_reverse}, weight_hh_l{k}{_reverse}, weight_l{k}{_reverse}, bias_ih_l{k}{_reverse}, ...
+        As of `FactorizedLSTM`, with ``3 * hidden_size`` rows.
 
     Raises
     ------
@@ -393,10 +361,8 @@ class FactorizedRNN(RecurrentLayer):
 
     Attributes
     ----------
-    weight_ih_l{k}{_reverse} : FactorizedWeight, shape (hidden_size, input size of the layer)
-    weight_hh_l{k}{_reverse} : Parameter, or FactorizedWeight if layerwise, shape (hidden_size, hidden_size)
-    weight_l{k}{_reverse} : FactorizedWeight in place of both, if full
-    bias_ih_l{k}{_reverse}, bias_hh_l{k}{_reverse} : Parameter, shape (hidden_size,)
+    weight_ih_l{k}{_reverse}, weight_hh_l{k}{_reverse}, weight_l{k}{_reverse}, bias_ih_l{k}{_reverse}, ...
+        As of `FactorizedLSTM`, with ``hidden_size`` rows.
 
     Raises
     ------
@@ -445,17 +411,6 @@ class FactorizedRNN(RecurrentLayer):
 def _permuted(state: State, order: Tensor | None) -> State:
     """Return a state with its sequences in another order."""
     return state if order is None else tuple(part.index_select(1, order) for part in state)
-
-
-def _per_layer(argument: str, value: Any, num_layers: int, required: bool = False) -> list[Any]:
-    """Return one entry for each layer: those of a mapping by layer number, None where missing, or the same value for all."""
-    if not isinstance(value, Mapping):
-        return [value] * num_layers
-    missing = [layer for layer in range(num_layers) if layer not in value] if required else []
-    if missing or any(layer not in range(num_layers) for layer in value):
-        rule = "have an entry for each layer" if required else "have the numbers of layers as keys"
-        raise ValueError(f"{argument} must {rule}; expected {list(range(num_layers))}, got {list(value)}.")
-    return [value.get(layer) for layer in range(num_layers)]
 
 
 def _checked_dropout(dropout: Any, num_layers: int) -> float:

@@ -16,21 +16,8 @@ class RecurrentCell(RecurrentModule):
 
     defaults: ClassVar[dict[str, Any]] = {"bias": True}
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        *,
-        factorization: str = "ht",
-        rank: Any = "same",
-        decompose: str = "input",
-        input_modes: Any = None,
-        hidden_modes: Any = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 0, factorization, decompose)
-        self._add_weights("", self.input_size, rank, input_modes, hidden_modes, **settings)
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[Options]) -> None:
+        super().__init__(input_size, hidden_size, bias, 0, (("",),), **options)
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """Run one step.
@@ -69,19 +56,12 @@ class RecurrentCell(RecurrentModule):
 
     def _step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
-        if self._reconstructs(self._suffixes(), x.shape[0], 1, x.requires_grad):
+        if self._reconstructs(("",), x.shape[0], 1, x.requires_grad):
             kernel = getattr(torch, f"{self.kernel}_cell")
             found = kernel(x, self._to_user(state), *self._matrices(""), bias_ih, bias_hh)
             return found if len(state) > 1 else (found,)
-        from_x = self._apply_weight(self._weight("", X), x, bias_ih)
-        from_h = self._apply_weight(self._weight("", H), state[0], bias_hh)
+        from_x, from_h = self._apply_weight("", X, x, bias_ih), self._apply_weight("", H, state[0], bias_hh)
         return self.cell.step(BACKEND, from_x, from_h, state)[0]
-
-    def _ranks(self, rank: Any) -> list[Any]:
-        return [rank]
-
-    def _suffixes(self) -> tuple[str, ...]:
-        return ("",)
 
 
 class FactorizedLSTMCell(RecurrentCell):
@@ -191,12 +171,7 @@ class FactorizedRNNCell(RecurrentCell):
     defaults: ClassVar[dict[str, Any]] = {"bias": True, "nonlinearity": "tanh"}
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        **options: Unpack[Options],
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", **options: Unpack[Options]
     ) -> None:
         super().__init__(input_size, hidden_size, bias, **options)
         self._set_nonlinearity(nonlinearity)

@@ -1,7 +1,8 @@
 """Base of the recurrent layers and cells: weights under the names of torch, initialization and conversion."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypedDict
 
 import torch
@@ -27,8 +28,6 @@ from tensorly_rnn.recurrent.initialization import (
 LARGEST_BIAS = 65504.0
 #: Parts of the columns that x and h multiply.
 X, H = 0, 1
-#: A module in factors or a dense parameter, and the number of its part of the columns.
-WeightPart = tuple[FactorizedWeight | nn.Parameter, int]
 
 
 class Options(TypedDict, total=False):
@@ -66,16 +65,35 @@ class RecurrentModule(CachingModule):
         hidden_size: int,
         bias: bool,
         proj_size: int,
-        factorization: str,
-        decompose: str,
+        suffixes: Sequence[tuple[str, ...]],
+        *,
+        factorization: str = "ht",
+        rank: Any = "same",
+        decompose: str = "input",
+        input_modes: Any = None,
+        hidden_modes: Any = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.input_size = positive_int("input_size", input_size)
         self.hidden_size = positive_int("hidden_size", hidden_size)
         self.proj_size = checked_proj_size(proj_size, self.hidden_size, self.cell)
         self.bias = bool(bias)
-        self.factorization = factorization
-        self.decompose = checked_decompose(decompose)
+        self.factorization, self.decompose = factorization, checked_decompose(decompose)
+        #: Suffixes of the parameters' names: for each layer one a direction.
+        self._suffixes = tuple(suffixes)
+        known = tuple(Options.__annotations__)
+        for name, value in settings.items():
+            if name not in known:
+                raise TypeError(f"{name} must be an argument; expected one of {known}, got {name}={value!r}.")
+        # The layers above the first have another input size.
+        input_modes = input_modes if input_modes is None or isinstance(input_modes, Mapping) else {0: input_modes}
+        ranks = per_layer("rank", rank, len(suffixes), required=True)
+        modes = [per_layer("input_modes", input_modes, len(suffixes)), per_layer("hidden_modes", hidden_modes, len(suffixes))]
+        for layer, (directions, rank, *of_layer) in enumerate(zip(suffixes, ranks, *modes)):
+            width = self.state_size * len(directions) if layer else self.input_size
+            for suffix in directions:
+                self._add_weights(suffix, width, rank, *of_layer, **settings)
 
     def reset_parameters(self) -> None:
         """Initialize like torch: reconstructed weights by their standard deviation, forget gates by `forget_bias` if given."""
@@ -119,11 +137,12 @@ class RecurrentModule(CachingModule):
         own = {"dtype": like.dtype, **own, "rank": 1, "device": "meta"}
         settings = {name: getattr(dense, name) for name in cls.defaults if name != "dropout"}
         layer = make(dense.input_size, dense.hidden_size, **settings, **own).to_empty(device=like.device)
-        for suffix, rank_of_weights in zip(layer._suffixes(), layer._ranks(rank)):
-            matrices = [getattr(dense, f"{name}{suffix}") for name in DENSE_NAMES]
-            for name, parts in DECOMPOSE[layer.decompose].items():
-                weight = getattr(layer, f"{name}{suffix}")
-                weight.load_matrices(*(matrices[part] for part in parts), rank=rank_of_weights, **options)
+        for suffixes, rank_of_layer in zip(layer._suffixes, per_layer("rank", rank, len(layer._suffixes), required=True)):
+            for suffix in suffixes:
+                matrices = [getattr(dense, f"{name}{suffix}") for name in DENSE_NAMES]
+                for name, parts in DECOMPOSE[layer.decompose].items():
+                    weight = getattr(layer, f"{name}{suffix}")
+                    weight.load_matrices(*(matrices[part] for part in parts), rank=rank_of_layer, **options)
         with torch.no_grad():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:
@@ -141,9 +160,9 @@ class RecurrentModule(CachingModule):
         dense = make(self.input_size, self.hidden_size, **settings, device="meta", dtype=like.dtype)
         dense = dense.to_empty(device=like.device)
         with torch.no_grad():
-            for suffix in self._suffixes():
+            for suffix in itertools.chain(*self._suffixes):
                 for part, name in enumerate(DENSE_NAMES):
-                    getattr(dense, f"{name}{suffix}").copy_(self._matrix(self._weight(suffix, part)))
+                    getattr(dense, f"{name}{suffix}").copy_(self._matrix(suffix, part))
             for name, parameter in self._parameters.items():
                 if parameter is not None:
                     getattr(dense, name).copy_(gather_full(parameter))
@@ -151,22 +170,9 @@ class RecurrentModule(CachingModule):
             dense.dropout = self.dropout
         return dense.train(self.training)
 
-    def _suffixes(self) -> tuple[str, ...]:
-        """Return the suffixes of the parameters' names, one for each layer and direction."""
-        raise NotImplementedError
-
-    def _ranks(self, rank: Any) -> list[Any]:
-        """Return one rank for each suffix."""
-        raise NotImplementedError
-
     def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
         """Add the parameters of a layer and direction whose input has `width` features; settings of `FactorizedWeight`."""
-        known = tuple(Options.__annotations__)
-        for name, value in settings.items():
-            if name not in known:
-                raise TypeError(f"{name} must be an argument; expected one of {known}, got {name}={value!r}.")
-        widths = (width, self.state_size)
-        gates = self.cell.n_gates * self.hidden_size
+        widths, gates = (width, self.state_size), self.cell.n_gates * self.hidden_size
 
         def weight(parts: tuple[int, ...], modes: dict[str, Any]) -> FactorizedWeight:
             columns, n_gates, factorization = [widths[part] for part in parts], self.cell.n_gates, self.factorization
@@ -211,40 +217,36 @@ class RecurrentModule(CachingModule):
     def _factorized(self) -> list[FactorizedWeight]:
         return [module for module in self.children() if isinstance(module, FactorizedWeight)]
 
-    def _weight(self, suffix: str, part: int) -> WeightPart:
-        """Return the weight that multiplies x (part 0, always in factors) or h (part 1)."""
+    def _weight(self, suffix: str, part: int) -> tuple[Any, int]:
+        """Return the weight that multiplies x (part 0, always in factors) or h (part 1), and its part of the columns."""
         name, number = find_weight(self.decompose, part)
         return getattr(self, f"{name}{suffix}"), number
 
     def _reconstructs(self, suffixes: Sequence[str], rows: int, steps: int, x_gradient: bool) -> bool:
         """Return whether to reconstruct the weights of these suffixes for an input of so many rows."""
         weights = [self._weight(suffix, X)[0] for suffix in suffixes]
-        return all(
-            isinstance(weight, FactorizedWeight) and weight.reconstructs(rows, x_gradient=x_gradient, steps=steps)
-            for weight in weights
-        )
+        return all(weight.reconstructs(rows, x_gradient=x_gradient, steps=steps) for weight in weights)
 
     def _matrices(self, suffix: str) -> list[Tensor]:
         """Return the dense matrices over x and over h, in the dtype of the parameters."""
-        weights = [self._weight(suffix, part) for part in (X, H)]
-        both = weights[X][0]
-        if isinstance(both, FactorizedWeight) and both is weights[H][0]:
+        both = self._weight(suffix, X)[0]
+        if both is self._weight(suffix, H)[0]:
             return [one.to(both.first_factor.dtype) for one in both.matrices()]
-        return [self._matrix(weight) for weight in weights]
+        return [self._matrix(suffix, part) for part in (X, H)]
 
-    def _matrix(self, weight_part: WeightPart) -> Tensor:
+    def _matrix(self, suffix: str, part: int) -> Tensor:
         """Return a dense matrix in the dtype of the parameters, also under autocast."""
-        weight, part = weight_part
+        weight, number = self._weight(suffix, part)
         if not isinstance(weight, FactorizedWeight):
             return gather_full(weight)
-        matrix = weight.cached_matrix(part)
+        matrix = weight.cached_matrix(number)
         return matrix.to(weight.first_factor.dtype) if is_autocast(matrix) else matrix
 
-    def _apply_weight(self, weight_part: WeightPart, x: Tensor, bias: Tensor | None) -> Tensor:
-        weight, part = weight_part
+    def _apply_weight(self, suffix: str, part: int, x: Tensor, bias: Tensor | None) -> Tensor:
+        weight, number = self._weight(suffix, part)
         if not isinstance(weight, FactorizedWeight):
             return nn.functional.linear(x, weight, bias)
-        return weight(x, part, bias)
+        return weight(x, number, bias)
 
     def _optional(self, name: str) -> Tensor | None:
         return self._parameters.get(name)
@@ -286,3 +288,14 @@ def checked_forget_bias(forget_bias: Any, bias: bool) -> float | None:
     if not bias:
         raise ValueError(f"forget_bias must be None with bias=False; expected None, got {forget_bias!r}.")
     return float(forget_bias)
+
+
+def per_layer(argument: str, value: Any, num_layers: int, required: bool = False) -> list[Any]:
+    """Return one entry for each layer: those of a mapping by layer number, None where missing, or the same value for all."""
+    if not isinstance(value, Mapping):
+        return [value] * num_layers
+    missing = [layer for layer in range(num_layers) if layer not in value] if required else []
+    if missing or any(layer not in range(num_layers) for layer in value):
+        rule = "have an entry for each layer" if required else "have the numbers of layers as keys"
+        raise ValueError(f"{argument} must {rule}; expected {list(range(num_layers))}, got {list(value)}.")
+    return [value.get(layer) for layer in range(num_layers)]

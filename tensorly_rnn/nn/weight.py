@@ -34,21 +34,12 @@ class FactorizedWeight(CachingModule):
 
     Parameters
     ----------
-    rows : int
-        Rows of one gate.
-    widths : sequence of int
-        Columns of each part; one or two.
+    rows, widths, out_modes, in_modes, n_gates, gate_mode, names
+        As for `tensorly_rnn.recurrent.make_layout`.
     factorization : str
         Name of the format.
     rank : 'full', 'same', float, int or the format's own form
-    out_modes, in_modes : sequence of int, optional
-        Factors of the (padded) rows of one gate and of the (padded) columns; balanced by default.
-    n_gates : int
-    gate_mode : {'first', 'last', 'stack'}, optional
-        Output mode that the gates multiply, or the stack of the format.
     implementation : {'auto', 'factorized', 'reconstructed'}
-    names : (str, str)
-        Names of the arguments `out_modes` and `in_modes` in error messages.
     device, dtype
         Device and dtype of the factors.
 
@@ -84,16 +75,8 @@ class FactorizedWeight(CachingModule):
         super().__init__()
         self.implementation = one_of("implementation", implementation, IMPLEMENTATIONS)
         self.format = get_format(factorization, "factorization").format
-        self.layout = make_layout(
-            rows,
-            widths,
-            self.format,
-            out_modes=out_modes,
-            in_modes=in_modes,
-            n_gates=n_gates,
-            gate_mode=gate_mode,
-            names=names,
-        )
+        modes = {"out_modes": out_modes, "in_modes": in_modes, "names": names}
+        self.layout = make_layout(rows, widths, self.format, n_gates=n_gates, gate_mode=gate_mode, **modes)
         self.rows, self.widths, self.n_gates = self.layout.rows, self.layout.widths, self.layout.n_gates
         self.out_modes, self.in_modes, self.gate_mode = self.layout.out_modes, self.layout.in_modes, self.layout.gate_mode
         self.tensorized_shape = self.layout.tensorized_shape
@@ -136,17 +119,8 @@ class FactorizedWeight(CachingModule):
 
     def reset(self, std: float) -> None:
         """Draw the factors from the generator of torch such that the weight without padding has root mean square `std`."""
-        std = checked_std(std)
         self.clear_cache()
-        start = unit_std(self.network)
-        with torch.no_grad():
-            for factor in self.factors:
-                initialize(factor, lambda one: nn.init.normal_(one, std=start))
-            if self.factors[0].is_meta:
-                return
-            measured = math.sqrt(self._weight().squared_norm() / math.prod(self.shape))
-            for factor in self.factors:
-                factor *= (std / measured) ** (1 / len(self.factors))
+        draw_factors(GatedWeight(self.layout, self.network, list(self.factors)), std)
 
     def forward(self, x: Tensor, part: int = 0, bias: Tensor | None = None) -> Tensor:
         """Return ``x W^T + bias`` for one part of the columns.
@@ -299,6 +273,20 @@ class FactorizedWeight(CachingModule):
         # Indexing a ParameterList takes longer than a small product.
         own: Any = self.factors._parameters
         return [own[str(k)] for k in range(len(own))] if len(own) == len(self.factors) else list(self.factors)
+
+
+def draw_factors(weight: GatedWeight, std: float) -> None:
+    """Draw the factors, in place, such that the weight without padding has root mean square `std`; not on the meta device."""
+    std, start = checked_std(std), unit_std(weight.network)
+    with torch.no_grad():
+        for factor in weight.factors:
+            initialize(factor, lambda one: nn.init.normal_(one, std=start))
+        if weight.factors[0].is_meta:
+            return
+        drawn = weight.with_factors([gather_full(factor) for factor in weight.factors])
+        measured = math.sqrt(drawn.squared_norm() / math.prod(weight.shape))
+        for factor in weight.factors:
+            factor *= (std / measured) ** (1 / len(weight.factors))
 
 
 @memoize

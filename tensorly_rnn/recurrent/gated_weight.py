@@ -91,7 +91,7 @@ class GatedWeight:
         width, shape = self.layout.widths[part], tuple(x.shape)
         if shape[-1:] != (width,):
             raise ValueError(f"x must have {width} columns; expected (..., {width}), got {shape}.")
-        network, factors, offset = self._cut(part)[1:]
+        network, factors, offset = operations.columns(self.network, self.factors, *self.layout.spans[part])
         axis = len(x.shape) - 1
         start = self.layout.spans[part][0] - offset
         y = product(backend, network, factors, pad_axis(backend, x, axis, network.shape[1], start))
@@ -129,13 +129,13 @@ class GatedWeight:
                 return pull_back_matrix(d_matrix), backend.matmul(dy, matrix)
 
             return backend.matmul(x, backend.transpose(matrix, (1, 0))), pull_back_dense
-        slices, network, factors, _ = self._cut(0)
+        network, factors, _ = operations.columns(self.network, self.factors, *self.layout.spans[0])
         y, pull_back = gradients.vjp(backend, network, factors, pad_axis(backend, x, 1, network.shape[1]))
 
         def pull_back_factors(dy: Any) -> tuple[list[Any], Any]:
             self._check_matrix("dy", dy, y_shape)
-            gradients_of_slices, dx = pull_back(self.layout.ungated(backend, dy, 1))
-            return self._uncut(gradients_of_slices, slices), dx[:, : x.shape[1]]
+            of_slices, dx = pull_back(self.layout.ungated(backend, dy, 1))
+            return self._uncut(of_slices, 0), dx[:, : x.shape[1]]
 
         return self.layout.gate_major(backend, y, 1), pull_back_factors
 
@@ -155,7 +155,7 @@ class GatedWeight:
         """Return `matrix`, and a function from the gradient with respect to it to the gradients of the factors."""
         backend = self.backend
         part = checked_part(part, len(self.layout.spans))
-        slices, network, factors, offset = self._cut(part)
+        network, factors, offset = operations.columns(self.network, self.factors, *self.layout.spans[part])
         box, pull_back_box = plan_vjp(backend, tensor_plan(network), factors, network.shape)
         start, stop = (column - offset for column in self.layout.spans[part])
         columns = box if (start, stop) == (0, network.shape[1]) else box[:, start:stop]
@@ -163,7 +163,7 @@ class GatedWeight:
         def pull_back(d_matrix: Any) -> list[Any]:
             self._check_matrix("d_matrix", d_matrix, (self.shape[0], stop - start))
             d_box = pad_axis(backend, self.layout.ungated(backend, d_matrix, 0), 1, network.shape[1], start)
-            return self._uncut(pull_back_box(d_box), slices)
+            return self._uncut(pull_back_box(d_box), part)
 
         return self.layout.gate_major(backend, columns, 0), pull_back
 
@@ -276,16 +276,14 @@ class GatedWeight:
         instance_of("parts", parts, (list, tuple), "a list of matrices")
         for number, part in enumerate(parts):
             backend_of(f"parts[{number}]", part)
+        shapes, given = [(layout.shape[0], width) for width in layout.widths], [tuple(part.shape) for part in parts]
+        if given != shapes:
+            raise ValueError(f"parts must be one matrix each; expected shapes {shapes}, got {given}.")
         if inputs is not None:
             instance_of("inputs", inputs, (list, tuple), "a list of matrices, one for each part")
             got = [tuple(getattr(one, "shape", ())) for one in inputs]
             if [shape[1:] for shape in got] != [(width,) for width in layout.widths]:
                 raise ValueError(f"inputs must have the parts' columns; expected {layout.widths}, got {got}.")
-        shapes = [(layout.shape[0], width) for width in layout.widths]
-        if [tuple(part.shape) for part in parts] != shapes:
-            raise ValueError(
-                f"parts must be one matrix each; expected shapes {shapes}, got {[tuple(part.shape) for part in parts]}."
-            )
         backend = backend_of("parts[0]", parts[0])
         out_modes, in_modes = layout.tensorized_shape
         check_memory("out_modes and in_modes", math.prod(out_modes) * math.prod(in_modes))
@@ -310,26 +308,17 @@ class GatedWeight:
 
     def part_network(self, part: int) -> Network:
         """Return the network of the smallest box of columns that contains a part."""
-        slices, _ = self._box(part)
-        return operations.cut(self.network, (), slices)[0]
+        return operations.columns(self.network, (), *self.layout.spans[part])[0]
 
-    def _box(self, part: int) -> tuple[dict[str, slice], int]:
-        """Return slices and first column of the smallest box of columns that contains a part."""
-        box, offset = covering_box(self.network.in_modes, *self.layout.spans[part])
-        return dict(zip(self.network.inputs, box)), offset
-
-    def _cut(self, part: int) -> tuple[dict[str, slice], Network, list[Any], int]:
-        """Return slices, network, factors and first column of the box of a part."""
-        slices, offset = self._box(part)
-        return slices, *operations.cut(self.network, self.factors, slices), offset
-
-    def _uncut(self, gradients_of_slices: Sequence[Any], slices: dict[str, slice]) -> list[Any]:
-        """Return the gradients of the factors from those of their slices, zero elsewhere."""
+    def _uncut(self, gradients_of_slices: Sequence[Any], part: int) -> list[Any]:
+        """Return the gradients of the factors from those of their slices in the box of a part, zero elsewhere."""
+        box, _ = covering_box(self.network.in_modes, *self.layout.spans[part])
+        first = {index: one.start for index, one in zip(self.network.inputs, box)}
         found = []
         for indices, gradient in zip(self.network.factors, gradients_of_slices):
             for axis, index in enumerate(indices):
-                if index in slices:
-                    gradient = pad_axis(self.backend, gradient, axis, self.network.size[index], slices[index].start)
+                if index in first:
+                    gradient = pad_axis(self.backend, gradient, axis, self.network.size[index], first[index])
             found.append(gradient)
         return found
 

@@ -1,15 +1,10 @@
-"""The rule of `decompose`, and initial parameters of a recurrent layer: random, or from dense weights."""
+"""The rule of `decompose`: which weights of a recurrent layer are in factors, and their modes."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tensorly_rnn._checks import one_of, positive_int
-from tensorly_rnn.formats import get_format
-from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.cells import Cell
-from tensorly_rnn.recurrent.gated_weight import GatedWeight
-from tensorly_rnn.recurrent.layout import Layout, make_layout
 
 #: For each value of `decompose`, the weights in factors: name, and the parts that its columns multiply (0: x, 1: h).
 #: The parts that no weight in factors multiplies have a dense weight.
@@ -24,16 +19,6 @@ DENSE_NAMES = ("weight_ih", "weight_hh")
 MODE_NAMES = ("hidden_modes", "input_modes")
 
 Modes = Sequence[int] | None
-
-
-class HasLayout(Protocol):
-    """A weight with a layout."""
-
-    @property
-    def layout(self) -> Layout: ...  # noqa: D102
-
-
-W = TypeVar("W", bound=HasLayout)
 
 
 def checked_decompose(decompose: Any) -> str:
@@ -61,23 +46,23 @@ def find_weight(decompose: str, part: int) -> tuple[str, int]:
 
 def factorized_weights(
     decompose: str,
-    make: Callable[[tuple[int, ...], dict[str, Any]], W],
+    make: Callable[[tuple[int, ...], dict[str, Any]], Any],
     hidden_modes: Modes,
     input_modes: Modes,
     projected: bool,
-) -> dict[str, W]:
+) -> dict[str, Any]:
     """Make the weights in factors by the rule of `decompose`.
 
     Parameters
     ----------
     decompose : {'input', 'layerwise', 'full'}
     make : callable
-        From the parts of the columns, and keyword arguments of `make_layout` that set the modes, to a weight.
+        From the parts of the columns, and keyword arguments of `make_layout` that set the modes, to a weight with a `Layout`.
     hidden_modes, input_modes : sequence of int or None
     projected : bool
         Whether h is projected to another size than the hidden size.
     """
-    weights: dict[str, W] = {}
+    weights: dict[str, Any] = {}
     for name, parts in DECOMPOSE[decompose].items():
         out_modes, in_modes = hidden_modes, input_modes
         if 0 not in parts:
@@ -86,80 +71,3 @@ def factorized_weights(
             in_modes = None if projected else out_modes
         weights[name] = make(parts, {"out_modes": out_modes, "in_modes": in_modes, "names": MODE_NAMES})
     return weights
-
-
-def random_parameters(
-    n_gates: int,
-    hidden_size: int,
-    widths: tuple[int, int],
-    *,
-    factorization: str | None,
-    rank: Any,
-    decompose: str,
-    input_modes: Modes,
-    hidden_modes: Modes,
-    gate_mode: str | None,
-    bias: bool,
-    random_state: RandomState,
-    like: Any,
-) -> dict[str, Any]:
-    """Draw all parameters with the standard deviation of torch, ``1 / sqrt(3 hidden_size)``; `widths` are those of x and h."""
-    generator = as_generator(random_state)
-    bound = 1 / math.sqrt(hidden_size)
-    settings = {"n_gates": n_gates, "gate_mode": gate_mode, "random_state": generator, "like": like}
-
-    def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
-        columns, std = [widths[part] for part in parts], bound / math.sqrt(3)
-        return GatedWeight.random(
-            hidden_size, columns, factorization=str(factorization), rank=rank, std=std, **modes, **settings
-        )
-
-    def uniform(*shape: int) -> Any:
-        return drawn_like([generator.uniform(-bound, bound, shape)], like)[0]
-
-    decompose, projected = checked_decompose(decompose), widths[1] != hidden_size
-    parameters: dict[str, Any] = {}
-    if factorization is not None:
-        parameters |= factorized_weights(decompose, make, hidden_modes, input_modes, projected)
-    elif (decompose, rank, input_modes, hidden_modes, gate_mode) != ("input", "same", None, None, None):
-        raise ValueError(
-            "factorization must be given together with rank, decompose, modes or gate_mode; expected the name of a format, "
-            "got None. Name a format, or omit the others for dense weights."
-        )
-    rows = n_gates * hidden_size
-    if "weight" not in parameters:
-        for name, width in zip(DENSE_NAMES, widths):
-            if name not in parameters:
-                parameters[name] = uniform(rows, width)
-    if bias:
-        parameters |= {"bias_ih": uniform(rows), "bias_hh": uniform(rows)}
-    if projected:
-        parameters["weight_hr"] = uniform(widths[1], hidden_size)
-    return parameters
-
-
-def decomposed_weights(
-    n_gates: int,
-    matrices: tuple[Any, Any],
-    *,
-    factorization: str,
-    rank: Any,
-    decompose: str,
-    input_modes: Modes,
-    hidden_modes: Modes,
-    gate_mode: str | None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Decompose the dense ``W_ih`` and ``W_hh``; return all weights by name, including those that stay dense."""
-    format = get_format(factorization, "factorization").format
-    hidden_size = matrices[0].shape[0] // n_gates
-
-    def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
-        chosen = [matrices[part] for part in parts]
-        widths = [matrix.shape[1] for matrix in chosen]
-        layout = make_layout(hidden_size, widths, format, n_gates=n_gates, gate_mode=gate_mode, **modes)
-        return GatedWeight.from_matrices(chosen, layout, factorization, rank, **options)
-
-    projected = matrices[1].shape[1] != hidden_size
-    weights = factorized_weights(checked_decompose(decompose), make, hidden_modes, input_modes, projected)
-    return weights if "weight" in weights else {**dict(zip(DENSE_NAMES, matrices)), **weights}

@@ -8,11 +8,12 @@ from typing import Any, Self
 
 from tensorly_rnn._backend import context
 from tensorly_rnn._checks import instance_of, one_of, positive_int
-from tensorly_rnn.formats import FactorizedMatrix
-from tensorly_rnn.formats._random import RandomState
+from tensorly_rnn.formats import FactorizedMatrix, get_format
+from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, Cell, State
 from tensorly_rnn.recurrent.gated_weight import GatedWeight, arrays_of, check_arrays, matrix_shape
-from tensorly_rnn.recurrent.initialization import checked_proj_size, decomposed_weights, random_parameters
+from tensorly_rnn.recurrent.initialization import DENSE_NAMES, checked_decompose, checked_proj_size, factorized_weights
+from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
 from tensorly_rnn.recurrent.unroll import StepRecord, make_trace, unroll, unroll_backward
 
@@ -43,13 +44,7 @@ class Recurrent:
     weight_hr: Any
 
     def __init__(
-        self,
-        weight_ih: Any = None,
-        weight_hh: Any = None,
-        bias_ih: Any = None,
-        bias_hh: Any = None,
-        *,
-        weight: Any = None,
+        self, weight_ih: Any = None, weight_hh: Any = None, bias_ih: Any = None, bias_hh: Any = None, *, weight: Any = None
     ) -> None:
         self._set(weight_ih=weight_ih, weight_hh=weight_hh, weight=weight, bias_ih=bias_ih, bias_hh=bias_hh)
 
@@ -79,8 +74,7 @@ class Recurrent:
         The input of all steps is projected in one product; the recurrent weight is reconstructed once.
         """
         backend = check_arrays({**self._like(), "x": x})
-        _check_sequence(x, self.input_size)
-        shape = tuple(x.shape)
+        shape = _checked_shape(x, self.input_size)
         state = self._state("hx", hx, "_0", shape, x)
         steps, batch = shape[0], state[0].shape[0]
         # (L N, input_size) -> (L N, gates)
@@ -278,21 +272,36 @@ class Recurrent:
         """
         input_size = positive_int("input_size", input_size)
         hidden_size = positive_int("hidden_size", hidden_size)
-        size = checked_proj_size(proj_size, hidden_size, cls.cell)
-        parameters = random_parameters(
-            cls.cell.n_gates,
-            hidden_size,
-            (input_size, size or hidden_size),
-            factorization=factorization,
-            rank=rank,
-            decompose=decompose,
-            input_modes=input_modes,
-            hidden_modes=hidden_modes,
-            gate_mode=gate_mode,
-            bias=bias,
-            random_state=random_state,
-            like=like,
-        )
+        state_size = checked_proj_size(proj_size, hidden_size, cls.cell) or hidden_size
+        generator, bound = as_generator(random_state), 1 / math.sqrt(hidden_size)
+        widths, rows = (input_size, state_size), cls.cell.n_gates * hidden_size
+        drawn: dict[str, Any] = {"std": bound / math.sqrt(3), "random_state": generator, "like": like}
+
+        def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
+            columns, gates = [widths[part] for part in parts], {"n_gates": cls.cell.n_gates, "gate_mode": gate_mode}
+            return GatedWeight.random(
+                hidden_size, columns, factorization=str(factorization), rank=rank, **gates, **modes, **drawn
+            )
+
+        def uniform(*shape: int) -> Any:
+            return drawn_like([generator.uniform(-bound, bound, shape)], like)[0]
+
+        decompose = checked_decompose(decompose)
+        parameters: dict[str, Any] = {}
+        if factorization is not None:
+            parameters |= factorized_weights(decompose, make, hidden_modes, input_modes, state_size != hidden_size)
+        elif (decompose, rank, input_modes, hidden_modes, gate_mode) != ("input", "same", None, None, None):
+            raise ValueError(
+                "factorization must be given together with rank, decompose, modes or gate_mode; expected the name of a "
+                "format, got None. Name a format, or omit the others for dense weights."
+            )
+        for name, width in zip(DENSE_NAMES, widths):
+            if name not in parameters and "weight" not in parameters:
+                parameters[name] = uniform(rows, width)
+        if bias:
+            parameters |= {"bias_ih": uniform(rows), "bias_hh": uniform(rows)}
+        if state_size != hidden_size:
+            parameters["weight_hr"] = uniform(state_size, hidden_size)
         return cls(**parameters, **settings)
 
     def factorized(
@@ -320,18 +329,18 @@ class Recurrent:
         TypeError, ValueError
             If an argument has a wrong type or value, or a weight is not finite.
         """
-        weights = decomposed_weights(
-            self.cell.n_gates,
-            self.matrices(),
-            factorization=factorization,
-            rank=rank,
-            decompose=decompose,
-            input_modes=input_modes,
-            hidden_modes=hidden_modes,
-            gate_mode=gate_mode,
-            **options,
-        )
-        return self._replace(**{**dict.fromkeys(WEIGHTS), **weights})
+        format, matrices = get_format(factorization, "factorization").format, self.matrices()
+
+        def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
+            chosen = [matrices[part] for part in parts]
+            widths, n_gates = [matrix.shape[1] for matrix in chosen], self.cell.n_gates
+            layout = make_layout(self.hidden_size, widths, format, n_gates=n_gates, gate_mode=gate_mode, **modes)
+            return GatedWeight.from_matrices(chosen, layout, factorization, rank, **options)
+
+        projected = self.weight_hr is not None
+        weights = factorized_weights(checked_decompose(decompose), make, hidden_modes, input_modes, projected)
+        dense = {} if "weight" in weights else dict(zip(DENSE_NAMES, matrices))
+        return self._replace(**{**dict.fromkeys(WEIGHTS), **dense, **weights})
 
     def dense(self) -> Self:
         """Return a layer with the reconstructed dense weights."""
@@ -486,11 +495,8 @@ class GRU(Recurrent):
 
     Parameters
     ----------
-    weight_ih : array, FactorizedMatrix or GatedWeight, shape (3 * hidden_size, input_size)
-    weight_hh : array, FactorizedMatrix or GatedWeight, shape (3 * hidden_size, hidden_size)
-    bias_ih, bias_hh : array, shape (3 * hidden_size,), optional
-    weight : array, FactorizedMatrix or GatedWeight, shape (3 * hidden_size, input_size + hidden_size)
-        Replaces weight_ih and weight_hh: one matrix over ``[x_t; h_{t-1}]``, whose two parts are multiplied separately.
+    weight_ih, weight_hh, bias_ih, bias_hh, weight
+        As for `RNN`, with ``3 * hidden_size`` rows. The two parts of `weight` are multiplied separately.
 
     Raises
     ------
@@ -518,13 +524,10 @@ class LSTM(Recurrent):
 
     Parameters
     ----------
-    weight_ih : array, FactorizedMatrix or GatedWeight, shape (4 * hidden_size, input_size)
-    weight_hh : array, FactorizedMatrix or GatedWeight, shape (4 * hidden_size, size of h)
-    bias_ih, bias_hh : array, shape (4 * hidden_size,), optional
+    weight_ih, weight_hh, bias_ih, bias_hh, weight
+        As for `RNN`, with ``4 * hidden_size`` rows, and columns for h as projected by `weight_hr`.
     weight_hr : array, shape (proj_size, hidden_size), optional
         Projection of h; without it h has hidden_size entries.
-    weight : array, FactorizedMatrix or GatedWeight, shape (4 * hidden_size, input_size + size of h)
-        Replaces weight_ih and weight_hh: one matrix over ``[x_t; h_{t-1}]``.
 
     Raises
     ------
@@ -579,8 +582,8 @@ def _check_shape(name: str, array: Any, expected: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must fit the layer; expected shape {expected}, got {tuple(array.shape)}.")
 
 
-def _check_sequence(x: Any, input_size: int) -> None:
-    """Raise if x is not a sequence of `input_size` features with at least one step."""
+def _checked_shape(x: Any, input_size: int) -> tuple[int, ...]:
+    """Return the shape of x, which must be a sequence of `input_size` features with at least one step."""
     shape = tuple(x.shape)
     if len(shape) not in (2, 3):
         raise ValueError(f"x must have 2 or 3 axes; expected (L, N, {input_size}) or (L, {input_size}), got {shape}.")
@@ -588,6 +591,7 @@ def _check_sequence(x: Any, input_size: int) -> None:
         raise ValueError(f"x must have input_size features; expected {input_size}, got {shape[-1]} in shape {shape}.")
     if shape[0] == 0:
         raise ValueError(f"x must have at least one step; got shape {shape}.")
+    return shape
 
 
 def _state_arrays(argument: str, given: Any, names: Sequence[str]) -> dict[str, Any]:

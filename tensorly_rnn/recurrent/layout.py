@@ -9,14 +9,7 @@ from tensorly_rnn._backend import context
 from tensorly_rnn._checks import one_of, positive_int, positive_ints
 from tensorly_rnn.formats import Format
 from tensorly_rnn.network.network import Network
-from tensorly_rnn.tensorize import (
-    Modes,
-    TensorizedShape,
-    default_order,
-    disjoint_boxes,
-    factorize_size,
-    pad_axis,
-)
+from tensorly_rnn.tensorize import Modes, TensorizedShape, default_order, disjoint_boxes, factorize_size, pad_axis
 
 
 @dataclass(frozen=True)
@@ -185,21 +178,7 @@ def make_layout(
     # Two parts in one weight: the scheme of FDHT, in which the gates are a stack.
     default = "stack" if len(widths) > 1 and format.stack_index else format.gate_modes[0]
     gate_mode = one_of("gate_mode", default if gate_mode is None else gate_mode, format.gate_modes)
-    checked_out, checked_in = _modes(rows, sum(widths), out_modes, in_modes, names)
-    padded = math.prod(checked_in)
-    spans = ((0, widths[0]), *((padded - width, padded) for width in widths[1:]))
-    return Layout(rows, spans, checked_out, checked_in, n_gates, gate_mode)
-
-
-def _modes(
-    rows: int,
-    columns: int,
-    out_modes: Sequence[int] | None,
-    in_modes: Sequence[int] | None,
-    names: tuple[str, str],
-) -> TensorizedShape:
-    """Return the modes of both sides, balanced by default, after checks against the sizes."""
-    out_name, in_name = names
+    (out_name, in_name), columns = names, sum(widths)
     given_out = None if out_modes is None else positive_ints(out_name, out_modes)
     given_in = None if in_modes is None else positive_ints(in_name, in_modes)
     order = len(given_out or given_in or ()) or default_order(rows, columns)
@@ -216,4 +195,6 @@ def _modes(
                 f"{name} must multiply to the size or more; expected a product of at least {size}, "
                 f"got {math.prod(modes)} from {modes}. Enlarge a mode; the rest is padded with zeros."
             )
-    return checked_out, checked_in
+    padded = math.prod(checked_in)
+    spans = ((0, widths[0]), *((padded - width, padded) for width in widths[1:]))
+    return Layout(rows, spans, checked_out, checked_in, n_gates, gate_mode)

@@ -14,21 +14,15 @@ from tensorly_rnn.recurrent.cells import Cell, State
 
 @dataclass(frozen=True, eq=False)
 class StepRecord:
-    """Arrays of one step: the previous state, h before its projection (None without one), h, and those saved by the cell."""
+    """Arrays of one step: the previous state, h before its projection (None without one), those saved by the cell, and h.
 
-    before: State
-    hidden: Any
-    output: Any
-    saved: State
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """Arrays that the backward pass takes from the forward pass: the rows of all steps, in the order of time."""
+    The backward pass takes the rows of all steps, in the order of time, and does not need h.
+    """
 
     before: State
     hidden: Any
     saved: State
+    output: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,23 +79,23 @@ def unroll(
         if projection is not None:
             hidden = after[0]
             after = (backend.matmul(hidden, backend.transpose(projection, (1, 0))), *after[1:])
-        records.append(StepRecord(state, hidden, after[0], saved))
+        records.append(StepRecord(state, hidden, saved, after[0]))
         state = after
     last = _concatenate_states(backend, [state, *reversed(ended)])
     return records[::-1] if reverse else records, last
 
 
-def make_trace(backend: Any, records: Sequence[StepRecord]) -> Trace:
+def make_trace(backend: Any, records: Sequence[StepRecord]) -> StepRecord:
     """Concatenate the arrays of all steps."""
     hidden = None if records[0].hidden is None else _concatenate(backend, [step.hidden for step in records])
     before = _concatenate_states(backend, [step.before for step in records])
-    return Trace(before, hidden, _concatenate_states(backend, [step.saved for step in records]))
+    return StepRecord(before, hidden, _concatenate_states(backend, [step.saved for step in records]))
 
 
 def unroll_backward(
     backend: Any,
     cell: Cell,
-    trace: Trace,
+    trace: StepRecord,
     sizes: Sequence[int],
     d_output: Sequence[Any] | None,
     d_state: State,
@@ -118,7 +112,8 @@ def unroll_backward(
     ----------
     backend : TensorLy backend of all arrays
     cell : Cell
-    trace : Trace
+    trace : StepRecord
+        Result of `make_trace`.
     sizes : sequence of int
         Rows n_t of each step.
     d_output : sequence of arrays, shape (n_t, size of h), or None
