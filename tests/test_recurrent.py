@@ -652,6 +652,17 @@ def test_wrong_arrays_of_a_gated_weight_are_refused(monkeypatch):
         recurrent.make_layout(3, (1, 2, 3), tlr.TTMatrix)
 
 
+def test_ranks_by_weight():
+    options = {"factorization": "tt", "decompose": "layerwise", "rank": {"ih": 2, "hh": 3}}
+    drawn = recurrent.LSTM.random(12, 8, random_state=0, **options)
+    found = drawn.dense().factorized(**options)
+    for layer in (drawn, found):
+        assert [layer.parameters[name][0].shape[-1] for name in ("weight_ih", "weight_hh")] == [2, 3]
+    close(found.matrices()[1], drawn.matrices()[1], 1e-13)
+    with pytest.raises(ValueError, match=r"^rank must have an entry for each weight in factors; expected \['weight'\], got"):
+        drawn.factorized("tt", {"ih": 2, "hh": 3}, decompose="full")
+
+
 def test_a_missing_half_of_a_state_is_zero():
     layer = recurrent.LSTM.random(5, 3, random_state=0)
     x, (h_0, _), _, (d_h, _) = draws(layer)

@@ -13,7 +13,7 @@ from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._arguments import check_sequences
 from tensorly_rnn.nn._torch_context import autocast_dtype, is_transformed
 from tensorly_rnn.nn.autograd import unroll
-from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias
+from tensorly_rnn.nn.recurrent_module import DIRECTIONS, H, Options, RecurrentModule, X, checked_forget_bias
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.nn.weight_cache import may_cache
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, State
@@ -39,7 +39,7 @@ class RecurrentLayer(RecurrentModule):
         **options: Unpack[Options],
     ) -> None:
         num_layers = positive_int("num_layers", num_layers, most=MAX_LAYERS)
-        directions = ("", "_reverse") if bidirectional else ("",)
+        directions = DIRECTIONS if bidirectional else DIRECTIONS[:1]
         suffixes = [tuple(f"_l{layer}{direction}" for direction in directions) for layer in range(num_layers)]
         super().__init__(input_size, hidden_size, bias, proj_size, suffixes, **options)
         self.num_layers, self.batch_first, self.bidirectional = num_layers, bool(batch_first), bool(bidirectional)
@@ -172,7 +172,9 @@ class FactorizedLSTM(RecurrentLayer):
     factorization : str
         Name of the format; default ``'ht'``.
     rank : 'full', 'same', float, int or the format's own form
-        Rank of every weight, or a mapping from the number of the layer to its rank. Default ``'same'``.
+        Rank of every weight, or a mapping from the number of the layer to its rank. The rank of a layer can be a mapping too:
+        ``{'ih': rank of W_ih, 'hh': rank of W_hh}`` with 'layerwise', ``{'ih': ...}`` with 'input', ``{'weight': ...}`` with
+        'full'; ``'ih_reverse'``, ... is that of the other direction if it differs. Default ``'same'``.
     decompose : {'input', 'layerwise', 'full'}
         Weights in factors: ``W_ih``; ``W_ih`` and ``W_hh``, each on its own; or both as one matrix over ``[x_t; h_{t-1}]``
         with zero padding between the parts (with 'ht' this is FDHT [2]_). Default ``'input'``.

@@ -22,12 +22,15 @@ from tensorly_rnn.recurrent.initialization import (
     checked_proj_size,
     factorized_weights,
     find_weight,
+    ranks_by_name,
 )
 
 #: Largest number of float16; the sigmoid is 1 long before.
 LARGEST_BIAS = 65504.0
 #: Parts of the columns that x and h multiply.
 X, H = 0, 1
+#: Suffixes of the two directions of a layer.
+DIRECTIONS = ("", "_reverse")
 
 
 class Options(TypedDict, total=False):
@@ -90,10 +93,10 @@ class RecurrentModule(CachingModule):
         input_modes = input_modes if input_modes is None or isinstance(input_modes, Mapping) else {0: input_modes}
         ranks = per_layer("rank", rank, len(suffixes), required=True)
         modes = [per_layer("input_modes", input_modes, len(suffixes)), per_layer("hidden_modes", hidden_modes, len(suffixes))]
-        for layer, (directions, rank, *of_layer) in enumerate(zip(suffixes, ranks, *modes)):
-            width = self.state_size * len(directions) if layer else self.input_size
-            for suffix in directions:
-                self._add_weights(suffix, width, rank, *of_layer, **settings)
+        for layer, (of_layer, rank, input_modes, hidden_modes) in enumerate(zip(suffixes, ranks, *modes)):
+            width = self.state_size * len(of_layer) if layer else self.input_size
+            for suffix, by_name in zip(of_layer, ranks_by_name(self.decompose, rank, DIRECTIONS[: len(of_layer)])):
+                self._add_weights(suffix, width, by_name, input_modes, hidden_modes, **settings)
 
     def reset_parameters(self) -> None:
         """Initialize like torch: reconstructed weights by their standard deviation, forget gates by `forget_bias` if given."""
@@ -138,11 +141,12 @@ class RecurrentModule(CachingModule):
         settings = {name: getattr(dense, name) for name in cls.defaults if name != "dropout"}
         layer = make(dense.input_size, dense.hidden_size, **settings, **own).to_empty(device=like.device)
         for suffixes, rank_of_layer in zip(layer._suffixes, per_layer("rank", rank, len(layer._suffixes), required=True)):
-            for suffix in suffixes:
+            by_direction = ranks_by_name(layer.decompose, rank_of_layer, DIRECTIONS[: len(suffixes)])
+            for suffix, by_name in zip(suffixes, by_direction):
                 matrices = [getattr(dense, f"{name}{suffix}") for name in DENSE_NAMES]
                 for name, parts in DECOMPOSE[layer.decompose].items():
                     weight = getattr(layer, f"{name}{suffix}")
-                    weight.load_matrices(*(matrices[part] for part in parts), rank=rank_of_layer, **options)
+                    weight.load_matrices(*(matrices[part] for part in parts), rank=by_name[name], **options)
         with torch.no_grad():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:
@@ -170,15 +174,15 @@ class RecurrentModule(CachingModule):
             dense.dropout = self.dropout
         return dense.train(self.training)
 
-    def _add_weights(self, suffix: str, width: int, rank: Any, input_modes: Any, hidden_modes: Any, **settings: Any) -> None:
+    def _add_weights(
+        self, suffix: str, width: int, ranks: dict[str, Any], input_modes: Any, hidden_modes: Any, **settings: Any
+    ) -> None:
         """Add the parameters of a layer and direction whose input has `width` features; settings of `FactorizedWeight`."""
         widths, gates = (width, self.state_size), self.cell.n_gates * self.hidden_size
 
-        def weight(parts: tuple[int, ...], modes: dict[str, Any]) -> FactorizedWeight:
-            columns, n_gates, factorization = [widths[part] for part in parts], self.cell.n_gates, self.factorization
-            return FactorizedWeight(
-                self.hidden_size, columns, factorization=factorization, rank=rank, n_gates=n_gates, **modes, **settings
-            )
+        def weight(name: str, parts: tuple[int, ...], modes: dict[str, Any]) -> FactorizedWeight:
+            columns, own = [widths[part] for part in parts], {"factorization": self.factorization, "rank": ranks[name]}
+            return FactorizedWeight(self.hidden_size, columns, n_gates=self.cell.n_gates, **own, **modes, **settings)
 
         def dense(name: str, *shape: int) -> None:
             context = {key: settings.get(key) for key in ("device", "dtype")}
@@ -291,8 +295,11 @@ def checked_forget_bias(forget_bias: Any, bias: bool) -> float | None:
 
 
 def per_layer(argument: str, value: Any, num_layers: int, required: bool = False) -> list[Any]:
-    """Return one entry for each layer: those of a mapping by layer number, None where missing, or the same value for all."""
-    if not isinstance(value, Mapping):
+    """Return one entry for each layer: those of a mapping by layer number, None where missing, or the same value for all.
+
+    A mapping by name is a value.
+    """
+    if not isinstance(value, Mapping) or (value and all(isinstance(key, str) for key in value)):
         return [value] * num_layers
     missing = [layer for layer in range(num_layers) if layer not in value] if required else []
     if missing or any(layer not in range(num_layers) for layer in value):

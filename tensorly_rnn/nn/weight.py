@@ -75,7 +75,7 @@ class FactorizedWeight(CachingModule):
         super().__init__()
         self.implementation = one_of("implementation", implementation, IMPLEMENTATIONS)
         self.format = get_format(factorization, "factorization").format
-        modes = {"out_modes": out_modes, "in_modes": in_modes, "names": names}
+        modes: dict[str, Any] = {"out_modes": out_modes, "in_modes": in_modes, "names": names}
         self.layout = make_layout(rows, widths, self.format, n_gates=n_gates, gate_mode=gate_mode, **modes)
         self.rows, self.widths, self.n_gates = self.layout.rows, self.layout.widths, self.layout.n_gates
         self.out_modes, self.in_modes, self.gate_mode = self.layout.out_modes, self.layout.in_modes, self.layout.gate_mode

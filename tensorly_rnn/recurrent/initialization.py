@@ -1,6 +1,6 @@
 """The rule of `decompose`: which weights of a recurrent layer are in factors, and their modes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tensorly_rnn._checks import one_of, positive_int
@@ -44,9 +44,23 @@ def find_weight(decompose: str, part: int) -> tuple[str, int]:
     return DENSE_NAMES[part], 0
 
 
+def ranks_by_name(decompose: str, rank: Any, directions: Sequence[str] = ("",)) -> list[dict[str, Any]]:
+    """Return, for each direction, the ranks of the weights in factors by name: one for all, or those of a mapping.
+
+    Its keys are the names without ``weight_``: 'ih' and 'hh'. An entry 'ih_reverse' is by default that of 'ih'.
+    """
+    keys = {name: name.removeprefix("weight_") for name in DECOMPOSE[decompose]}
+    if not isinstance(rank, Mapping):
+        return [dict.fromkeys(keys, rank) for _ in directions]
+    known = [key + direction for direction in directions for key in keys.values()]
+    if not {*keys.values()} <= {*rank} <= {*known}:
+        raise ValueError(f"rank must have an entry for each weight in factors; expected {known}, got {list(rank)}.")
+    return [{name: rank.get(key + direction, rank[key]) for name, key in keys.items()} for direction in directions]
+
+
 def factorized_weights(
     decompose: str,
-    make: Callable[[tuple[int, ...], dict[str, Any]], Any],
+    make: Callable[[str, tuple[int, ...], dict[str, Any]], Any],
     hidden_modes: Modes,
     input_modes: Modes,
     projected: bool,
@@ -57,7 +71,8 @@ def factorized_weights(
     ----------
     decompose : {'input', 'layerwise', 'full'}
     make : callable
-        From the parts of the columns, and keyword arguments of `make_layout` that set the modes, to a weight with a `Layout`.
+        From the name, the parts of the columns, and keyword arguments of `make_layout` that set the modes, to a weight with
+        a `Layout`.
     hidden_modes, input_modes : sequence of int or None
     projected : bool
         Whether h is projected to another size than the hidden size.
@@ -69,5 +84,5 @@ def factorized_weights(
             # Columns of h alone take the modes of the hidden size, unless h is projected.
             out_modes = weights["weight_ih"].layout.out_modes
             in_modes = None if projected else out_modes
-        weights[name] = make(parts, {"out_modes": out_modes, "in_modes": in_modes, "names": MODE_NAMES})
+        weights[name] = make(name, parts, {"out_modes": out_modes, "in_modes": in_modes, "names": MODE_NAMES})
     return weights

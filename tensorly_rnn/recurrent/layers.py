@@ -12,7 +12,13 @@ from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, Cell, State
 from tensorly_rnn.recurrent.gated_weight import GatedWeight, arrays_of, check_arrays, matrix_shape
-from tensorly_rnn.recurrent.initialization import DENSE_NAMES, checked_decompose, checked_proj_size, factorized_weights
+from tensorly_rnn.recurrent.initialization import (
+    DENSE_NAMES,
+    checked_decompose,
+    checked_proj_size,
+    factorized_weights,
+    ranks_by_name,
+)
 from tensorly_rnn.recurrent.layout import make_layout
 from tensorly_rnn.recurrent.parameters import PARAMETERS, Gradients, Parameters, from_vec, to_vec
 from tensorly_rnn.recurrent.unroll import StepRecord, make_trace, unroll, unroll_backward
@@ -246,6 +252,7 @@ class Recurrent:
         factorization : str, optional
             Name of a format; by default all weights are dense.
         rank : 'full', 'same', float, int or the format's own form
+            Of every weight in factors, or with 'layerwise' a mapping ``{'ih': rank of W_ih, 'hh': rank of W_hh}``.
         decompose : {'input', 'layerwise', 'full'}
             Weights in factors: ``W_ih``; ``W_ih`` and ``W_hh``, each on its own; or both as one matrix over
             ``[x_t; h_{t-1}]`` with zero padding between the parts.
@@ -275,18 +282,24 @@ class Recurrent:
         state_size = checked_proj_size(proj_size, hidden_size, cls.cell) or hidden_size
         generator, bound = as_generator(random_state), 1 / math.sqrt(hidden_size)
         widths, rows = (input_size, state_size), cls.cell.n_gates * hidden_size
-        drawn: dict[str, Any] = {"std": bound / math.sqrt(3), "random_state": generator, "like": like}
+        (ranks,) = ranks_by_name(checked_decompose(decompose), rank)
+        drawn: dict[str, Any] = {
+            "std": bound / math.sqrt(3),
+            "random_state": generator,
+            "like": like,
+            "n_gates": cls.cell.n_gates,
+            "gate_mode": gate_mode,
+        }
 
-        def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
-            columns, gates = [widths[part] for part in parts], {"n_gates": cls.cell.n_gates, "gate_mode": gate_mode}
+        def make(name: str, parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
+            columns = [widths[part] for part in parts]
             return GatedWeight.random(
-                hidden_size, columns, factorization=str(factorization), rank=rank, **gates, **modes, **drawn
+                hidden_size, columns, factorization=str(factorization), rank=ranks[name], **modes, **drawn
             )
 
         def uniform(*shape: int) -> Any:
             return drawn_like([generator.uniform(-bound, bound, shape)], like)[0]
 
-        decompose = checked_decompose(decompose)
         parameters: dict[str, Any] = {}
         if factorization is not None:
             parameters |= factorized_weights(decompose, make, hidden_modes, input_modes, state_size != hidden_size)
@@ -322,7 +335,7 @@ class Recurrent:
         factorization, decompose, input_modes, hidden_modes, gate_mode
             As for `random`.
         rank, **options
-            As for `tensorly_rnn.factorize`: rank, ``eps``, ``n_param``, ... of each weight.
+            As for `tensorly_rnn.factorize`: rank, ``eps``, ``n_param``, ... of each weight; the rank also as for `random`.
 
         Raises
         ------
@@ -330,15 +343,15 @@ class Recurrent:
             If an argument has a wrong type or value, or a weight is not finite.
         """
         format, matrices = get_format(factorization, "factorization").format, self.matrices()
+        (ranks,) = ranks_by_name(checked_decompose(decompose), rank)
 
-        def make(parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
+        def make(name: str, parts: tuple[int, ...], modes: dict[str, Any]) -> GatedWeight:
             chosen = [matrices[part] for part in parts]
             widths, n_gates = [matrix.shape[1] for matrix in chosen], self.cell.n_gates
             layout = make_layout(self.hidden_size, widths, format, n_gates=n_gates, gate_mode=gate_mode, **modes)
-            return GatedWeight.from_matrices(chosen, layout, factorization, rank, **options)
+            return GatedWeight.from_matrices(chosen, layout, factorization, ranks[name], **options)
 
-        projected = self.weight_hr is not None
-        weights = factorized_weights(checked_decompose(decompose), make, hidden_modes, input_modes, projected)
+        weights = factorized_weights(decompose, make, hidden_modes, input_modes, self.weight_hr is not None)
         dense = {} if "weight" in weights else dict(zip(DENSE_NAMES, matrices))
         return self._replace(**{**dict.fromkeys(WEIGHTS), **dense, **weights})
 

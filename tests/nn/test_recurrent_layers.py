@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from torch.testing import assert_close
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedLSTMCell, FactorizedRNN
 from tests.strategies import in_pairs, slow_but_one
 
 FORMATS = tlr.available_formats()
@@ -386,6 +386,51 @@ def test_copies_and_state_dicts(cell, decompose):
         layer.load_state_dict({name: value.double() for name, value in dense.items()})
     with pytest.raises(RuntimeError, match=r"factors"):
         ours(11, 7, rank=2, **{**settings, "factorization": "tt"}).load_state_dict(layer.state_dict())
+
+
+def ranks_of(layer):
+    """Rank of every weight, in the form that constructors take."""
+    found = {}
+    for name, weight in layer.named_children():
+        kind, _, place = name.partition("_l")
+        number, _, reverse = place.partition("_")
+        key = kind.removeprefix("weight_") + ("_reverse" if reverse else "")
+        found.setdefault(int(number or 0), {})[key] = weight.rank
+    return found
+
+
+@in_pairs(cell=["relu", "gru", "lstm"], factorization=["tt", "ht"], decompose=DECOMPOSE, shape=["plain", "deep both ways"])
+def test_ranks_of_a_compression_make_the_layer_again(cell, factorization, decompose, shape):
+    small = from_dense(
+        cell, dense_module(cell, **SHAPES[shape]), factorization=factorization, decompose=decompose, compression_ratio=2
+    )
+    ranks = ranks_of(small)
+    assert (cell, decompose) != ("lstm", "layerwise") or len(
+        {str(rank) for of_layer in ranks.values() for rank in of_layer.values()}
+    ) > 1
+    settings = {**CELLS[cell][3], **SHAPES[shape], "factorization": factorization, "decompose": decompose}
+    again = CELLS[cell][0](11, 7, **settings, rank=ranks, dtype=torch.float64)
+    again.load_state_dict(small.state_dict())
+    assert ranks_of(again) == ranks
+    x = inputs(small)[0]
+    assert_close(tensors(again(x)), tensors(small(x)), atol=1e-14, rtol=0)
+
+
+def test_ranks_by_weight():
+    options = {"factorization": "tt", "decompose": "layerwise"}
+    layer = FactorizedGRU(12, 8, 2, bidirectional=True, rank={"ih": 2, "hh": 3, "hh_reverse": 1}, **options)
+    assert ranks_of(layer) == {
+        k: {"ih": (1, 2, 1), "hh": (1, 3, 1), "ih_reverse": (1, 2, 1), "hh_reverse": (1, 1, 1)} for k in (0, 1)
+    }
+    converted = FactorizedGRU.from_gru(torch.nn.GRU(12, 8, 2), rank={0: {"ih": 2, "hh": 3}, 1: 4}, **options)
+    assert ranks_of(converted) == {0: {"ih": (1, 2, 1), "hh": (1, 3, 1)}, 1: {"ih": (1, 4, 1), "hh": (1, 4, 1)}}
+    assert FactorizedLSTMCell(12, 8, rank={"ih": 2, "hh": 3}, **options).weight_hh.rank == (1, 3, 1)
+    for rank, message in (
+        ({"ih": 2}, r"expected \['ih', 'hh'\], got \['ih'\]"),
+        ({"ih": 2, "hh": 2, "ih_reverse": 2}, r"expected \['ih', 'hh'\], got \['ih', 'hh', 'ih_reverse'\]"),
+    ):
+        with pytest.raises(ValueError, match=f"^rank must have an entry for each weight in factors; {message}"):
+            FactorizedGRU(12, 8, rank=rank, **options)
 
 
 @every_format
