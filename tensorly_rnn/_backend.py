@@ -26,19 +26,7 @@ _MOST_AXES = {"paddle": 9}
 
 
 def backend_of(argument: str, array: Any) -> Any:
-    """Return the TensorLy backend object of an array.
-
-    Parameters
-    ----------
-    argument : str
-        Name of the argument in errors.
-    array : array of NumPy, PyTorch, JAX, TensorFlow, Paddle or CuPy
-
-    Raises
-    ------
-    TypeError
-        If `array` is not a dense array of a backend.
-    """
+    """Return the TensorLy backend object of an array, named `argument` in the error for anything but a dense array."""
     name = backend_name(array)
     if isinstance(array, (np.ma.MaskedArray, np.matrix)) or (name == "pytorch" and (array.is_sparse or array.is_sparse_csr)):
         raise TypeError(

@@ -20,30 +20,11 @@ _NEGLIGIBLE = 4e-4
 
 
 def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) -> tuple[Any, Any]:
-    """Return ``(U, S Vh)`` of the best approximation of rank at most `rank`; their product is the approximation.
+    """Return ``(U, S Vh)``, shapes (m, r) and (r, n), of the best approximation of an (m, n) matrix of rank at most `rank`.
 
-    With `max_error`, the rank is the smallest with ``||matrix - approximation||_F <= max_error``, if `rank` allows it.
+    With `max_error`, the rank is the smallest with ``||matrix - U (S Vh)||_F <= max_error``, if `rank` allows it. U has
+    orthonormal columns. Half precision is computed in single precision. If no LAPACK driver converges, an error is raised.
 
-    Parameters
-    ----------
-    backend : TensorLy backend of the matrix
-    matrix : array, shape (m, n)
-        Half precision is computed in single precision.
-    rank : int
-    max_error : float
-
-    Returns
-    -------
-    (array, array), shapes (m, r) and (r, n), with ``r <= min(rank, m, n)``
-        The first has orthonormal columns. Both have the dtype and device of the matrix.
-
-    Raises
-    ------
-    ValueError
-        If no LAPACK driver converges.
-
-    Notes
-    -----
     Singular vectors are computed for the smaller side only, so that no array as large as the matrix is formed. In single
     precision they are the eigenvectors of ``A A^T`` accumulated in double precision, which resolves singular values to 1e-8 of
     the largest. In double precision (or single, if the backend has no wider type) they come from a QR decomposition without
@@ -62,22 +43,9 @@ def truncated_svd(backend: Any, matrix: Any, rank: int, max_error: float = 0.0) 
 
 
 def left_basis(backend: Any, tensor: Any, axis: int, rank: int, max_error: float = 0.0) -> tuple[Any, Any]:
-    """Return an orthonormal basis of the leading part of one axis, and the tensor projected onto it.
+    """Return an orthonormal basis, shape ``(tensor.shape[axis], r)``, of the leading part of one axis, and the tensor in it.
 
-    Parameters
-    ----------
-    backend : TensorLy backend of the tensor
-    tensor : array
-    axis : int
-        The axis to compress.
-    rank : int
-    max_error : float
-        As in `truncated_svd`.
-
-    Returns
-    -------
-    (array, array)
-        Basis of shape ``(tensor.shape[axis], r)``, ``r <= rank``; the tensor with that axis of size r.
+    `rank` and `max_error` are those of `truncated_svd`; the axis has size r in the result.
     """
     shape = tuple(tensor.shape)
     before, size, after = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])

@@ -19,20 +19,8 @@ def factorize_size(size: int, order: int) -> Modes:
 
     Parameters
     ----------
-    size : int
-        The number of rows or columns.
-    order : int
-        The number of modes.
-
-    Returns
-    -------
-    tuple of int, length `order`
-        In descending order; their product is at least `size`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not a positive integer.
+    size, order : int
+        Number of rows or columns, and of modes, which are in descending order.
 
     Notes
     -----
@@ -70,20 +58,12 @@ def separate_modes(out_modes: Modes, in_modes: Modes) -> TensorizedShape:
 
     Mode k of a tensorized matrix is a pair ``(m_k, n_k)``; here one of the two is always 1, as in the tensor ring LSTM [1]_.
 
+    ``((1,) * len(in_modes) + out_modes, in_modes + (1,) * len(out_modes))``
+
     Parameters
     ----------
     out_modes, in_modes : tuple of int, lengths may differ
         Factors of the number of rows and of columns.
-
-    Returns
-    -------
-    (tuple of int, tuple of int)
-        ``((1,) * len(in_modes) + out_modes, in_modes + (1,) * len(out_modes))``
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a mode is not a positive integer.
 
     References
     ----------
@@ -100,17 +80,7 @@ def separate_modes(out_modes: Modes, in_modes: Modes) -> TensorizedShape:
 
 
 def validate_tensorized_shape(tensorized_shape: object) -> TensorizedShape:
-    """Return ``(out_modes, in_modes)`` as two tuples of plain ints of equal length.
-
-    Parameters
-    ----------
-    tensorized_shape : (sequence of int, sequence of int)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a pair, a mode is not a positive integer, or the lengths differ.
-    """
+    """Return a pair of sequences of positive integers of equal length as two tuples of plain ints."""
     cure = "Give (out_modes, in_modes), for example ((4, 4), (8, 8)) for a 16 x 64 matrix."
     if isinstance(tensorized_shape, (str, bytes)) or not isinstance(tensorized_shape, (list, tuple)):
         raise TypeError(
@@ -208,19 +178,10 @@ def pad_axes(backend: Any, array: Any, shape: tuple[int, ...]) -> Any:
 
 
 def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], int]:
-    """Return the smallest contiguous box of a multi-index that contains the flat range ``[start, stop)``.
+    """Return the smallest contiguous box of a row-major multi-index that contains the non-empty flat range ``[start, stop)``.
 
-    Parameters
-    ----------
-    modes : tuple of int
-        Sizes of the multi-index, row-major.
-    start, stop : int
-        Non-empty range within ``[0, prod(modes))``.
-
-    Returns
-    -------
-    (tuple of slice, int)
-        One slice per mode (leading modes fixed, one cut, the following whole), and the flat index of the first entry.
+    It has one slice per mode (leading modes fixed, one cut, the following whole); the second result is the flat index of its
+    first entry.
 
     Examples
     --------
@@ -246,19 +207,9 @@ def covering_box(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...]
 
 
 def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ...], ...]:
-    """Return disjoint boxes of a row-major multi-index whose union is the flat range ``[start, stop)``.
+    """Return disjoint boxes of a row-major multi-index whose union is the flat range ``[start, stop)``, which may be empty.
 
-    Parameters
-    ----------
-    modes : tuple of int
-        Sizes of the multi-index.
-    start, stop : int
-        Range within ``[0, prod(modes))``; may be empty.
-
-    Returns
-    -------
-    tuple of tuple of slice
-        At most ``2 * len(modes) - 1`` boxes with one slice per mode.
+    These are at most ``2 * len(modes) - 1`` boxes with one slice per mode.
 
     Examples
     --------
@@ -269,8 +220,6 @@ def disjoint_boxes(modes: Modes, start: int, stop: int) -> tuple[tuple[slice, ..
     """
     if start >= stop:
         return ()
-    if len(modes) == 1:
-        return ((slice(start, stop),),)
     below = math.prod(modes[1:])
     first, last = -(-start // below), stop // below
     rest = tuple(slice(0, mode) for mode in modes[1:])

@@ -26,7 +26,7 @@ SHAPE = (3, 4, 5)
 #: Methods that a format's author defines and the library calls, with arguments that `validate_rank` and constructors have checked.
 HOOKS = (
     *("expand", "families", "fields", "for_order", "full", "in_format", "rank_names", "useful", "with_options"),
-    *("explicit_rank", "format", "full_rank", "indices", "make_network", "nodes", "order_of"),
+    *("canonical_rank", "explicit_rank", "format", "full_rank", "indices", "make_network", "nodes", "order_of"),
     *(
         "make_tensor_network",
         "network_of_shapes",
@@ -59,7 +59,7 @@ INNER = (
     *(f"GatedWeight.{name}" for name in ("part_network", "rebuilding_is_cheaper", "with_factors")),
     "FactorizedWeight.reconstructs",
     *(f"Subject.{name}" for name in ("array", "dense", "dense_with", "equal", "matrices", "numpy_factors", "pairs", "shapes")),
-    *(f"TensorSubject.{name}" for name in ("dense", "equal", "tensors")),
+    *(f"TensorSubject.{name}" for name in ("dense", "equal", "numpy_factors", "tensors")),
 )
 
 
@@ -155,7 +155,12 @@ for one in ("bt", "ht", "tr", "tt"):
         method(f"{called}.{name}", make)
 
 
-MATRIX_OF = {tlr.BTTensor: tlr.BTMatrix, tlr.HTTensor: tlr.HTMatrix}
+MATRIX_OF = {
+    tlr.TTTensor: tlr.TTMatrix,
+    tlr.TRTensor: tlr.TRMatrix,
+    tlr.BTTensor: tlr.BTMatrix,
+    tlr.HTTensor: tlr.HTMatrix,
+}
 for kind in MATRIX_OF:
 
     def make(kind: Any = kind) -> Any:
@@ -184,6 +189,9 @@ for kind in MATRIX_OF:
     method(f"{called}.to_unfolded", make, mode=given(1))
     for name in ("norm", "to_tensor", "to_vec", "as_matrix", "singular_values"):
         method(f"{called}.{name}", make)
+    if hasattr(kind, "to_unfolding"):
+        method(f"{called}.to_unfolding", make, mode=given(1))
+        method(f"{called}.mode_dot", make, matrix_or_tensor=given(normal(2, 4)), mode=given(1))
 
 blocks = given([TuckerTensor((normal(2, 2), [normal(3, 2), normal(4, 2)])) for _ in range(2)])
 way("BTTensor.from_blocks", tlr.BTTensor.from_blocks, blocks=blocks)

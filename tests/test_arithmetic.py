@@ -277,11 +277,9 @@ def test_wrong_terms_are_refused(case):
             call(f, kind.random(((2, 3), (2, 5)), 2))
         with pytest.raises(ValueError, match=rf"{start} must have the tensorized_shape of f; expected \(\(2, 3\), \(3, 5\)\)"):
             call(f, kind.random(((3, 2), (3, 5)), 2))
-        with pytest.raises(
-            TypeError, match=rf"factors\[0\] of {argument} must be of the same backend as factors\[0\]; expected numpy"
-        ):
+        with pytest.raises(TypeError, match=rf"{start} must be of the same backend as factors\[0\]; expected numpy"):
             call(f, kind.random(SMALL, 2, like=torch.zeros(1, dtype=torch.float64)))
-        with pytest.raises(TypeError, match=f"{start} must have the dtype of f; expected float64, got float32. Convert"):
+        with pytest.raises(TypeError, match=f"{start} must have the factors' dtype; expected float64, got float32. Convert"):
             call(f, kind.random(SMALL, 2, like=np.zeros(1, dtype="float32")))
     for other in (1, 1.0, None, "f", np.ones((6, 15)), f.to_matrix()):
         with pytest.raises(TypeError, match="^other must be a factorized matrix; got .* Factorize it first"):

@@ -136,12 +136,12 @@ def test_tensors_by_differences_and_autograd(name):
     for mask in masks(SHAPE):
         weights = 1.0 if mask is None else 1.0 * mask
         gradient, loss = lstsq_grad(name, t, target, return_loss=True, mask=mask)
-        assert type(gradient) is kind and gradient.rank == t.rank and gradient.shape == t.shape
+        assert isinstance(gradient, kind) and gradient.rank == t.rank and gradient.shape == t.shape
         assert float(loss) == pytest.approx(loss_of(DENSE[name](t.factors), target, weights))
         expected = by_differences(DENSE[name], t.factors, target, weights)
         close(gradient.factors, expected)
         alone = lstsq_grad(name, t, target, mask=mask)
-        assert type(alone) is kind
+        assert isinstance(alone, kind)
         close(alone.factors, expected)
         if name != "ht":  # whose bare factors stand on the balanced tree
             close(lstsq_grad(name, t.factors, target, mask=mask).factors, expected)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.formats._operators import FITS
+from tensorly_rnn.formats import _operators
 from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
@@ -313,7 +313,7 @@ def test_rounding_records_no_gradient(name):
 
 def test_formats_with_loops_need_a_fit(monkeypatch):
     for f in (tlr.TRMatrix.random(MODES, 2, random_state=0), tlr.BTMatrix.random(MODES, (2, 2), random_state=0)):
-        monkeypatch.delitem(FITS, "loops")
+        monkeypatch.setattr(_operators, "fit_of_loops", None)
         with pytest.raises(
             ValueError, match="^f must have no loops, or its format a fit to round it; expected a tree, got rank"
         ):
@@ -326,7 +326,7 @@ def test_formats_with_loops_need_a_fit(monkeypatch):
             asked.append((g, bounds, max_error))
             return [np.array(one) for one in g.factors]
 
-        monkeypatch.setitem(FITS, "loops", fit)
+        monkeypatch.setattr(_operators, "fit_of_loops", fit)
         assert type(f.round(1, eps=0.1)) is type(f)
         ((g, bounds, error),) = asked
         # It is given factors near 1, and the error that goes with them.

@@ -34,37 +34,19 @@ def plan(
 
     An index may be in any number of operands; the block index, for example, is in all factors.
 
-    Parameters
-    ----------
-    operands : tuple of tuple of str
-        Index names of each operand's axes.
-    output : tuple of str
-        Index names of the result's axes.
-    sizes : tuple of (str, int)
-        The size of every index. One index of the output, in no operand twice, may have the size `ANY`: the plan then holds
-        for all sizes, in the order chosen for `NOMINAL_BATCH`.
-    pairs : tuple of (int, int) or (int, int, bool), optional
-        The two operands of each step, and whether the leading indices of the second stay in place; the result of step k is
-        operand ``len(operands) + k``. Default: the planner's choice.
+    `operands` and `output` are the index names of their axes, and `sizes` has the size of every index. One index of the
+    output, in no operand twice, may have the size `ANY`: the plan then holds for all sizes, in the order chosen for
+    `NOMINAL_BATCH`. `pairs` are the two operands of each step, and whether the leading indices of the second stay in place;
+    the result of step k is operand ``len(operands) + k``. Without them the planner chooses.
 
-    Returns
-    -------
-    Plan
-        Cached: the same arguments give the same object.
+    An index larger than 1 in one operand only and not in the output, or twice in one operand, is refused, as are pairs that
+    do not contain every operand and every result but the last once.
 
-    Raises
-    ------
-    ValueError
-        If an index larger than 1 is in one operand only and not in the output, or twice in one operand; if the pairs do not
-        contain every operand and every result but the last once.
-
-    Notes
-    -----
     The best orders by several objectives of cotengra are improved by local changes (`neighbours`) and compared by `seconds`,
     for the forward and backward pass without the gradient of operand 0. Up to `EXHAUSTIVE_UP_TO` operands the search is
     exhaustive; for more, one greedy order is improved by exhaustive searches of its parts. An order set by `prefer` replaces
     the choice. The number of rows of an applied matrix, index ``"b"``, is rounded up to a power of two in the search, so
-    that new batch sizes reuse the order.
+    that new batch sizes reuse the order. Plans are cached.
 
     Examples
     --------

@@ -14,10 +14,9 @@ from tensorly_rnn.decomposition.tensor_decompositions import (
     tensor_ring,
     tensor_train,
 )
-from tensorly_rnn.formats._operators import register_fit
+from tensorly_rnn.formats import _operators
 
-register_fit(_refit)
-del register_fit
+_operators.fit_of_loops = _refit
 
 __all__ = [
     "BlockTerm",

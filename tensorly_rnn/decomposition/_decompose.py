@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
@@ -172,13 +170,10 @@ def _rank(
     """Return the canonical rank for a rank, for a budget, or the highest rank that an error may need."""
     if budget is not None:
         return cls.rank_within(modes, *budget, **options)
-    default = "same" if settings.eps is None else "full"
-    share, more = cls.rank_share(default if rank is None else rank)
-    share = 1.0 if isinstance(share, str) and share == "same" else share
-    if isinstance(share, (float, np.floating)) and math.isfinite(share) and share > 0:
-        # A share of the entries of the matrix without its padding.
-        return cls.rank_within(modes, math.floor(share * entries), f"rank={plain(rank) or 'same'}", **more, **options)
-    return cls.validate_rank(modes, default if rank is None else rank, **options)
+    if rank is None:
+        rank = "same" if settings.eps is None else "full"
+    # A share is one of the entries of the matrix without its padding.
+    return cls.canonical_rank(modes, rank, entries, **options)
 
 
 def _check_settings(format: str, settings: Settings) -> dict[str, Any]:

@@ -2,12 +2,9 @@
 
 from typing import Any, ClassVar
 
-from tensorly.tr_tensor import TRTensor
-from tensorly.tt_tensor import TTTensor
-
 from tensorly_rnn._backend import backend_of
 from tensorly_rnn.decomposition._decompose import Settings, decompose
-from tensorly_rnn.formats import BTTensor, FactorizedMatrix, FactorizedTensor, HTTensor, Tree
+from tensorly_rnn.formats import BTTensor, FactorizedTensor, HTTensor, Tree, TRTensor, TTTensor
 
 
 def block_term(tensor: Any, rank: Any = None, **settings: Any) -> BTTensor:
@@ -104,7 +101,7 @@ def tensor_train(tensor: Any, rank: Any = None, **settings: Any) -> TTTensor:
     Returns
     -------
     TTTensor
-        TensorLy's, core k of shape (rank[k], p_k, rank[k + 1]).
+        An instance of TensorLy's class, core k of shape (rank[k], p_k, rank[k + 1]).
 
     Notes
     -----
@@ -121,7 +118,7 @@ def tensor_train(tensor: Any, rank: Any = None, **settings: Any) -> TTTensor:
     >>> tensor_train(1 / (1.0 + np.indices((6, 7, 8, 9)).sum(0)), eps=1e-3).rank
     (1, 4, 4, 4, 1)
     """
-    return _decomposed("tt", tensor, rank, settings, lambda found: TTTensor(_cores(found)))
+    return _decomposed("tt", tensor, rank, settings, TTTensor.of_matrix)
 
 
 def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
@@ -141,7 +138,7 @@ def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
     Returns
     -------
     TRTensor
-        TensorLy's, core k of shape (rank[k], p_k, rank[k + 1]).
+        An instance of TensorLy's class, core k of shape (rank[k], p_k, rank[k + 1]).
 
     Notes
     -----
@@ -162,7 +159,7 @@ def tensor_ring(tensor: Any, rank: Any = None, **settings: Any) -> TRTensor:
     """
     if len(getattr(tensor, "shape", ())) == 1:
         raise ValueError(f"tensor must have two modes or more; got shape {tuple(tensor.shape)}.")
-    return _decomposed("tr", tensor, rank, settings, lambda found: TRTensor(_cores(found)))
+    return _decomposed("tr", tensor, rank, settings, TRTensor.of_matrix)
 
 
 def _decomposed(format: str, tensor: Any, rank: Any, settings: dict[str, Any], wrap: Any, **options: Any) -> Any:
@@ -181,11 +178,6 @@ def _check_names(settings: dict[str, Any], options: tuple[str, ...]) -> None:
     for name, value in settings.items():
         if name not in known:
             raise TypeError(f"{name} must be a setting; expected one of {known}, got {name}={value!r}.")
-
-
-def _cores(matrix: FactorizedMatrix) -> list[Any]:
-    """Return cores of three axes from those of a matrix of one column."""
-    return [matrix.backend.reshape(core, (core.shape[0], -1, core.shape[-1])) for core in matrix.factors]
 
 
 class Decomposition:
@@ -213,7 +205,7 @@ class Decomposition:
 
     def fit_transform(self, tensor: Any) -> Any:
         """Decompose a tensor and return the result, also kept as `decomposition_`."""
-        self.decomposition_: FactorizedTensor | TTTensor | TRTensor = type(self)._function(tensor, self.rank, **self.settings)
+        self.decomposition_: FactorizedTensor = type(self)._function(tensor, self.rank, **self.settings)
         return self.decomposition_
 
     def __repr__(self) -> str:

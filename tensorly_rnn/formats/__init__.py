@@ -9,6 +9,7 @@ from tensorly_rnn.formats.ht import HTMatrix
 from tensorly_rnn.formats.ht_tensor import HTTensor
 from tensorly_rnn.formats.matrix import FactorizedMatrix
 from tensorly_rnn.formats.tensor import FactorizedTensor
+from tensorly_rnn.formats.tensorly_tensors import TRTensor, TTTensor
 from tensorly_rnn.formats.tr import TRMatrix
 from tensorly_rnn.formats.tt import TTMatrix
 
@@ -21,7 +22,9 @@ __all__ = [
     "HTMatrix",
     "HTTensor",
     "TRMatrix",
+    "TRTensor",
     "TTMatrix",
+    "TTTensor",
     "Tree",
     "available_formats",
     "balanced_tree",

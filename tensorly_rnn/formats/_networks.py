@@ -21,11 +21,8 @@ def _rank_network(format: Any, order: int, sizes: dict[str, int], tensor: bool) 
 @memoize
 def matrix_network(format: Any, tensorized_shape: TensorizedShape, rank: Any) -> Network:
     """Return the network of a matrix for canonical arguments."""
-    out_modes, in_modes = tensorized_shape
-    sizes = format.rank_sizes(rank)
-    sizes |= {f"j{k + 1}": mode for k, mode in enumerate(out_modes)}
-    sizes |= {f"i{k + 1}": mode for k, mode in enumerate(in_modes)}
-    return _rank_network(format, len(in_modes), sizes, False)
+    modes = {f"{side}{k + 1}": mode for side, one in zip("ji", tensorized_shape) for k, mode in enumerate(one)}
+    return _rank_network(format, len(tensorized_shape[0]), format.rank_sizes(rank) | modes, False)
 
 
 @memoize

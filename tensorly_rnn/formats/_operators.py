@@ -12,7 +12,7 @@ from tensorly_rnn._backend import (
     detached,
     largest_magnitude,
     same_backend,
-    same_backend_and_device,
+    same_device,
 )
 from tensorly_rnn._checks import checked_eps
 from tensorly_rnn.network import arithmetic, operations, trees
@@ -21,13 +21,8 @@ from tensorly_rnn.network.network import Network
 #: ``fit(f, bounds, max_error)`` returns factors of a network with loops, whose rank indices have at most the sizes `bounds`
 #: (None: no bounds) and whose absolute Frobenius error is at most `max_error` (0: only the bounds count).
 Fit = Callable[[Any, Mapping[str, int] | None, float], list[Any]]
-#: The registered fit, under the key ``"loops"``. `tensorly_rnn.decomposition` registers it, which imports this package.
-FITS: dict[str, Fit] = {}
-
-
-def register_fit(fit: Fit) -> None:
-    """Register the fit that `round` uses for networks with loops."""
-    FITS["loops"] = fit
+#: The fit that `round` uses for networks with loops; `tensorly_rnn.decomposition`, which imports this package, sets it.
+fit_of_loops: Fit | None = None
 
 
 class Arithmetic:
@@ -70,16 +65,7 @@ class Arithmetic:
 
         Parameters
         ----------
-        other : factorized object of any format, the same backend, dtype, shape and modes
-
-        Returns
-        -------
-        array of no dimensions
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the kind, backend, dtype, shape or modes of `other` differ.
+        other : factorized object of any format, the same kind, backend, dtype, shape and modes
 
         Notes
         -----
@@ -102,10 +88,6 @@ class Arithmetic:
 
     def norm(self) -> Any:
         r"""Return the Frobenius norm ``sqrt(sum_ji f[j, i]^2)`` of the true entries, without forming them.
-
-        Returns
-        -------
-        array of no dimensions
 
         Notes
         -----
@@ -135,7 +117,7 @@ class Arithmetic:
 
         Returns
         -------
-        Object of the same class and shape
+        object of the same class and shape
             No rank is larger than that of f, which is not changed. Zero has rank 1.
 
         Raises
@@ -173,8 +155,8 @@ class Arithmetic:
             bounds = dict.fromkeys(self.network.size, 1)
         if trees.is_tree(self.network):
             rounded = trees.rounded(backend, self.network, factors, bounds, max_error)
-        elif "loops" in FITS:
-            rounded = FITS["loops"](self._with(factors), bounds, max_error)
+        elif fit_of_loops is not None:
+            rounded = fit_of_loops(self._with(factors), bounds, max_error)
         else:
             raise ValueError(
                 f"f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "
@@ -288,15 +270,21 @@ class Arithmetic:
             raise TypeError(f"the scalar must have the factors' dtype; expected {self.dtype}, got {value.dtype}. Convert it.")
         return value
 
+    def _check_operand(self, argument: str, array: Any) -> Any:
+        """Return the backend of an array that must have the backend, dtype and device of the factors."""
+        arrays = {"factors[0]": self.factors[0], argument: array}
+        backend = same_backend(arrays)
+        if array.dtype != self.dtype:
+            raise TypeError(
+                f"{argument} must have the factors' dtype; expected {self.dtype}, got {array.dtype}. Convert one of them."
+            )
+        same_device(arrays)
+        return backend
+
     def _check_term(self, argument: str, other: Any) -> None:
         if not isinstance(other, Arithmetic) or other._kind != self._kind:
             raise TypeError(f"{argument} must be a {self._kind}; got {type(other).__name__}. Factorize it first.")
-        arrays = {"factors[0]": self.factors[0], f"factors[0] of {argument}": other.factors[0]}
-        same_backend_and_device(arrays)
-        if other.dtype != self.dtype:
-            raise TypeError(
-                f"{argument} must have the dtype of f; expected {self.dtype}, got {other.dtype}. Convert one of them."
-            )
+        self._check_operand(argument, other.factors[0])
         theirs = other._space()
         for name, mine in self._space().items():
             if theirs[name] != mine:

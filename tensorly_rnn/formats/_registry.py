@@ -12,20 +12,11 @@ _FORMATS: dict[str, type[FactorizedMatrix]] = {}
 
 
 def register(cls: MatrixClass) -> MatrixClass:
-    """Register the matrix class of a format under the format's name.
+    """Register the matrix class of a format under the format's name, as a decorator.
 
     Parameters
     ----------
-    cls : subclass of FactorizedMatrix
-
-    Returns
-    -------
-    the class itself, so that this is a decorator
-
-    Raises
-    ------
-    TypeError
-        If `cls` is not a subclass of FactorizedMatrix or has no `format`.
+    cls : subclass of FactorizedMatrix with a `format`; others are refused
     """
     format = getattr(cls, "format", None)
     if not (isinstance(cls, type) and issubclass(cls, FactorizedMatrix) and isinstance(format, Format)):

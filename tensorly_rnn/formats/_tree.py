@@ -28,10 +28,6 @@ def balanced_tree(order: int) -> Tree:
     order : int
         Number of modes.
 
-    Returns
-    -------
-    nested tuples of mode numbers
-
     Examples
     --------
     >>> balanced_tree(5)
@@ -47,10 +43,6 @@ def linear_tree(order: int) -> Tree:
     ----------
     order : int
         Number of modes.
-
-    Returns
-    -------
-    nested tuples of mode numbers
 
     Examples
     --------

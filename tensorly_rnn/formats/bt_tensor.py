@@ -24,11 +24,6 @@ class BTTensor(FactorizedTensor):
         First the cores, shape ``(n_blocks, *rank[1])``; then for each mode k the factors of all blocks, shape
         (n_blocks, shape[k], rank[1][k]).
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the factors do not fit together.
-
     References
     ----------
     .. [1] De Lathauwer, Decompositions of a higher-order tensor in block terms, Part II, SIAM J. Matrix Anal. Appl.
@@ -55,13 +50,7 @@ class BTTensor(FactorizedTensor):
 
     @classmethod
     def from_blocks(cls, blocks: Sequence[Any]) -> Self:
-        """Stack Tucker tensors, or pairs (core, factors), of one shape and rank.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If they are not of one backend, shape and rank.
-        """
+        """Stack Tucker tensors, or pairs (core, factors), of one backend, shape and rank; others are refused."""
         if isinstance(blocks, TuckerTensor) or not isinstance(blocks, Sequence) or not blocks:
             raise TypeError("blocks must be a sequence of Tucker tensors; expected a list of one or more.")
         listed = [(core, *factors) for core, factors in (_checked_block(f"blocks[{n}]", one) for n, one in enumerate(blocks))]
@@ -76,13 +65,7 @@ class BTTensor(FactorizedTensor):
         return cls([backend.stack(list(parts), axis=0) for parts in zip(*listed)])
 
     def to_tucker(self) -> TuckerTensor:
-        """Return TensorLy's Tucker tensor of a single block.
-
-        Raises
-        ------
-        ValueError
-            If there is more than one block.
-        """
+        """Return TensorLy's Tucker tensor of a single block; more than one are refused."""
         if self.n_blocks != 1:
             raise ValueError(f"rank must have one block; expected n_blocks = 1, got {self.n_blocks}. Use to_blocks.")
         return self.to_blocks()[0]
@@ -95,13 +78,7 @@ class BTTensor(FactorizedTensor):
         return cls([backend.stack([one], axis=0) for one in (core, *factors)])
 
     def to_cp(self) -> CPTensor:
-        """Return TensorLy's CP tensor where every core rank is 1: the cores become the weights.
-
-        Raises
-        ------
-        ValueError
-            If a core rank is larger than 1.
-        """
+        """Return TensorLy's CP tensor, whose weights are the cores; core ranks larger than 1 are refused."""
         if set(self.rank[1]) != {1}:
             raise ValueError(f"rank must have core ranks of 1; expected all 1, got {self.rank[1]}.")
         backend = self.backend
@@ -132,21 +109,10 @@ class BTTensor(FactorizedTensor):
     def to_ll1(self) -> tuple[Any, Any, Any]:
         r"""Return the (L, L, 1) form of a tensor of three modes whose blocks have rank (L, L', 1).
 
-        ``T[i, j, k] = sum_n sum_l A[i, n l] B[j, n l] C[k, n]``
+        ``T[i, j, k] = sum_n sum_l A[i, n l] B[j, n l] C[k, n]`` (De Lathauwer, see `BTTensor`, definition 2.1)
 
-        Returns
-        -------
-        (array, array, array)
-            Shapes (p_1, n_blocks L), (p_2, n_blocks L), (p_3, n_blocks), with L the smaller of the two ranks.
-
-        Raises
-        ------
-        ValueError
-            If there are not three modes or the last core rank is not 1.
-
-        References
-        ----------
-        .. [1] De Lathauwer, see `BTTensor`, definition 2.1.
+        The arrays A, B, C have the shapes (p_1, n_blocks L), (p_2, n_blocks L), (p_3, n_blocks), with L the smaller of the
+        two ranks. Other ranks and numbers of modes are refused.
         """
         n_blocks, ranks = self.rank
         if len(ranks) != 3 or ranks[2] != 1:
@@ -164,13 +130,7 @@ class BTTensor(FactorizedTensor):
 
     @classmethod
     def from_ll1(cls, first: Any, second: Any, third: Any) -> Self:
-        """Return the block-term tensor of arrays as `to_ll1` returns them; the cores are identities.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the arrays are not of one backend, or their columns do not fit together.
-        """
+        """Return the block-term tensor of three arrays as `to_ll1` returns them; the cores are identities."""
         arrays = {"first": first, "second": second, "third": third}
         backend = same_backend(arrays)
         for name, array in arrays.items():
@@ -204,15 +164,11 @@ def _checked_block(argument: str, block: Any) -> tuple[Any, list[Any]]:
 
 
 def bt_to_tensor(bt_tensor: Any) -> Any:
-    """Return the dense tensor of a block-term tensor, or of its factors.
+    """Return the dense tensor of a block-term tensor, or of its factors; see `BTTensor.to_tensor`.
 
     Parameters
     ----------
     bt_tensor : BTTensor or sequence of arrays
-
-    Returns
-    -------
-    array, shape (p_1, ..., p_d)
 
     Examples
     --------
@@ -224,30 +180,22 @@ def bt_to_tensor(bt_tensor: Any) -> Any:
 
 
 def bt_to_unfolded(bt_tensor: Any, mode: int) -> Any:
-    """Return the unfolding of a block-term tensor along a mode.
+    """Return the unfolding of a block-term tensor along a mode; see `BTTensor.to_unfolded`.
 
     Parameters
     ----------
     bt_tensor : BTTensor or sequence of arrays
     mode : int
-
-    Returns
-    -------
-    array, shape (p_mode, product of the others)
     """
     return BTTensor(bt_tensor).to_unfolded(mode)
 
 
 def bt_to_vec(bt_tensor: Any) -> Any:
-    """Return a block-term tensor as a dense vector, row-major.
+    """Return a block-term tensor as a dense vector, row-major; see `BTTensor.to_vec`.
 
     Parameters
     ----------
     bt_tensor : BTTensor or sequence of arrays
-
-    Returns
-    -------
-    array, shape (p_1 ... p_d,)
     """
     return BTTensor(bt_tensor).to_vec()
 
@@ -259,15 +207,6 @@ def validate_bt_rank(tensor_shape: Sequence[int], rank: Any = "same") -> BTRank:
     ----------
     tensor_shape : sequence of int
     rank : 'full', 'same', float, int, (n_blocks, int), (n_blocks, sequence of int) or (n_blocks, float)
-
-    Returns
-    -------
-    (int, tuple of int)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the rank is of another form, or a budget below the minimum.
 
     Examples
     --------
@@ -287,10 +226,6 @@ def bt_n_param(tensor_shape: Sequence[int], rank: Any = "same") -> int:
     ----------
     tensor_shape, rank
         As in `validate_bt_rank`.
-
-    Returns
-    -------
-    int
 
     Examples
     --------
@@ -317,11 +252,7 @@ def random_bt(
         As in `BTTensor.random`.
     rank : as in `validate_bt_rank`
     full : bool
-        Whether to return the dense tensor instead.
-
-    Returns
-    -------
-    BTTensor, or array of shape `shape`
+        Whether to return the dense tensor instead of a BTTensor.
 
     Examples
     --------

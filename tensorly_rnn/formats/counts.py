@@ -8,7 +8,7 @@ from tensorly_rnn.tensorize import validate_tensorized_shape
 
 
 def n_param(format: str, tensorized_shape: Any, rank: Any = "same", **options: Any) -> int:
-    r"""Return the number of parameters of a matrix in a format.
+    r"""Return the number of parameters of a matrix in a format, the sum of the sizes of all factors.
 
     Parameters
     ----------
@@ -19,16 +19,6 @@ def n_param(format: str, tensorized_shape: Any, rank: Any = "same", **options: A
     rank : 'full', 'same', float, int or the format's own form
     **options
         The format's own (``root_rank`` and ``tree`` of HT).
-
-    Returns
-    -------
-    int
-        The sum of the sizes of all factors.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
 
     References
     ----------
@@ -60,11 +50,8 @@ def cost(
 
     Parameters
     ----------
-    format : str
-        One of `available_formats()`.
-    tensorized_shape : (tuple of int, tuple of int)
-        ``(out_modes, in_modes)``
-    rank : 'full', 'same', float, int or the format's own form
+    format, tensorized_shape, rank, **options
+        As in `n_param`.
     batch : int
         Number of rows of x in ``y = x W^T``.
     contraction_order : 'planned', 'factors_first' or 'input_first'
@@ -72,19 +59,12 @@ def cost(
         to form W, then x. ``'input_first'`` multiplies x by one factor at a time: those with an input index in the order of
         the modes, each of the others as soon as all factors listed after it that share an index with it have been taken. The
         core is thus the last, and a node of a tree comes after its children.
-    **options
-        The format's own (``root_rank`` and ``tree`` of HT).
 
     Returns
     -------
     Cost
         ``flops`` (multiplications and additions), ``moved`` (elements read and written) and ``peak`` (elements of the largest
         array written) of ``forward``, ``backward`` and both; `str` is a table.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong form.
 
     Notes
     -----

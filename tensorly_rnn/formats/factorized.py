@@ -1,8 +1,8 @@
 """Base class of factorized matrices and tensors: factors of one backend, dtype and device that form a network."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 from tensorly_rnn._backend import (
     as_dtype,
@@ -15,17 +15,29 @@ from tensorly_rnn._backend import (
     same_device,
 )
 from tensorly_rnn.contraction.execute import plan_vjp
+from tensorly_rnn.formats._networks import network_of_shapes
 from tensorly_rnn.formats._operators import Arithmetic
-from tensorly_rnn.formats.format import Rank
+from tensorly_rnn.formats.format import Format, Rank
 from tensorly_rnn.network.network import Network, tensor_plan
-
-NetworkOfShapes = Callable[[tuple[tuple[int, ...], ...]], Network]
 
 
 class Factorized(Arithmetic):
     """Dense array of shape `shape`, held as the `factors` of a `network`."""
 
+    #: The format that names the indices of the factors.
+    format: Format
     shape: Any
+    _is_tensor: ClassVar[bool] = False
+
+    def _hold(self, factors: Any) -> None:
+        """Keep the factors; raise an error unless they are arrays that form a network."""
+        self.factors = _checked_arrays(factors)
+        self.format = self.format.for_order(self.order)
+
+    @property
+    def network(self) -> Network:
+        """Network of the current factors."""
+        return network_of_shapes(self.format, tuple(tuple(factor.shape) for factor in self.factors), self._is_tensor)
 
     @property
     def backend(self) -> Any:
@@ -120,17 +132,6 @@ class Factorized(Arithmetic):
         """Return a dense array of shape `shape` padded to the network's matrix, with the same order of entries."""
         return dense
 
-    def _check_operand(self, argument: str, array: Any) -> Any:
-        """Return the backend of an array that must have the backend, dtype and device of the factors."""
-        arrays = {"factors[0]": self.factors[0], argument: array}
-        backend = same_backend(arrays)
-        if array.dtype != self.dtype:
-            raise TypeError(
-                f"{argument} must have the factors' dtype; expected {self.dtype}, got {array.dtype}. Convert one of them."
-            )
-        same_device(arrays)
-        return backend
-
     def _check_target(self, target: Any, mask: Any) -> Any:
         backend = self._check_operand("target", target)
         if tuple(target.shape) != self.shape:
@@ -161,8 +162,8 @@ class Factorized(Arithmetic):
         )
 
 
-def checked_factors(factors: Sequence[Any], network_of_shapes: NetworkOfShapes) -> list[Any]:
-    """Return the factors as a list; raise an error unless they have one backend, dtype and device and form a network."""
+def _checked_arrays(factors: Any) -> list[Any]:
+    """Return the factors as a list; raise an error unless they have one backend, dtype and device."""
     if isinstance(factors, (str, bytes)) or not isinstance(factors, Sequence):
         raise TypeError(f"factors must be a sequence of arrays; expected a list, got {type(factors).__name__}.")
     listed = list(factors)
@@ -179,5 +180,4 @@ def checked_factors(factors: Sequence[Any], network_of_shapes: NetworkOfShapes) 
                 f"got {factor.dtype} (at factors[{number}])."
             )
     same_device(arrays)
-    network_of_shapes(tuple(tuple(factor.shape) for factor in listed))
     return listed

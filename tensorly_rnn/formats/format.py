@@ -81,10 +81,7 @@ class Format(ABC):
     def with_options(self, options: Mapping[str, Any], order: int) -> tuple[Self, dict[str, Any]]:
         """Return the format with the given fields replaced, for that number of modes, and the other options.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If an option is unknown to the format, or a field is invalid or does not fit the number of modes.
+        Options unknown to the format, and fields that are invalid or do not fit the number of modes, are refused.
         """
         for option, value in options.items():
             if option not in self.options:
@@ -97,13 +94,7 @@ class Format(ABC):
         return format, {name: value for name, value in options.items() if name not in self.fields}
 
     def for_order(self, order: int) -> Self:
-        """Return the format for that many modes; equal formats of that order compare equal.
-
-        Raises
-        ------
-        ValueError
-            If a field does not fit the number of modes.
-        """
+        """Return the format for that many modes, which its fields must fit; equal formats of that order compare equal."""
         return self
 
     def order_of(self, n_factors: int) -> int | None:
@@ -116,7 +107,8 @@ class Format(ABC):
 
     def rank_sizes(self, rank: Rank) -> dict[str, int]:
         """Return the size of every rank index under a canonical rank."""
-        return dict(_pairs(_names_of_length(self, _length(rank)), rank))
+        entries = _flat(rank)
+        return dict(zip(_names_of_length(self, len(entries)), entries))
 
     def rank_from_sizes(self, size: Mapping[str, int], order: int) -> Rank:
         """Return the canonical rank, given the size of every rank index."""
@@ -131,10 +123,8 @@ class Format(ABC):
     ) -> Rank:
         """Return the rank with all entries equal to `rank`, or to those of `useful` where these are smaller."""
         stack = _checked_stack(root_rank)
-        sizes = {
-            index: min(rank, bound)
-            for index, bound in self.rank_sizes(self.useful(_mode_sizes(tensorized_shape), stack)).items()
-        }
+        bounds = self.rank_sizes(self.useful(_mode_sizes(tensorized_shape), stack))
+        sizes = {index: min(rank, bound) for index, bound in bounds.items()}
         if self.stack_index:
             sizes[self.stack_index] = stack
         if self.block_index:
@@ -144,11 +134,7 @@ class Format(ABC):
     def explicit_rank(self, tensorized_shape: TensorizedShape, rank: Any, root_rank: int | None = None) -> Rank:
         """Return the canonical rank for one given as an int or in the format's own form.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If the form or length of the rank is wrong, an entry is not a positive int, or entries that must be 1 or equal
-            to others are not.
+        It must have that form and length, and positive entries that are 1 or equal to others where they must be.
         """
         order = len(tensorized_shape[0])
         stack = None if root_rank is None else positive_int("root_rank", root_rank, most=MOST_RANK)
@@ -175,14 +161,14 @@ class Format(ABC):
         else:
             cure = f"Give an int, a float, 'same', 'full' or {_written(names)}."
             uniform = positive_int("rank", rank, cure, MOST_RANK)
-            sizes = {index: 1 if index in fixed else uniform for index, _ in _pairs(names, names)}
+            sizes = {index: 1 if index in fixed else uniform for index in _flat(names)}
             sizes |= {index: 1 for index in (self.stack_index, self.block_index) if index}
             if self.stack_index and stack:
                 sizes[self.stack_index] = stack
         return _filled(names, sizes)
 
     def validate_rank(self, tensorized_shape: Any, rank: Any = "same", **options: Any) -> Rank:
-        r"""Return a rank in the format's canonical form.
+        r"""Return a rank in the format's canonical form, made of plain ints.
 
         Parameters
         ----------
@@ -193,11 +179,6 @@ class Format(ABC):
             matrix; the largest uniform rank within it is taken. ``'same'`` is 1.0.
         **options
             ``root_rank`` if the format has a stack, and the format's fields.
-
-        Returns
-        -------
-        tuple
-            Canonical rank, made of plain ints.
 
         Raises
         ------
@@ -212,23 +193,26 @@ class Format(ABC):
         """
         modes = validate_tensorized_shape(tensorized_shape)
         format, options = self.with_options(options, len(modes[0]))
+        return format.canonical_rank(modes, rank, **options)
+
+    def canonical_rank(self, modes: TensorizedShape, rank: Any, n_dense: int | None = None, **options: Any) -> Rank:
+        """Return `validate_rank` for checked modes and options; a share is of `n_dense`, by default of the padded matrix."""
         if isinstance(rank, str) and rank == "full":
-            return format.full_rank(modes, **options)
+            return self.full_rank(modes, **options)
         if isinstance(rank, str) and rank != "same":
             raise ValueError(f"rank must be known; expected 'full', 'same' or numbers, got {rank!r}.")
-        share, blocks = format.rank_share(rank)
-        share = 1.0 if isinstance(share, str) else share
+        share, blocks = self.rank_share(rank)
         if not isinstance(share, (float, np.floating)):
-            return format.explicit_rank(modes, rank, **options)
+            return self.explicit_rank(modes, rank, **options)
         if not (math.isfinite(share) and share > 0):
             raise ValueError(f"rank as a share of the dense parameters must be positive and finite; got {float(share)}.")
         options |= blocks
-        dense = math.prod(format.make_network(modes, format.uniform_rank(modes, 1, **options)).shape)
-        typed = f"rank={plain(rank)!r}" if isinstance(rank, str) else f"rank={plain(rank)}"
-        return format.rank_within(modes, math.floor(float(share) * dense), typed, **options)
+        if n_dense is None:
+            n_dense = math.prod(self.make_network(modes, self.uniform_rank(modes, 1, **options)).shape)
+        return self.rank_within(modes, math.floor(float(share) * n_dense), f"rank={plain(rank)!r}", **options)
 
     def rank_share(self, rank: Any) -> tuple[Any, dict[str, int]]:
-        """Split ``(n_blocks, float)`` into the float and options of `uniform_rank`; return other ranks as they are."""
+        """Split ``(n_blocks, float)`` into the float and options of `uniform_rank`; ``'same'`` is 1.0, others as they are."""
         if (
             self.block_index
             and isinstance(rank, (tuple, list))
@@ -236,7 +220,7 @@ class Format(ABC):
             and isinstance(rank[1], (float, np.floating))
         ):
             return rank[1], {"n_blocks": positive_int("rank[0]", rank[0], most=MOST_RANK)}
-        return rank, {}
+        return (1.0 if isinstance(rank, str) and rank == "same" else rank), {}
 
     def rank_within(self, tensorized_shape: TensorizedShape, budget: int, typed: str, **options: Any) -> Rank:
         """Return `rank_at_most`; raise a `BudgetError`, which names the budget as `typed`, where rank 1 exceeds it."""
@@ -303,13 +287,9 @@ def _checked_stack(root_rank: Any) -> int:
     return 1 if root_rank is None else positive_int("root_rank", root_rank, most=MOST_RANK)
 
 
-def _pairs(names: RankNames, rank: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every name of a rank's form with its entry."""
-    if isinstance(names, str):
-        yield names, rank
-    else:
-        for one, entry in zip(names, rank):
-            yield from _pairs(one, entry)
+def _flat(rank: Any) -> tuple[Any, ...]:
+    """Return the entries of a canonical rank, or of its form, in their order."""
+    return tuple(entry for one in rank for entry in _flat(one)) if isinstance(rank, tuple) else (rank,)
 
 
 def _filled(names: RankNames, size: Mapping[str, int]) -> Rank:
@@ -330,7 +310,7 @@ def _entries(argument: str, names: RankNames, rank: Any, form: RankNames) -> Ite
             yield from _entries(f"{argument}[{k}]", one, entry, form)
     else:
         size = positive_int(argument, rank, f"Give an int, or one entry for each of {_written(names)}.", MOST_RANK)
-        yield from ((index, size) for index, _ in _pairs(names, names))
+        yield from ((index, size) for index in _flat(names))
 
 
 def _written(names: RankNames) -> str:
@@ -346,20 +326,16 @@ def _order_of(format: Format, n_factors: int) -> int | None:
 @memoize
 def _ends(format: Format, order: int) -> frozenset[str]:
     """Return the rank indices that are in one factor only, without the stack."""
-    names = format.rank_names(order)
     count = Counter(index for indices in format.indices(order) for index in set(indices))
-    return frozenset(index for index, _ in _pairs(names, names) if count[index] == 1 and index != format.stack_index)
-
-
-def _length(rank: Rank) -> int:
-    return sum(map(_length, rank)) if isinstance(rank, tuple) else 1
+    names = _flat(format.rank_names(order))
+    return frozenset(index for index in names if count[index] == 1 and index != format.stack_index)
 
 
 @memoize
-def _names_of_length(format: Format, length: int) -> RankNames:
-    """Return the form of the canonical ranks with that many entries."""
+def _names_of_length(format: Format, length: int) -> tuple[str, ...]:
+    """Return the names in the canonical ranks with that many entries."""
     for order in range(1, length + 2):
-        names = format.rank_names(order)
-        if isinstance(names, str) or sum(1 for _ in _pairs(names, names)) == length:
+        names = _flat(format.rank_names(order))
+        if len(names) == length:
             return names
     raise ValueError(f"rank must have the form of {format.name!r}; expected {format.rank_names(2)} for two modes.")

@@ -34,24 +34,12 @@ class HT(Format):
             object.__setattr__(self, "tree", validate_tree(self.tree))
 
     def for_order(self, order: int) -> "HT":
-        """Return the format for that many modes, without a tree if it is the balanced one.
-
-        Raises
-        ------
-        ValueError
-            If the tree has another number of leaves.
-        """
+        """Return the format for that many modes, without a tree if it is the balanced one."""
         self.nodes(order)
         return HT() if self.tree == balanced_tree(order) else self
 
     def nodes(self, order: int) -> tuple[Node, ...]:
-        """Return the nodes of the tree, breadth first, the root first.
-
-        Raises
-        ------
-        ValueError
-            If the tree does not have `order` leaves.
-        """
+        """Return the nodes of the tree, which must have `order` leaves, breadth first, the root first."""
         nodes = tree_nodes(balanced_tree(order) if self.tree is None else self.tree)
         if len(nodes) != 2 * order - 1:
             raise ValueError(
@@ -144,11 +132,8 @@ class HTMatrix(FactorizedMatrix):
     format = HT()
 
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None, tree: Tree | None = None) -> None:
-        if tree is not None:
-            self.format = HT(tree)
+        self.format = HT(tree)
         super().__init__(factors, shape)
-        if tree is not None:
-            self.format = self.format.for_order(self.order)
 
     @property
     def tree(self) -> Tree | None:

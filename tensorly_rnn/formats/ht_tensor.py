@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from tensorly.tt_tensor import TTTensor
-
 from tensorly_rnn._backend import context, same_backend
 from tensorly_rnn._checks import positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._tree import Tree, linear_tree, tree_nodes
 from tensorly_rnn.formats.ht import HT, HTRank
 from tensorly_rnn.formats.tensor import FactorizedTensor
+from tensorly_rnn.formats.tensorly_tensors import TTTensor
 
 
 class HTTensor(FactorizedTensor):
@@ -27,11 +26,6 @@ class HTTensor(FactorizedTensor):
     tree : nested pairs of mode numbers, optional
         Default: the balanced tree.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the factors do not fit together, the root's rank is not 1, or `tree` is not a binary tree of the modes.
-
     References
     ----------
     .. [1] Hackbusch, Kuehn, A new scheme for the tensor representation, J. Fourier Anal. Appl. 15(5), 2009.
@@ -46,13 +40,8 @@ class HTTensor(FactorizedTensor):
     format = HT()
 
     def __init__(self, factors: Sequence[Any], tree: Tree | None = None) -> None:
-        if tree is None:
-            tree = getattr(factors, "tree", None)
-        if tree is not None:
-            self.format = HT(tree)
+        self.format = HT(getattr(factors, "tree", None) if tree is None else tree)
         super().__init__(factors)
-        if tree is not None:
-            self.format = self.format.for_order(self.order)
         if self.factors[0].shape[0] != 1:
             raise ValueError(
                 f"factors must have a root of rank 1; expected 1, got {self.factors[0].shape[0]} in shape "
@@ -68,15 +57,9 @@ class HTTensor(FactorizedTensor):
         r"""Return the same tensor as TensorLy's tensor train.
 
         A node becomes a train whose first index is the node's rank; the rank index of the right child is carried along the
-        cores of the left child: ``core_k[(r, c), i, (r', c')] = core_k[r, i, r'] delta[c, c']``.
+        cores of the left child: ``core_k[(r, c), i, (r', c')] = core_k[r, i, r'] delta[c, c']``. The leaves of the tree must
+        be in the order of the modes.
 
-        Raises
-        ------
-        ValueError
-            If the leaves of the tree are not in the order of the modes.
-
-        Notes
-        -----
         The conversion is exact. On `linear_tree` the ranks are the same; on other trees a rank of the train is a product of
         ranks of the tree, which rounding the result may reduce.
         """
@@ -105,13 +88,7 @@ class HTTensor(FactorizedTensor):
 
     @classmethod
     def from_tt(cls, tt_tensor: Any) -> Self:
-        """Return a tensor train, TensorLy's or a sequence of cores, on the linear tree with identities as leaves.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the cores are not those of a tensor train.
-        """
+        """Return a tensor train, TensorLy's or a sequence of cores, on the linear tree with identities as leaves."""
         listed = getattr(tt_tensor, "factors", tt_tensor)
         if not isinstance(listed, (list, tuple)) or not listed:
             raise TypeError(f"tt_tensor must be a tensor train; expected TTTensor or a list of cores, got {tt_tensor!r}.")
@@ -144,10 +121,6 @@ def ht_to_tensor(ht_tensor: Any) -> Any:
     ----------
     ht_tensor : HTTensor or sequence of arrays
 
-    Returns
-    -------
-    array, shape (p_1, ..., p_d)
-
     Examples
     --------
     >>> import numpy as np
@@ -158,30 +131,22 @@ def ht_to_tensor(ht_tensor: Any) -> Any:
 
 
 def ht_to_unfolded(ht_tensor: Any, mode: int) -> Any:
-    """Return the unfolding of a hierarchical Tucker tensor along a mode.
+    """Return the unfolding of a hierarchical Tucker tensor along a mode; see `HTTensor.to_unfolded`.
 
     Parameters
     ----------
     ht_tensor : HTTensor or sequence of arrays
     mode : int
-
-    Returns
-    -------
-    array, shape (p_mode, product of the others)
     """
     return HTTensor(ht_tensor).to_unfolded(mode)
 
 
 def ht_to_vec(ht_tensor: Any) -> Any:
-    """Return a hierarchical Tucker tensor as a dense vector, row-major.
+    """Return a hierarchical Tucker tensor as a dense vector, row-major; see `HTTensor.to_vec`.
 
     Parameters
     ----------
     ht_tensor : HTTensor or sequence of arrays
-
-    Returns
-    -------
-    array, shape (p_1 ... p_d,)
     """
     return HTTensor(ht_tensor).to_vec()
 
@@ -194,15 +159,6 @@ def validate_ht_rank(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree
     tensor_shape : sequence of int
     rank : 'full', 'same', float, int, (leaf, node) or one int per node
     tree : nested pairs of mode numbers, optional
-
-    Returns
-    -------
-    tuple of int
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the rank is of another form, or a budget below the minimum.
 
     Examples
     --------
@@ -220,10 +176,6 @@ def ht_n_param(tensor_shape: Sequence[int], rank: Any = "same", tree: Tree | Non
     ----------
     tensor_shape, rank, tree
         As in `validate_ht_rank`.
-
-    Returns
-    -------
-    int
 
     Examples
     --------
@@ -252,11 +204,7 @@ def random_ht(
     rank, tree
         As in `validate_ht_rank`.
     full : bool
-        Whether to return the dense tensor instead.
-
-    Returns
-    -------
-    HTTensor, or array of shape `shape`
+        Whether to return the dense tensor instead of an HTTensor.
 
     Examples
     --------

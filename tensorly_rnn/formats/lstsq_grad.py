@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tensorly.tr_tensor import TRTensor
-from tensorly.tt_tensor import TTTensor
+import tensorly.tr_tensor
+import tensorly.tt_tensor
 
 from tensorly_rnn.formats.bt import BTMatrix
 from tensorly_rnn.formats.bt_tensor import BTTensor
@@ -12,20 +12,9 @@ from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.formats.ht import HTMatrix
 from tensorly_rnn.formats.ht_tensor import HTTensor
 from tensorly_rnn.formats.tensor import FactorizedTensor
+from tensorly_rnn.formats.tensorly_tensors import TRTensor, TTTensor
 from tensorly_rnn.formats.tr import TRMatrix
 from tensorly_rnn.formats.tt import TTMatrix
-
-
-class _TTCores(FactorizedTensor):
-    """Cores of TensorLy's tensor train."""
-
-    format = TTMatrix.format
-
-
-class _TRCores(FactorizedTensor):
-    """Cores of TensorLy's tensor ring."""
-
-    format = TRMatrix.format
 
 
 def bt_lstsq_grad(
@@ -36,25 +25,13 @@ def bt_lstsq_grad(
     Parameters
     ----------
     bt_tensor : BTTensor, sequence of its factors, or BTMatrix
-    tensor : array, shape of the dense form
-    return_loss : bool
-        Whether to return the loss too.
-    mask : array, a shape that broadcasts to that of `tensor`, optional
-        Booleans, integers or weights; where it is zero, entries of `tensor` are ignored.
+    tensor, return_loss, mask
+        As in `BTTensor.lstsq_grad`, which is called.
 
     Returns
     -------
     object of the same class, or (object, array of no dimensions)
         Its factors are the gradients, as in TensorLy's ``cp_lstsq_grad``; the loss if `return_loss`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the factors do not fit together, or an array is of another backend, device, dtype or shape.
-
-    Notes
-    -----
-    The cost is three times that of the reconstruction. See `BTTensor.lstsq_grad`, also for masks that are neither 0 nor 1.
 
     References
     ----------
@@ -73,21 +50,13 @@ def bt_lstsq_grad(
 def ht_lstsq_grad(
     ht_tensor: HTTensor | HTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
 ) -> Any:
-    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` for a hierarchical Tucker T; see `bt_lstsq_grad`.
+    r"""Return the gradient for a hierarchical Tucker tensor or matrix (Yin et al., CVPR 2021, eq. 9-11); see `bt_lstsq_grad`.
 
     Parameters
     ----------
     ht_tensor : HTTensor, sequence of its factors on the balanced tree, or HTMatrix
     tensor, return_loss, mask
         As in `bt_lstsq_grad`.
-
-    Returns
-    -------
-    object of the same class and tree, or (object, array of no dimensions)
-
-    References
-    ----------
-    .. [1] Yin et al., CVPR 2021, eq. 9 to 11.
 
     Examples
     --------
@@ -99,19 +68,18 @@ def ht_lstsq_grad(
 
 
 def tt_lstsq_grad(
-    tt_tensor: TTTensor | TTMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
+    tt_tensor: tensorly.tt_tensor.TTTensor | TTMatrix | Sequence[Any],
+    tensor: Any,
+    return_loss: bool = False,
+    mask: Any = None,
 ) -> Any:
-    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor train T; see `bt_lstsq_grad`.
+    r"""Return the gradient for a tensor train or TT matrix; see `bt_lstsq_grad`.
 
     Parameters
     ----------
-    tt_tensor : TensorLy's TTTensor, sequence of its cores, or TTMatrix of this library
+    tt_tensor : TTTensor of this library or TensorLy, sequence of its cores, or TTMatrix of this library
     tensor, return_loss, mask
         As in `bt_lstsq_grad`.
-
-    Returns
-    -------
-    TTTensor or TTMatrix, or (one of these, array of no dimensions)
 
     Examples
     --------
@@ -120,23 +88,22 @@ def tt_lstsq_grad(
     >>> gradient.shape, gradient.rank, gradient.factors[0][0, 0].tolist()
     ((3, 4), (1, 2, 1), [8.0, 8.0])
     """
-    return _of_cores(_lstsq_grad((TTMatrix, _TTCores), tt_tensor, tensor, return_loss, mask), TTTensor)
+    return _lstsq_grad((TTMatrix, TTTensor), tt_tensor, tensor, return_loss, mask)
 
 
 def tr_lstsq_grad(
-    tr_tensor: TRTensor | TRMatrix | Sequence[Any], tensor: Any, return_loss: bool = False, mask: Any = None
+    tr_tensor: tensorly.tr_tensor.TRTensor | TRMatrix | Sequence[Any],
+    tensor: Any,
+    return_loss: bool = False,
+    mask: Any = None,
 ) -> Any:
-    r"""Return the gradient of ``0.5 ||mask * (T - tensor)||^2`` for a tensor ring T; see `bt_lstsq_grad`.
+    r"""Return the gradient for a tensor ring or TR matrix; see `bt_lstsq_grad`.
 
     Parameters
     ----------
-    tr_tensor : TensorLy's TRTensor, sequence of its cores, or TRMatrix of this library
+    tr_tensor : TRTensor of this library or TensorLy, sequence of its cores, or TRMatrix of this library
     tensor, return_loss, mask
         As in `bt_lstsq_grad`.
-
-    Returns
-    -------
-    TRTensor or TRMatrix, or (one of these, array of no dimensions)
 
     Examples
     --------
@@ -145,7 +112,7 @@ def tr_lstsq_grad(
     >>> gradient.shape, gradient.rank, gradient.factors[0][0, 0].tolist()
     ((3, 4), (2, 2, 2), [16.0, 16.0])
     """
-    return _of_cores(_lstsq_grad((TRMatrix, _TRCores), tr_tensor, tensor, return_loss, mask), TRTensor)
+    return _lstsq_grad((TRMatrix, TRTensor), tr_tensor, tensor, return_loss, mask)
 
 
 def _lstsq_grad(
@@ -153,10 +120,3 @@ def _lstsq_grad(
 ) -> Any:
     factorized = given if isinstance(given, kinds) else kinds[1](given)
     return factorized.lstsq_grad(tensor, return_loss, mask)
-
-
-def _of_cores(result: Any, kind: Any) -> Any:
-    """Return the cores as a TensorLy object, with the loss if there is one; a matrix is returned as it is."""
-    gradient, *loss = result if isinstance(result, tuple) else (result,)
-    gradient = kind(gradient.factors) if isinstance(gradient, FactorizedTensor) else gradient
-    return (gradient, *loss) if loss else gradient

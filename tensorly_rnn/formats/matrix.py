@@ -18,7 +18,7 @@ from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.plan import Plan
 from tensorly_rnn.formats._operators import torch_reflected
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, scaled_factors, unit_factors
-from tensorly_rnn.formats.factorized import Factorized, checked_factors
+from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.formats.format import Format
 from tensorly_rnn.network import arithmetic, operations
 from tensorly_rnn.network import gradients as _gradients
@@ -56,17 +56,9 @@ class FactorizedMatrix(Factorized):
         If the factors are not arrays of one backend or do not fit together, or `shape` is larger than the modes allow.
     """
 
-    #: The format that names the indices of the factors.
-    format: Format
-
     def __init__(self, factors: Sequence[Any], shape: tuple[int, int] | None = None) -> None:
-        self.factors = checked_factors(factors, self.format.network_of_shapes)
+        self._hold(factors)
         self._shape = None if shape is None else validate_shape(shape, self.network.shape, self.stack)
-
-    @property
-    def network(self) -> Network:
-        """Network of the current factors."""
-        return self.format.network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
 
     @property
     def order(self) -> int:
@@ -93,12 +85,7 @@ class FactorizedMatrix(Factorized):
     def to_tensor(self) -> Any:
         """Return the tensor of shape ``(*out_modes, *in_modes)``, with the stack in front if it is larger than 1.
 
-        The tensor has the sizes of the modes; padding is not cropped.
-
-        Raises
-        ------
-        ValueError
-            If the backend does not support that many axes (Paddle has at most 9).
+        Padding is not cropped. More axes than the backend supports (Paddle: 9) are refused.
         """
         backend, (out_modes, in_modes) = self.backend, self.tensorized_shape
         shape = (*((self.stack,) if self.stack > 1 else ()), *out_modes, *in_modes)
@@ -118,11 +105,7 @@ class FactorizedMatrix(Factorized):
 
         Parameters
         ----------
-        x : array of the factors' backend and dtype, shape (..., columns)
-
-        Returns
-        -------
-        array, shape (..., rows)
+        x : array of the factors' backend, dtype and device, shape (..., columns); the result has the shape (..., rows)
 
         Raises
         ------
@@ -144,15 +127,6 @@ class FactorizedMatrix(Factorized):
         tune : bool
             Measure the most promising orders on this machine with these factors. In this process the fastest is then used
             for all matrices of these sizes and all numbers of rows that round up to the same power of two.
-
-        Returns
-        -------
-        Plan
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `batch` is not a positive integer.
 
         Notes
         -----
@@ -197,16 +171,8 @@ class FactorizedMatrix(Factorized):
         Returns
         -------
         (list of arrays, array)
-            The gradient of each factor, of its shape; the gradient of x, shape (..., columns).
-
-        Raises
-        ------
-        TypeError, ValueError
-            If x or dy has another backend, dtype, device or shape.
-
-        Notes
-        -----
-        The cost is that of the forward pass and twice as much for the gradients; `vjp` does not repeat the forward pass.
+            Of the shapes of the factors and of x. The cost is that of the forward pass, which `vjp` does not repeat, and
+            twice as much for the gradients.
         """
         _, pull_back = self.vjp(x)
         return pull_back(dy)
@@ -224,16 +190,8 @@ class FactorizedMatrix(Factorized):
         -------
         (array, callable)
             y, shape (..., rows); ``pull_back(dy)`` with dy of shape (..., rows), which may be called more than once. It uses
-            the given factors and x, which must not be changed in between.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If x, or later dy, has another backend, dtype, device or shape.
-
-        Notes
-        -----
-        The partial results of y are kept, and the pull-back takes twice the arithmetic of `apply`; see ``cost``.
+            the given factors and x, which must not be changed in between, and the partial results of y, which are kept; it
+            takes twice the arithmetic of `apply`. An x or dy of another backend, dtype, device or shape is refused.
 
         Examples
         --------
@@ -264,14 +222,11 @@ class FactorizedMatrix(Factorized):
     def relative_error(self, matrix: Any) -> float:
         """Return ``||W - f||_F / ||W||_F``, from a sixteenth of the columns at a time to avoid a second dense array.
 
+        It is 0 where both are zero, infinity where only W is.
+
         Parameters
         ----------
         matrix : array of the factors' backend, shape `shape`
-
-        Returns
-        -------
-        float
-            0 where both are zero, infinity where only W is.
         """
         backend = same_backend_and_device({"factors[0]": self.factors[0], "matrix": matrix})
         if tuple(matrix.shape) != self.shape:
@@ -324,10 +279,7 @@ class FactorizedMatrix(Factorized):
         like: Any = None,
         **options: Any,
     ) -> Self:
-        r"""Draw a random matrix whose root mean square is exactly `std`.
-
-        Factors are drawn from a normal distribution, then multiplied by one number for which
-        ``||W||_F / sqrt(rows * columns)`` is exactly `std`.
+        r"""Draw normally distributed factors, scaled so that ``||W||_F / sqrt(rows * columns)`` is exactly `std`.
 
         Parameters
         ----------
@@ -335,22 +287,12 @@ class FactorizedMatrix(Factorized):
             ``(out_modes, in_modes)``
         rank : 'full', 'same', float, int or the format's own form
         std : float
-            Root mean square of the entries of the reconstruction.
         random_state : int, Generator, RandomState or None
             Source of all factors; None draws a new seed from the operating system.
         like : array, optional
             Array whose backend, dtype and device the factors have; default NumPy's float64.
         **options
             Options of the format (``root_rank`` and ``tree`` of HT).
-
-        Returns
-        -------
-        object of this class
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is of the wrong form.
         """
         tensorized_shape = validate_tensorized_shape(tensorized_shape)
         std = checked_std(std)
@@ -414,7 +356,7 @@ class FactorizedMatrix(Factorized):
 
 
 class Transposed:
-    """Transpose of a factorized matrix, on the same factors."""
+    """Transpose of a factorized matrix on the same factors, which only multiplies."""
 
     __array_ufunc__ = None
 

@@ -8,11 +8,9 @@ from tensorly_rnn._backend import check_real, same_backend_and_device
 from tensorly_rnn._checks import instance_of, positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._registry import get_format
-from tensorly_rnn.formats.factorized import Factorized, checked_factors
-from tensorly_rnn.formats.format import Format
+from tensorly_rnn.formats.factorized import Factorized
 from tensorly_rnn.formats.matrix import FactorizedMatrix
 from tensorly_rnn.network import operations
-from tensorly_rnn.network.network import Network
 
 
 class FactorizedTensor(Factorized):
@@ -29,13 +27,10 @@ class FactorizedTensor(Factorized):
         If the factors are not arrays of one backend or do not fit together.
     """
 
-    #: The format that names the indices of the factors.
-    format: Format
+    _kind, _is_tensor = "factorized tensor", True
 
     def __init__(self, factors: Sequence[Any]) -> None:
-        self.factors = checked_factors(getattr(factors, "factors", factors), self.format.tensor_network_of_shapes)
-
-    _kind = "factorized tensor"
+        self._hold(getattr(factors, "factors", factors))
 
     def _with(self, factors: Sequence[Any]) -> Self:
         return type(self)(factors, **self.format.fields)
@@ -44,12 +39,7 @@ class FactorizedTensor(Factorized):
         return {"shape": self.shape}
 
     def _bounds(self, rank: Any) -> dict[str, int]:
-        return self.format.rank_sizes(self.format.validate_rank((self.shape, (1,) * self.order), rank))
-
-    @property
-    def network(self) -> Network:
-        """Network of the current factors."""
-        return self.format.tensor_network_of_shapes(tuple(tuple(factor.shape) for factor in self.factors))
+        return self.format.rank_sizes(self.format.validate_rank(_column(self.shape), rank))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,16 +68,11 @@ class FactorizedTensor(Factorized):
         return self.backend.reshape(self.to_tensor(), (-1,))
 
     def relative_error(self, tensor: Any) -> float:
-        """Return ``||T - f||_F / ||T||_F``.
+        """Return ``||T - f||_F / ||T||_F`` for an array T of shape `shape`: 0 where both are zero, infinity where only T is.
 
         Parameters
         ----------
-        tensor : array of the factors' backend, shape `shape`
-
-        Returns
-        -------
-        float
-            0 where both are zero, infinity where only T is.
+        tensor : array of the factors' backend
         """
         same_backend_and_device({"factors[0]": self.factors[0], "tensor": tensor})
         if tuple(tensor.shape) != self.shape:
@@ -97,9 +82,8 @@ class FactorizedTensor(Factorized):
 
     def as_matrix(self) -> FactorizedMatrix:
         """Return the factors as those of a matrix of one column, ``tensorized_shape = (shape, (1, ..., 1))``."""
-        backend = self.backend
-        network = self.format.make_network((self.shape, (1,) * self.order), self.rank)
-        factors = [backend.reshape(factor, one) for factor, one in zip(self.factors, network.factor_shapes)]
+        shapes = self.format.make_network(_column(self.shape), self.rank).factor_shapes
+        factors = [self.backend.reshape(factor, shape) for factor, shape in zip(self.factors, shapes)]
         return get_format(self.format.name).in_format(self.format, factors)
 
     @classmethod
@@ -112,7 +96,7 @@ class FactorizedTensor(Factorized):
         like: Any = None,
         **options: Any,
     ) -> Self:
-        """Draw a random tensor whose root mean square is exactly `std`; see `FactorizedMatrix.random`.
+        """Draw a random tensor whose root mean square is exactly `std`.
 
         Parameters
         ----------
@@ -122,14 +106,9 @@ class FactorizedTensor(Factorized):
             As in `FactorizedMatrix.random`.
         **options
             Options of the format (``tree`` of HT).
-
-        Returns
-        -------
-        object of this class
         """
         modes = positive_ints("shape", shape)
-        drawn = get_format(cls.format.name).random((modes, (1,) * len(modes)), rank, std, random_state, like, **options)
-        return cls.of_matrix(drawn)
+        return cls.of_matrix(get_format(cls.format.name).random(_column(modes), rank, std, random_state, like, **options))
 
     @classmethod
     def of_matrix(cls, matrix: FactorizedMatrix) -> Self:
@@ -138,8 +117,7 @@ class FactorizedTensor(Factorized):
         instance_of("matrix", matrix, matrix_class, f"a {matrix_class.__name__}")
         modes = tuple(m * n for m, n in zip(*matrix.tensorized_shape))
         shapes = matrix.format.make_tensor_network(modes, matrix.rank).factor_shapes
-        backend = matrix.backend
-        factors = [backend.reshape(one, shape) for one, shape in zip(matrix.factors, shapes)]
+        factors = [matrix.backend.reshape(one, shape) for one, shape in zip(matrix.factors, shapes)]
         return cls(factors, **matrix.format.fields)
 
     def __getitem__(self, index: int) -> Any:
@@ -150,6 +128,11 @@ class FactorizedTensor(Factorized):
 
     def __len__(self) -> int:
         return len(self.factors)
+
+
+def _column(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the modes of a matrix of one column whose rows are the entries of a tensor."""
+    return shape, (1,) * len(shape)
 
 
 def _checked_mode(mode: Any, order: int) -> int:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tensorly_rnn._backend import context, detached, new_array
+from tensorly_rnn._backend import detached, new_array
 from tensorly_rnn.network import operations, trees
 from tensorly_rnn.network.network import Network
+from tensorly_rnn.tensorize import pad_axis
 
 
 def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
@@ -13,18 +14,8 @@ def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
 
     ``sqrt(sum over parts of ||W_part||_F^2)``
 
-    Parameters
-    ----------
-    backend : TensorLy backend of the factors
-    parts : sequence of (Network, factors)
-        Mostly one; several are disjoint boxes of a network of which some entries are padding.
+    There is mostly one part; several are disjoint boxes of a network of which some entries are padding.
 
-    Returns
-    -------
-    array of no dimensions
-
-    Notes
-    -----
     For a tree the result is the norm of its orthogonalized root; terms that cancel leave an error of machine precision. A
     network with loops is contracted with itself, where the error is a relative 1e-8 (in double precision) of the terms. The
     gradient is that of the contraction in both cases, ``d||W|| = <W, dW> / ||W||``, since the gradient of a QR decomposition
@@ -47,26 +38,9 @@ def direct_sum(
 
     If a summed index is in every factor (a block index), the terms are concatenated along the first such index, and every
     other bond has the larger of the two sizes. Otherwise they are placed block-diagonally along every bond, whose sizes add
-    up. Networks of one factor are added.
+    up. Networks of one factor are added. The indices and the sizes of the open ones must be equal, and each of several
+    factors must have a summed index.
 
-    Parameters
-    ----------
-    backend : TensorLy backend of all arrays
-    network, other : Network
-        Of the same indices; the open ones of the same sizes.
-    factors, other_factors : sequences of arrays, shapes ``network.factor_shapes`` and ``other.factor_shapes``
-
-    Returns
-    -------
-    list of arrays
-
-    Raises
-    ------
-    ValueError
-        If the indices differ, or one of several factors has no summed index.
-
-    Notes
-    -----
     ``W = sum_r prod_k A_k[.., r, ..]`` and ``r = (r_a, r_b)`` with all mixed entries zero: since the bonds link all factors,
     every nonzero product has entries of one term only.
 
@@ -85,10 +59,8 @@ def direct_sum(
     for indices, one, two in zip(network.factors, factors, other_factors):
         for axis, index in enumerate(indices):
             n_one, n_two = int(one.shape[axis]), int(two.shape[axis])
-            if index in summed:
-                one, two = _padded(backend, one, axis, 0, n_two), _padded(backend, two, axis, n_one, 0)
-            else:
-                one, two = _padded(backend, one, axis, 0, n_two - n_one), _padded(backend, two, axis, 0, n_one - n_two)
+            size, start = (n_one + n_two, n_one) if index in summed else (max(n_one, n_two), 0)
+            one, two = pad_axis(backend, one, axis, size), pad_axis(backend, two, axis, size, start)
         results.append(one + two)
     return results
 
@@ -133,13 +105,3 @@ def _bonds(network: Network) -> tuple[str, ...]:
     opened = {*network.outputs, *network.inputs}
     once = dict.fromkeys(index for indices in network.factors for index in indices if index not in opened)
     return tuple(index for index in once if sum(index in indices for indices in network.factors) > 1)
-
-
-def _padded(backend: Any, array: Any, axis: int, before: int, after: int) -> Any:
-    """Pad an axis with zeros on both sides; a negative number adds none."""
-    parts = [array]
-    for missing, place in ((before, 0), (after, 1)):
-        if missing > 0:
-            shape = tuple(missing if k == axis else int(n) for k, n in enumerate(array.shape))
-            parts.insert(place * len(parts), backend.zeros(shape, **context(backend, array)))
-    return array if len(parts) == 1 else backend.concatenate(parts, axis=axis)

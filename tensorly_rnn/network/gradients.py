@@ -11,28 +11,12 @@ from tensorly_rnn.network.row_blocks import RowBlocks
 PullBack = Callable[[Any], tuple[list[Any], Any]]
 
 
-def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy: Any) -> tuple[list[Any], Any]:
-    r"""Return the gradients of a loss L with respect to every factor and x, for ``y = x W^T`` and given ``dy = dL/dy``.
+def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple[Any, PullBack]:
+    r"""Return ``y = x W^T`` for x of shape (..., columns), and the function from ``dL/dy`` to the gradients of factors and x.
 
-    Every format is multilinear: ``dL/dfactor_p`` is the network without factor p, contracted with x and dy. The gradients
-    share partial results: for each product ``c = a b`` of the forward plan ``dL/da = dL/dc b^T`` and ``dL/db = a^T dL/dc``.
-
-    Parameters
-    ----------
-    backend : TensorLy backend of the arrays
-    network : Network
-    factors : sequence of arrays, shapes ``network.factor_shapes``
-    x : array, shape (..., network.shape[1])
-    dy : array, shape (..., network.shape[0])
-
-    Returns
-    -------
-    (list of arrays, array)
-        Gradients of the factors, each of its factor's shape, summed over the leading axes; gradient of x.
-
-    Notes
-    -----
-    The cost is that of the forward pass, which is repeated here, and twice as much for the gradients; `vjp` keeps its results.
+    Every format is multilinear: ``dL/dfactor_p`` is the network without factor p, contracted with x and dy, summed over the
+    leading axes. The gradients share partial results, which the function keeps: for each product ``c = a b`` of the forward
+    plan ``dL/da = dL/dc b^T`` and ``dL/db = a^T dL/dc``, twice the arithmetic of the forward pass.
 
     References
     ----------
@@ -40,29 +24,6 @@ def gradients(backend: Any, network: Network, factors: Sequence[Any], x: Any, dy
        eq. 13 and 14.
     .. [2] Yin et al., Towards extremely compact RNNs for video recognition with fully decomposed hierarchical Tucker
        structure, CVPR 2021, eq. 9 to 11.
-    """
-    return vjp(backend, network, factors, x)[1](dy)
-
-
-def vjp(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> tuple[Any, PullBack]:
-    r"""Return ``y = x W^T`` and the function that takes ``dL/dy`` to the gradients of the factors and of x.
-
-    Parameters
-    ----------
-    backend : TensorLy backend of the arrays
-    network : Network
-    factors : sequence of arrays, shapes ``network.factor_shapes``
-    x : array, shape (..., network.shape[1])
-
-    Returns
-    -------
-    (array, callable)
-        y, shape (..., network.shape[0]), and ``pull_back(dy) -> (gradients of the factors, gradient of x)``, which keeps
-        the partial results of y and may be called more than once.
-
-    Notes
-    -----
-    The pull-back takes twice the arithmetic of the forward pass.
     """
     leading = tuple(x.shape[:-1])
     plan, shape = apply_plan(network, math.prod(leading)), (*leading, network.shape[0])
@@ -86,20 +47,9 @@ def pull_back_blocks(
     dy: Any,
     x_wanted: bool,
 ) -> tuple[list[Any], Any]:
-    """Return the gradients of the factors and, optionally, of x, by blocks of rows; results not kept are recomputed.
+    """Return the gradients of the factors and, if `x_wanted`, of x, by blocks of rows; results not kept are recomputed.
 
-    Parameters
-    ----------
-    backend, network, blocks, factors, x
-        As for `tensorly_rnn.network.operations.apply_blocks`.
-    shared, kept : mapping of int to array, and a sequence of such mappings
-        The other results of `apply_blocks`.
-    dy : array, shape (..., network.shape[0])
-    x_wanted : bool
-
-    Returns
-    -------
-    (list of arrays, array or None)
+    `shared` and `kept` are the other results of `tensorly_rnn.network.operations.apply_blocks`; dy has shape (..., rows).
     """
     batch = sum(blocks.rows)
     x, dy = backend.reshape(x, (batch, network.shape[1])), backend.reshape(dy, (batch, network.shape[0]))

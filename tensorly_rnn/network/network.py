@@ -106,13 +106,6 @@ class Network:
     def cost(self, batch: int, contraction_order: str = "planned") -> "Cost":
         """Return the arithmetic and memory traffic of applying the matrix to `batch` rows, and of the gradients.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If `batch` is not a positive integer or `contraction_order` is unknown.
-
-        Notes
-        -----
         For each product of the forward plan, the backward pass has two of the same arithmetic, one for the gradient of each
         operand; the arrays that it writes have the sizes of those operands.
         """
@@ -145,13 +138,8 @@ def _checked_sizes(factors: Any, outputs: Any, inputs: Any, sizes: Any) -> dict[
 def apply_plan(network: Network, batch: int, contraction_order: str = "planned") -> Plan:
     """Return the plan of ``y[b, outputs] = sum_inputs W[outputs, inputs] x[b, inputs]``; operands are x, then the factors.
 
-    Parameters
-    ----------
-    network : Network
-    batch : int
-        Number of rows of x. For a symbolic number, as in tracing, the plan is for any number.
-    contraction_order : 'planned', 'factors_first' or 'input_first'
-        See `tensorly_rnn.formats.counts.cost`.
+    For a symbolic number of rows, as in tracing, the plan is for any number. See `tensorly_rnn.formats.counts.cost` for
+    `contraction_order`.
     """
     return plan_of_data(network.data, size_of_plan(batch), contraction_order)
 
@@ -234,7 +222,6 @@ class Cost:
 
     def __str__(self) -> str:
         rows = [f"{f'{self.batch} rows':<12}{'flops':>18}{'elements moved':>18}{'largest array':>18}"]
-        for name, one in (("forward", self.forward), ("backward", self.backward)):
+        for name, one in (("forward", self.forward), ("backward", self.backward), ("both", self)):
             rows.append(f"{name:<12}{one.flops:>18,}{one.moved:>18,}{one.peak:>18,}")
-        rows.append(f"{'both':<12}{self.flops:>18,}{self.moved:>18,}{self.peak:>18,}")
         return "\n".join(rows)

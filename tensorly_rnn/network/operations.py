@@ -15,36 +15,16 @@ from tensorly_rnn.network.row_blocks import RowBlocks, row_blocks
 from tensorly_rnn.tensorize import covering_box
 
 
-def to_tensor(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
-    """Return the tensor of shape ``(*out_modes, *in_modes)``."""
-    return execute(tensor_plan(network), backend, factors)
-
-
 def to_matrix(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
     """Return the matrix of shape ``(prod(out_modes), prod(in_modes))``."""
     return execute(tensor_plan(network), backend, factors, network.shape)
 
 
 def apply(backend: Any, network: Network, factors: Sequence[Any], x: Any) -> Any:
-    r"""Return ``y = x W^T`` without forming W.
+    r"""Return ``y[..., j] = sum_i W[j, i] x[..., i]`` without forming W, at the cost ``network.cost(batch)``.
 
-    ``y[..., j] = sum_i W[j, i] x[..., i]``
-
-    Parameters
-    ----------
-    backend : TensorLy backend of the arrays
-    network : Network
-    factors : sequence of arrays, shapes ``network.factor_shapes``
-    x : array, shape (..., network.shape[1])
-
-    Returns
-    -------
-    array, shape (..., network.shape[0])
-
-    Notes
-    -----
-    The cost is that of ``network.cost(batch)`` with `batch` the product of the leading sizes. On a CPU, many rows are
-    multiplied in blocks (`tensorly_rnn.network.row_blocks.row_blocks`), which limits the size of the largest array.
+    On a CPU, many rows are multiplied in blocks (`tensorly_rnn.network.row_blocks.row_blocks`), which limits the size of the
+    largest array.
     """
     leading = tuple(x.shape[:-1])
     blocks = blocks_of(network, x)
@@ -83,24 +63,15 @@ def apply_blocks(
 
 
 def cut(network: Network, factors: Sequence[Any], slices: Mapping[str, slice]) -> tuple[Network, list[Any]]:
-    """Return the part of a network with slices of some of its open indices; the others stay whole.
-
-    Returns
-    -------
-    (Network, list of arrays)
-        The smaller network and its factors, slices of the given ones.
-    """
+    """Return the smaller network, and its sliced factors, with slices of some of its open indices; the others stay whole."""
     smaller, pieces = _cut(network.data, tuple((index, piece.start, piece.stop) for index, piece in slices.items()))
     return smaller, _sliced(factors, pieces)
 
 
 def columns(network: Network, factors: Sequence[Any], start: int, stop: int) -> tuple[Network, list[Any], int]:
-    """Return the part of a network with the smallest box of columns that contains ``[start, stop)``.
+    """Return the smaller network, and its sliced factors, of the smallest box of columns that contains ``[start, stop)``.
 
-    Returns
-    -------
-    (Network, list of arrays, int)
-        The smaller network, its factors (slices of the given ones), and the number of its first column.
+    The third result is the number of the first column.
     """
     smaller, pieces, offset = _cut_columns(network.data, start, stop)
     return smaller, _sliced(factors, pieces), offset
@@ -132,29 +103,9 @@ def _sliced(factors: Sequence[Any], pieces: Pieces) -> list[Any]:
 
 
 def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network, other_factors: Sequence[Any]) -> Any:
-    r"""Return the inner product of two networks, which may be of different formats, without forming either.
+    r"""Return ``sum A[outputs, inputs] B[outputs, inputs]`` for two networks of any formats by one contraction of all factors.
 
-    ``sum over all open indices of A[outputs, inputs] B[outputs, inputs]``
-
-    Parameters
-    ----------
-    backend : TensorLy backend of all arrays
-    network, other : Network
-        With open indices of the same names and sizes; those of size 1 are ignored.
-    factors, other_factors : sequences of arrays, shapes ``network.factor_shapes`` and ``other.factor_shapes``
-
-    Returns
-    -------
-    array of no dimensions
-
-    Raises
-    ------
-    ValueError
-        If the open indices differ.
-
-    Notes
-    -----
-    Computed by one contraction of all factors of both.
+    Their open indices must have the same names and sizes; those of size 1 are ignored.
     """
     if network.open_sizes != other.open_sizes:
         raise ValueError(

@@ -19,14 +19,7 @@ NOISE = 0.03
 class Tuning:
     """Measured orders of one product; `str` is a table.
 
-    Attributes
-    ----------
-    plan : Plan
-        The plan that is used from now on.
-    plans : tuple of Plan
-        The measured plans, the planner's choice first.
-    seconds : tuple of float
-        Median time of each plan.
+    `plan` is used from now on, `plans` are the measured ones, the planner's choice first, and `seconds` their median times.
     """
 
     plan: Plan
@@ -44,29 +37,10 @@ class Tuning:
 def tuned(network: Network, batch: int, run: Callable[[], Any], *, count: int = 8, repeats: int = 5) -> Tuning:
     """Measure the most promising orders of ``y = x W^T`` and use the fastest from now on, in this process.
 
-    Parameters
-    ----------
-    network : Network
-    batch : int
-        Number of rows of x; the choice is used for all numbers that round up to the same power of two.
-    run : callable
-        Computes the product, or the product and its gradient, once and returns when the result is complete.
-    count : int
-        Number of orders to measure, which differ in the sizes or the layout of a large product.
-    repeats : int
-        Number of measurements of each order, in turns, each after a run that is not measured.
+    The choice is used for all numbers of rows that round up to the same power of two. `run` computes the product, or the
+    product and its gradient, once and returns when the result is complete. `count` orders, which differ in the sizes or the
+    layout of a large product, are measured `repeats` times, in turns, each after a run that is not measured.
 
-    Returns
-    -------
-    Tuning
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `batch`, `count` or `repeats` is not a positive integer.
-
-    Notes
-    -----
     Functions that are already compiled keep their plan. Another order of sums may change results in the last digits.
     """
     batch, count, repeats = (positive_int(*one) for one in (("batch", batch), ("count", count), ("repeats", repeats)))

@@ -15,21 +15,13 @@ MOST_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class RowBlocks:
-    """Plans of one product in one order for consecutive blocks of rows of x.
-
-    Attributes
-    ----------
-    plans : tuple of Plan
-    rows : tuple of int
-    shared : tuple of int
-        Numbers of the results that depend on factors only, which all blocks share.
-    kept : tuple of int
-        Numbers of the other results that are kept for the gradient instead of being recomputed.
-    """
+    """Plans of one product in one order for consecutive blocks of rows of x."""
 
     plans: tuple[Plan, ...]
     rows: tuple[int, ...]
+    #: Numbers of the results that depend on factors only, which all blocks share.
     shared: tuple[int, ...]
+    #: Numbers of the other results that are kept for the gradient instead of being recomputed.
     kept: tuple[int, ...]
 
 

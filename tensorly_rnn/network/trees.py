@@ -73,27 +73,8 @@ def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> li
     r"""Return factors of the same tensor, of which all but factor 0 are orthogonal towards it, by QR decompositions.
 
     ``sum over the rest of factor[rest, bond] factor[rest, bond'] = delta[bond, bond']`` for the bond towards factor 0, which
-    then has the norm of the tensor. Bonds are reduced to the largest useful size.
-
-    Parameters
-    ----------
-    backend : TensorLy backend of the factors
-    network : Network
-        Without loops.
-    factors : sequence of arrays, shapes ``network.factor_shapes``
-
-    Returns
-    -------
-    list of arrays
-
-    Raises
-    ------
-    ValueError
-        If the network has a loop.
-
-    Notes
-    -----
-    ``O(d n r^3)`` for a chain, ``O(d r^4)`` for a binary tree of d leaves with ranks r.
+    then has the norm of the tensor. Bonds are reduced to the largest useful size. A network with a loop is refused. The cost
+    is ``O(d n r^3)`` for a chain, ``O(d r^4)`` for a binary tree of d leaves with ranks r.
 
     References
     ----------
@@ -103,27 +84,14 @@ def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> li
     """
     results = list(factors)
     for edge in reversed(_tree(network)):
-        _move(backend, network, results, edge, _qr(backend))
+        _move(backend, network, results, edge)
     return results
 
 
 def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> dict[str, Any]:
     """Return the singular values of the matricization at every bond, by the bond's index, in descending order.
 
-    Parameters
-    ----------
-    backend, network, factors
-        As in `orthogonalized`.
-
-    Returns
-    -------
-    dict of str to array, shape (k,)
-        k is at most the bond's size; all further singular values are zero.
-
-    Raises
-    ------
-    ValueError
-        If the network has a loop.
+    Each array has at most as many as the bond's size; all further ones are zero.
     """
     found: dict[str, Any] = {}
 
@@ -141,27 +109,9 @@ def rounded(
 ) -> list[Any]:
     r"""Return factors of lower ranks: at most `bounds`, and otherwise the lowest with an error of at most `error`.
 
-    Parameters
-    ----------
-    backend, network, factors
-        As in `orthogonalized`.
-    bounds : mapping of str to int, optional
-        The largest size of some of the bonds.
-    error : float
-        Largest Frobenius norm of the difference, which smaller bounds may exceed; 0 if only the bounds count.
+    `bounds` are the largest sizes of some of the bonds; `error` is the largest Frobenius norm of the difference, which smaller
+    bounds may exceed, 0 if only the bounds count. The result shares no memory with the given factors.
 
-    Returns
-    -------
-    list of arrays
-        They share no memory with the given factors.
-
-    Raises
-    ------
-    ValueError
-        If the network has a loop.
-
-    Notes
-    -----
     In one traversal of the tree the centre of orthogonality moves down each bond by QR, and on the way back the bond is
     truncated by an SVD of the factor below. Every later truncation projects outside of the subtree below, or onto a subspace
     of the part that was kept. The errors are therefore orthogonal and their squares add up to that of the total: each may be
@@ -184,7 +134,8 @@ def rounded(
     def truncate(edge: Edge, matrix: Any) -> tuple[Any, Any]:
         cut = cuts.get(edge.index)
         if cut is None:
-            return _qr(backend)(edge, matrix)
+            q, r = backend.qr(matrix)
+            return q, r
         max_error = 0.0 if cut in truncated else error_per_cut
         truncated.add(cut)
         return truncated_svd(backend, matrix, (bounds or {}).get(edge.index, matrix.shape[1]), max_error)
@@ -233,15 +184,15 @@ def _sweep(backend: Any, network: Network, factors: list[Any], split: Split) -> 
         while open_path and (edge is None or open_path[-1].child != edge.parent):
             _move(backend, network, factors, open_path.pop(), split)
         if edge is not None:
-            _move(backend, network, factors, Edge(edge.index, edge.child, edge.parent), _qr(backend))
+            _move(backend, network, factors, Edge(edge.index, edge.child, edge.parent))
             open_path.append(edge)
     return factors
 
 
-def _move(backend: Any, network: Network, factors: list[Any], edge: Edge, split: Split) -> None:
-    """Split ``child[rest, bond] = basis[rest, k] weight[k, bond]``, keep the basis, multiply the parent by the weight."""
+def _move(backend: Any, network: Network, factors: list[Any], edge: Edge, split: Split | None = None) -> None:
+    """Split ``child[rest, bond] = basis[rest, k] weight[k, bond]``, by QR if `split` is None; the parent gets the weight."""
     matrix, shape, order = _unfolded(backend, factors[edge.child], network.factors[edge.child].index(edge.index))
-    basis, weight = split(edge, matrix)
+    basis, weight = split(edge, matrix) if split else backend.qr(matrix)
     factors[edge.child] = _folded(backend, basis, shape, order)
     matrix, shape, order = _unfolded(backend, factors[edge.parent], network.factors[edge.parent].index(edge.index))
     factors[edge.parent] = _folded(backend, backend.matmul(matrix, backend.transpose(weight, (1, 0))), shape, order)
@@ -258,14 +209,6 @@ def _unfolded(backend: Any, factor: Any, axis: int) -> tuple[Any, tuple[int, ...
 def _folded(backend: Any, matrix: Any, rest: tuple[int, ...], order: tuple[int, ...]) -> Any:
     back = tuple(sorted(range(len(order)), key=order.__getitem__))
     return backend.transpose(backend.reshape(matrix, (*rest, matrix.shape[1])), back)
-
-
-def _qr(backend: Any) -> Split:
-    def split(edge: Edge, matrix: Any) -> tuple[Any, Any]:
-        q, r = backend.qr(matrix)
-        return q, r
-
-    return split
 
 
 def _cuts(network: Network, factors: Sequence[Any]) -> dict[str, str]:

@@ -127,8 +127,8 @@ def pickling(subject: Subject, draw: st.DrawFn) -> None:
     """A copy by pickle has the same class, shape, rank and entries."""
     f = draw(subject.matrices(padded=True))
     g = pickle.loads(pickle.dumps(f))
+    # Which contains the shape, the modes and the rank.
     assert type(g) is type(f) and repr(g) == repr(f)
-    assert (g.shape, g.rank, g.tensorized_shape) == (f.shape, f.rank, f.tensorized_shape)
     assert all((one == two).all() for one, two in zip(*map(subject.numpy_factors, (f, g))))
 
 

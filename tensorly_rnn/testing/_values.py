@@ -1,6 +1,7 @@
 """Laws of values: a factorized matrix computes the results of its dense matrix."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ from hypothesis import strategies as st
 
 from tensorly_rnn._backend import backend_of, most_axes
 from tensorly_rnn.decomposition import factorize
+from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.testing._conduct import refuses
 from tensorly_rnn.testing.subject import Subject
+
+Loss = Callable[[list[np.ndarray]], float]
 
 LEADING = ((), (0,), (1,), (3,), (2, 3), (2, 0))
 
@@ -74,17 +78,9 @@ def gradients(subject: Subject, draw: st.DrawFn) -> None:
         subject.equal(again[1], dy_values @ dense, "gradient of x by vjp")
         for one, other in zip(again[0], of_factors):
             subject.equal(one, subject.backend.to_numpy(other), "gradient by vjp")
-    generator = np.random.default_rng(2)
-    for number, (factor, gradient) in enumerate(zip(factors, of_factors)):
-        for _ in range(2):
-            direction = generator.normal(size=factor.shape)
-            sides = []
-            for sign in (1, -1):
-                moved = [factor + sign * direction if k == number else one for k, one in enumerate(factors)]
-                sides.append(np.sum(dy_values * (x_values @ subject.dense_with(f, moved).T)))
-            assert tuple(gradient.shape) == factor.shape
-            along = np.sum(subject.backend.to_numpy(gradient) * direction)
-            np.testing.assert_allclose(along, (sides[0] - sides[1]) / 2, rtol=1e-8, atol=1e-8, err_msg=f"gradient {number}")
+    _are_differences(
+        subject, of_factors, factors, lambda moved: np.sum(dy_values * (x_values @ subject.dense_with(f, moved).T))
+    )
 
 
 def lstsq_grad(subject: Subject, draw: st.DrawFn) -> None:
@@ -102,17 +98,7 @@ def lstsq_grad(subject: Subject, draw: st.DrawFn) -> None:
     of, found = result
     np.testing.assert_allclose(float(found), loss(factors), rtol=1e-9, atol=1e-9, err_msg="loss")
     assert type(of) is type(f) and of.shape == f.shape
-    generator = np.random.default_rng(2)
-    for number, (factor, gradient) in enumerate(zip(factors, subject.numpy_factors(of))):
-        direction = generator.normal(size=factor.shape)
-        steps = (factor + direction, factor - direction)
-        sides = [loss([step if k == number else one for k, one in enumerate(factors)]) for step in steps]
-        along = np.sum(gradient * direction)
-        # Rounding errors of the two losses.
-        scale = 1e-9 * (abs(sides[0]) + abs(sides[1]))
-        np.testing.assert_allclose(
-            along, (sides[0] - sides[1]) / 2, rtol=1e-8, atol=1e-8 + scale, err_msg=f"gradient {number}"
-        )
+    _are_differences(subject, of.factors, factors, loss)
 
 
 def many_modes(subject: Subject, draw: st.DrawFn) -> None:
@@ -120,15 +106,8 @@ def many_modes(subject: Subject, draw: st.DrawFn) -> None:
     order = draw(st.integers(5, 6)) if not subject.backend.slow else 5
     modes = ((2, 1, 3, 1, 2, 1)[:order], (1, 2, 1, 3, 1, 2)[:order])
     f = subject.cls.random(modes, 2, random_state=draw(st.integers(0, 100)), like=subject.backend.array(np.zeros(1)))
-    dense = subject.dense(f)
-    (x, x_values), (dy, dy_values) = subject.array(2, f.shape[1]), subject.array(2, f.shape[0], seed=1)
-    subject.equal(f.to_matrix(), dense, "to_matrix")
-    subject.equal(f.apply(x), x_values @ dense.T, "apply")
+    dense = _computes(subject, f)
     subject.equal(f.T.to_matrix(), dense.T, "f.T.to_matrix")
-    of_factors, of_x = f.gradients(x, dy)
-    subject.equal(of_x, dy_values @ dense, "gradient of x")
-    along = np.sum(subject.backend.to_numpy(of_factors[-1]) * subject.numpy_factors(f)[-1])
-    np.testing.assert_allclose(along, np.sum(dy_values * (x_values @ dense.T)), rtol=1e-9, atol=1e-9)
     if 2 * order <= most_axes(f.backend):
         subject.equal(f.to_tensor(), dense.reshape(*modes[0], *modes[1]), "to_tensor")
     else:
@@ -156,17 +135,7 @@ def padding(subject: Subject, draw: st.DrawFn) -> None:
     rows, columns = max(1, whole.shape[0] // whole.stack - 1), max(1, whole.shape[1] - 2)
     f = type(whole)(whole.factors, shape=(whole.stack * rows, columns))
     assert f.shape == (whole.stack * rows, columns) and f.compression_ratio == math.prod(f.shape) / f.n_param
-    dense = subject.dense(f)
-    (x, x_values), (dy, dy_values) = subject.array(3, f.shape[1]), subject.array(3, f.shape[0], seed=1)
-    subject.equal(f.to_matrix(), dense, "to_matrix")
-    subject.equal(f.apply(x), x_values @ dense.T, "apply")
-    of_factors, of_x = f.gradients(x, dy)
-    subject.equal(of_x, dy_values @ dense, "gradient of x")
-    value = np.sum(dy_values * (x_values @ dense.T))
-    for factor, gradient in zip(f.factors, of_factors):
-        # The loss is linear in each factor: its value is the factor times its gradient.
-        along = np.sum(subject.backend.to_numpy(factor) * subject.backend.to_numpy(gradient))
-        np.testing.assert_allclose(along, value, rtol=1e-9, atol=1e-9)
+    _computes(subject, f)
 
 
 def arithmetic(subject: Subject, draw: st.DrawFn) -> None:
@@ -209,3 +178,31 @@ def recovery(subject: Subject, draw: st.DrawFn) -> None:
             assert type(f) is cls and f.shape == dense.shape
             assert f.rank == cls.format.validate_rank(shape, "full", **options)
             assert error <= (subject.recovery or 0.0), f"factorize at full rank: error {error:.1e}, allowed {subject.recovery}"
+
+
+def _computes(subject: Subject, f: FactorizedMatrix) -> np.ndarray:
+    """Assert that a matrix reconstructs, multiplies and differentiates as the reference, which is returned."""
+    dense = subject.dense(f)
+    (x, x_values), (dy, dy_values) = subject.array(2, f.shape[1]), subject.array(2, f.shape[0], seed=1)
+    subject.equal(f.to_matrix(), dense, "to_matrix")
+    subject.equal(f.apply(x), x_values @ dense.T, "apply")
+    of_factors, of_x = f.gradients(x, dy)
+    subject.equal(of_x, dy_values @ dense, "gradient of x")
+    # The loss is linear in each factor: its value is the factor times its gradient.
+    along = [np.sum(one * subject.backend.to_numpy(of)) for one, of in zip(subject.numpy_factors(f), of_factors)]
+    np.testing.assert_allclose(along, np.sum(dy_values * (x_values @ dense.T)), rtol=1e-9, atol=1e-9)
+    return dense
+
+
+def _are_differences(subject: Subject, gradients: Sequence[Any], factors: list[np.ndarray], loss: Loss) -> None:
+    """Assert that gradients are the central differences of a loss that is at most quadratic in each factor."""
+    generator = np.random.default_rng(2)
+    for number, (factor, gradient) in enumerate(zip(factors, gradients)):
+        assert tuple(gradient.shape) == factor.shape
+        direction = generator.normal(size=factor.shape)
+        steps = (factor + direction, factor - direction)
+        up, down = (loss([step if k == number else one for k, one in enumerate(factors)]) for step in steps)
+        along = np.sum(subject.backend.to_numpy(gradient) * direction)
+        # Rounding errors of the two losses.
+        atol = 1e-8 + 1e-9 * (abs(up) + abs(down))
+        np.testing.assert_allclose(along, (up - down) / 2, rtol=1e-8, atol=atol, err_msg=f"gradient {number}")

@@ -26,26 +26,17 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend under test.
+    """A backend under test."""
 
-    Parameters
-    ----------
-    name : str
-        TensorLy's name; ``'numpy_read_only'`` makes arrays that raise when they are written to.
-    array : callable
-        Makes an array of the backend from a NumPy array, of the same dtype.
-    to_numpy : callable
-        Makes a NumPy array from it.
-    kind : type
-        Type of the backend's arrays.
-    slow : bool
-        Whether every shape is compiled: laws then draw few examples from a fixed pool of shapes.
-    """
-
+    #: TensorLy's name; ``'numpy_read_only'`` makes arrays that raise when they are written to.
     name: str
+    #: Makes an array of the backend from a NumPy array, of the same dtype.
     array: Callable[[np.ndarray], Any]
+    #: Makes a NumPy array from it.
     to_numpy: Callable[[Any], np.ndarray]
+    #: Type of the backend's arrays.
     kind: type[Any]
+    #: Whether every shape is compiled: laws then draw few examples from a fixed pool of shapes.
     slow: bool = False
 
     def __str__(self) -> str:
@@ -68,7 +59,6 @@ def get_backend(name: str) -> Backend:
 
     Examples
     --------
-    >>> import numpy as np
     >>> get_backend("numpy_read_only").array(np.zeros(2)).flags.writeable
     False
     """

@@ -1,7 +1,7 @@
 """Check the laws that every format must obey on every backend."""
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tensorly_rnn._checks import instance_of, one_of, positive_int
 from tensorly_rnn.formats import FactorizedMatrix, FactorizedTensor, available_formats, get_format
 from tensorly_rnn.testing import _conduct, _tensors, _values
-from tensorly_rnn.testing.backends import MODULES, get_backend
+from tensorly_rnn.testing.backends import MODULES, Backend, get_backend
 from tensorly_rnn.testing.strategies import Ranks
 from tensorly_rnn.testing.subject import Count, Reference, Subject, TensorSubject
 
@@ -116,10 +116,8 @@ def assert_format_laws(
     AssertionError
         If a law does not hold; the message names the law, the format and the backend. The notes of its cause contain the
         smallest example that Hypothesis found.
-    TypeError, ValueError
-        If `cls` is no registered format, or a backend is not known.
-    ImportError
-        If a backend is not installed.
+    TypeError, ValueError, ImportError
+        If `cls` is no registered format, or a backend is not known or not installed.
 
     Examples
     --------
@@ -134,38 +132,23 @@ def assert_format_laws(
             f"cls must be registered; expected one of {available_formats()}, got {cls.__name__} named "
             f"{name!r}. Decorate it with tensorly_rnn.formats.register."
         )
-    max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
-    backends = _names(backends)
     if recovery is not None and (isinstance(recovery, bool) or not isinstance(recovery, numbers.Real) or not recovery > 0):
         raise TypeError(f"recovery must be a positive relative error or None; got {recovery!r}.")
     for argument, value in (("reference", reference), ("count", count), ("ranks", ranks)):
         if value is not None and not callable(value):
             raise TypeError(f"{argument} must be callable; expected a function, got {type(value).__name__}.")
-    for backend in backends:
-        on = get_backend(backend)
-        subject = Subject(cls, on, reference, count, ranks, recovery)
-        for law in LAWS:
-            if law != "recovery" or recovery is not None:
-                check_law(law, subject, max_examples)
+    laws = [law for law in LAWS if law != "recovery" or recovery is not None]
+    _check_laws(laws, lambda backend: Subject(cls, backend, reference, count, ranks, recovery), backends, max_examples)
 
 
 def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] = ("numpy",), max_examples: int = 25) -> None:
-    """Assert that a class of factorized tensors obeys all `TENSOR_LAWS` on some backends.
+    """Assert that a class of factorized tensors obeys all `TENSOR_LAWS` on some backends; see `assert_format_laws`.
 
     Parameters
     ----------
     cls : class of a factorized tensor
     backends : sequence of str
     max_examples : int
-
-    Raises
-    ------
-    AssertionError
-        If a law does not hold; the message names the law, the class and the backend.
-    TypeError, ValueError
-        If `cls` is no factorized tensor, or a backend is not known.
-    ImportError
-        If a backend is not installed.
 
     Examples
     --------
@@ -174,16 +157,15 @@ def assert_tensor_laws(cls: type[FactorizedTensor], *, backends: Sequence[str] =
     """
     if not (isinstance(cls, type) and issubclass(cls, FactorizedTensor)):
         raise TypeError(f"cls must be a class of factorized tensors; expected for example BTTensor, got {cls!r}.")
-    max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
-    backends = _names(backends)
-    for backend in backends:
-        on = get_backend(backend)
-        for law in TENSOR_LAWS:
-            check_law(law, TensorSubject(cls, on), max_examples)
+    _check_laws(TENSOR_LAWS, lambda backend: TensorSubject(cls, backend), backends, max_examples)
 
 
-def _names(backends: Any) -> tuple[str, ...]:
-    """Return names of backends as a tuple."""
+def _check_laws(laws: Iterable[str], on: Callable[[Backend], Any], backends: Any, max_examples: int) -> None:
+    """Check laws of a subject on each backend."""
     if isinstance(backends, str) or not isinstance(backends, Sequence):
         raise TypeError(f"backends must be a sequence of names; expected for example ('numpy',), got {backends!r}.")
-    return tuple(one_of("backends", name, tuple(MODULES)) for name in backends)
+    max_examples = positive_int("max_examples", max_examples, most=MOST_EXAMPLES)
+    for name in [one_of("backends", name, tuple(MODULES)) for name in backends]:
+        subject = on(get_backend(name))
+        for law in laws:
+            check_law(law, subject, max_examples)

@@ -16,18 +16,6 @@ def by_definition(indices: Sequence[Indices], factors: Sequence[Any], opened: In
     One loop over every assignment of all indices (NumPy's `einsum` without an order of contraction), as slow as the
     definition.
 
-    Parameters
-    ----------
-    indices : sequence of tuple of str
-        Index names of every factor's axes.
-    factors : sequence of NumPy arrays
-    opened : tuple of str
-        Indices of the result's axes, in their order.
-
-    Returns
-    -------
-    array, one axis an open index
-
     Examples
     --------
     >>> by_definition((("j", "r"), ("r", "i")), [np.ones((2, 3)), np.ones((3, 4))], ("i", "j")).tolist()
@@ -40,14 +28,7 @@ def by_definition(indices: Sequence[Indices], factors: Sequence[Any], opened: In
 
 
 def matrix_by_definition(cls: type[FactorizedMatrix], factors: Sequence[Any]) -> np.ndarray:
-    """Return the dense matrix of NumPy factors by a format's index names, padding not cropped.
-
-    Examples
-    --------
-    >>> from tensorly_rnn import TTMatrix
-    >>> matrix_by_definition(TTMatrix, [np.ones((1, 2, 3, 2)), np.ones((2, 3, 2, 1))]).shape
-    (6, 6)
-    """
+    """Return the dense matrix of NumPy factors by a format's index names, padding not cropped."""
     order = cls.format.order_of(len(factors)) or 0
     rows = (*((cls.format.stack_index,) if cls.format.stack_index else ()), *(f"j{k + 1}" for k in range(order)))
     columns = tuple(f"i{k + 1}" for k in range(order))

@@ -43,19 +43,11 @@ def tensor_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[t
 
 
 def tensorized_shapes(min_order: int = 1, max_order: int = 4) -> st.SearchStrategy[TensorizedShape]:
-    """Return a strategy of ``(out_modes, in_modes)`` made of distinct primes and ones, of at most 210 entries in all.
+    """Return a strategy of ``(out_modes, in_modes)``, which together are as in `tensor_shapes`.
 
     Parameters
     ----------
     min_order, max_order : int
-
-    Examples
-    --------
-    >>> from hypothesis import given
-    >>> @given(tensorized_shapes(min_order=2))
-    ... def law(modes):
-    ...     assert 2 <= len(modes[0]) == len(modes[1]) <= 4
-    >>> law()
     """
     halves = _orders(min_order, max_order).flatmap(lambda order: _modes(2 * order))
     return halves.map(lambda modes: (modes[: len(modes) // 2], modes[len(modes) // 2 :]))
@@ -78,12 +70,6 @@ def rank_indices(cls: type[FactorizedMatrix], order: int) -> tuple[tuple[str, ..
 
     A summed index of one factor only has size 1: on one axis it would only be a sum (the ends of a train), on two a trace
     (a ring of a single core).
-
-    Examples
-    --------
-    >>> from tensorly_rnn import TTMatrix
-    >>> rank_indices(TTMatrix, 3)
-    (('r1', 'r2'), ('r0', 'r3'))
     """
     factors = cls.format.indices(order)
     modes = {f"{side}{k + 1}" for side in "ji" for k in range(order)}
@@ -125,14 +111,7 @@ def canonical_ranks(
 
 
 def pool(cls: type[FactorizedMatrix]) -> dict[TensorizedShape, Any]:
-    """Return a few shapes, each with one canonical rank of uneven sizes, for backends that compile every shape.
-
-    Examples
-    --------
-    >>> from tensorly_rnn import TTMatrix
-    >>> pool(TTMatrix)[((2, 3, 1), (3, 1, 2))]
-    (1, 2, 3, 1)
-    """
+    """Return a few shapes, each with one canonical rank of uneven sizes, for backends that compile every shape."""
     found = {}
     for shape in POOL_SHAPES:
         free, single = rank_indices(cls, len(shape[0]))
@@ -207,15 +186,6 @@ def factorized_pairs(
     ----------
     cls, backend, tensorized_shape, ranks, padded
         See `factorized_matrices`.
-
-    Examples
-    --------
-    >>> from hypothesis import given
-    >>> from tensorly_rnn import HTMatrix
-    >>> @given(factorized_pairs(HTMatrix, padded=True))
-    ... def law(pair):
-    ...     assert (pair[0] + pair[1]).shape == pair[0].shape == pair[1].shape
-    >>> law()
     """
     on = get_backend(backend) if isinstance(backend, str) else backend
     f = draw(factorized_matrices(cls, on, tensorized_shape, ranks, padded))

@@ -28,19 +28,24 @@ Count = Callable[[list[int], Any], int]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A format on a backend, with reference results.
-
-    Parameters
-    ----------
-    cls : class of a matrix format
-    backend : Backend
-    reference, count, ranks, recovery
-        See `assert_format_laws`.
-    """
-
-    cls: type[FactorizedMatrix]
+class _OnBackend:
+    cls: type[Any]
     backend: Backend
+
+    def numpy_factors(self, f: Any) -> list[np.ndarray]:
+        """Return the factors of a matrix or tensor as NumPy arrays."""
+        return [np.array(self.backend.to_numpy(factor)) for factor in f.factors]
+
+    def equal(self, found: Any, expected: Any, what: str) -> None:
+        """Assert that an array belongs to the backend and has the expected entries."""
+        assert isinstance(found, self.backend.kind), f"{what}: expected {self.backend.kind}, got {type(found)}"
+        assert_allclose(self.backend.to_numpy(found), expected, rtol=1e-9, atol=1e-10, err_msg=what)
+
+
+@dataclass(frozen=True)
+class Subject(_OnBackend):
+    """The class of a matrix format on a backend, with the reference results that `assert_format_laws` describes."""
+
     reference: Reference | None = None
     count: Count | None = None
     ranks: Ranks | None = None
@@ -68,10 +73,6 @@ class Subject:
         values = np.random.default_rng(seed).normal(size=shape)
         return self.backend.array(values), values
 
-    def numpy_factors(self, f: FactorizedMatrix) -> list[np.ndarray]:
-        """Return the factors of a matrix as NumPy arrays."""
-        return [np.array(self.backend.to_numpy(factor)) for factor in f.factors]
-
     def dense(self, f: FactorizedMatrix) -> np.ndarray:
         """Return the true entries of a matrix from the reference."""
         factors = self.numpy_factors(f)
@@ -81,23 +82,10 @@ class Subject:
         """Return the true entries of other NumPy factors, by the index names of f."""
         return _cropped(f, matrix_by_definition(type(f), factors))
 
-    def equal(self, found: Any, expected: Any, what: str) -> None:
-        """Assert that an array belongs to the backend and has the expected entries."""
-        _equal(self.backend, found, expected, what)
-
 
 @dataclass(frozen=True)
-class TensorSubject:
-    """A class of factorized tensors on a backend.
-
-    Parameters
-    ----------
-    cls : class of a factorized tensor
-    backend : Backend
-    """
-
-    cls: type[FactorizedTensor]
-    backend: Backend
+class TensorSubject(_OnBackend):
+    """A class of factorized tensors on a backend."""
 
     def tensors(self) -> st.SearchStrategy[FactorizedTensor]:
         """Return a strategy of tensors of the class on the backend."""
@@ -107,19 +95,9 @@ class TensorSubject:
         """Return the dense tensor by the index names."""
         stacked = (t.format.stack_index,) if t.format.stack_index else ()
         opened = (*stacked, *(f"j{k + 1}" for k in range(t.order)))
-        factors = [self.backend.to_numpy(factor) for factor in t.factors]
-        return by_definition(t.format.tensor_indices(t.order), factors, opened).reshape(t.shape)
-
-    def equal(self, found: Any, expected: Any, what: str) -> None:
-        """Assert that an array belongs to the backend and has the expected entries."""
-        _equal(self.backend, found, expected, what)
+        return by_definition(t.format.tensor_indices(t.order), self.numpy_factors(t), opened).reshape(t.shape)
 
 
 def _cropped(f: FactorizedMatrix, full: np.ndarray) -> np.ndarray:
     stacked = np.asarray(full).reshape(f.stack, -1, full.shape[-1])
     return stacked[:, : f.shape[0] // f.stack, : f.shape[1]].reshape(f.shape)
-
-
-def _equal(backend: Backend, found: Any, expected: Any, what: str) -> None:
-    assert isinstance(found, backend.kind), f"{what}: expected {backend.kind}, got {type(found)}"
-    assert_allclose(backend.to_numpy(found), expected, rtol=1e-9, atol=1e-10, err_msg=what)

@@ -46,7 +46,7 @@ def refit(factorized: Any, bounds: Mapping[str, int] | None, max_error: float) -
     if math.prod(small.out_modes) <= MOST_ENTRIES:
         problem = Problem(
             backend=backend,
-            tensor=backend.reshape(operations.to_tensor(backend, small, reduced), (1, *small.out_modes)),
+            tensor=backend.reshape(operations.to_matrix(backend, small, reduced), (1, *small.out_modes)),
             format=kind,
             rank=rank,
             generator=np.random.default_rng(0),
