@@ -11,6 +11,7 @@ import tensorly_rnn as tlr
 from tensorly_rnn.testing import Subject, canonical_ranks
 from tensorly_rnn.testing.strategies import pool
 from tests import reference
+from tests.strategies import slow_where
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,12 @@ CASES = (
 )
 
 every_format = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def slow_formats(*names: str) -> pytest.MarkDecorator:
+    """Return the parametrization by `CASES`; some formats are marked slow."""
+    return pytest.mark.parametrize("case", slow_where(lambda case: case.name in names, CASES), ids=str)
+
+
 #: Formats with loops are fitted by many iterations.
-slow_with_loops = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case.bound else pytest.mark.slow) for case in CASES], ids=str
-)
+slow_with_loops = slow_formats("tr", "bt")

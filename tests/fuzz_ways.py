@@ -1,9 +1,12 @@
-"""A way to call every public name: valid arguments, made anew each time, so that one or two of them can be made hostile."""
+"""A valid call of every public name, from a table of objects and one of arguments by name, so that some can be made hostile."""
 
-import functools
+import copy
+import importlib
 import inspect
 from collections.abc import Callable
-from types import ModuleType
+from fnmatch import fnmatchcase
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,74 +17,41 @@ from tensorly.cp_tensor import CPTensor
 from tensorly.tucker_tensor import TuckerTensor
 
 import tensorly_rnn as tlr
-from tensorly_rnn import decomposition, files, formats, plot
-from tensorly_rnn.nn import factorize_module
+from tensorly_rnn import decomposition, nn, recurrent, testing
+from tests.test_imports import PUBLIC
 
-#: The function and its valid arguments.
-Way = Callable[[], tuple[Callable[..., Any], dict[str, Any]]]
-
-MODES = ((2, 3), (3, 5))
-SHAPE = (3, 4, 5)
+MODES, SHAPE = ((2, 3), (3, 5)), (3, 4, 5)
 
 #: Methods that a format's author defines and the library calls, with arguments that `validate_rank` and constructors have checked.
 HOOKS = (
-    *("expand", "families", "fields", "for_order", "full", "in_format", "rank_names", "useful", "with_options"),
-    *("canonical_rank", "explicit_rank", "format", "full_rank", "indices", "make_network", "nodes", "order_of"),
-    *(
-        "make_tensor_network",
-        "network_of_shapes",
-        "rank_at_most",
-        "rank_from_sizes",
-        "rank_share",
-        "rank_sizes",
-        "rank_within",
-    ),
-    *("tensor_indices", "tensor_network_of_shapes", "uniform_rank"),
-)
-#: Results, which the library makes and users read; abstract classes; what laws are written with; plain data of layers.
-NOT_MADE_BY_USERS = (
-    *(
-        "Cost",
-        "Format",
-        "Pass",
-        "FormatComparison",
-        "ConversionReport",
-        "WeightReport",
-        "Gradients",
-        "FactorizedMatrix",
-        "FactorizedTensor",
-    ),
-    *("Tree", "Backend", "Subject", "TensorSubject", "GatedWeight", "Layout"),
-)
-#: Methods between `recurrent`'s own parts, on arrays of padded matrices that no user has.
-INNER = (
-    *(f"Layout.{name}" for name in ("boxes", "gate_major", "padded_columns", "padded_matrix", "ungated")),
-    *(f"GatedWeight.{name}" for name in ("part_network", "rebuilding_is_cheaper", "with_factors")),
-    "FactorizedWeight.reconstructs",
-    *(f"Subject.{name}" for name in ("array", "dense", "dense_with", "equal", "matrices", "numpy_factors", "pairs", "shapes")),
-    *(f"TensorSubject.{name}" for name in ("dense", "equal", "numpy_factors", "tensors")),
-)
+    "expand families fields for_order full in_format rank_names useful with_options explicit_rank format full_rank indices"
+    " canonical_rank make_network nodes order_of make_tensor_network network_of_shapes rank_at_most rank_from_sizes rank_share rank_sizes"
+    " rank_within tensor_indices tensor_network_of_shapes uniform_rank"
+).split()
+#: Results, which the library makes and users read; abstract classes; what laws are written with; plain data of layers; methods
+#: between `recurrent`'s own parts, on arrays of padded matrices that no user has.
+NOT_CALLED_BY_USERS = (
+    "Cost Format Pass FormatComparison ConversionReport WeightReport Gradients FactorizedMatrix FactorizedTensor Tree Backend"
+    " Subject TensorSubject GatedWeight Layout Layout.boxes Layout.gate_major Layout.padded_columns Layout.padded_matrix"
+    " Layout.ungated GatedWeight.part_network GatedWeight.rebuilding_is_cheaper GatedWeight.with_factors"
+    " FactorizedWeight.reconstructs Subject.array Subject.dense Subject.dense_with Subject.equal Subject.matrices"
+    " Subject.numpy_factors Subject.pairs Subject.shapes TensorSubject.dense TensorSubject.equal TensorSubject.tensors"
+).split()
 
 
-def public(module: ModuleType) -> set[str]:
-    """Names of the functions, constructors and methods that a package makes public."""
-    found = set()
+def public(module: ModuleType) -> dict[str, Any]:
+    """Return the functions, classes and methods that a package makes public, by name."""
+    found = {}
     for name in module.__all__:
         value = getattr(module, name)
-        if inspect.isclass(value):
-            found |= {name, *methods(name, value)}
-        elif callable(value):
-            found.add(name)
-    return {name for name in found if name not in (*NOT_MADE_BY_USERS, *INNER) and name.rpartition(".")[2] not in HOOKS}
-
-
-def methods(name: str, cls: type) -> set[str]:
-    """Names of a class's public methods that this library defines; those of abstract classes go with their subclasses."""
-    if name in ("FactorizedMatrix", "FactorizedTensor"):
-        return set()
-    own = [base for base in cls.__mro__ if base.__module__.startswith("tensorly_rnn.")]
-    names = {one for base in own for one in vars(base) if not one.startswith("_")}
-    return {f"{name}.{one}" for one in names if inspect.isroutine(getattr(cls, one, None))}
+        if callable(value):
+            found[name] = value
+        if inspect.isclass(value) and name not in ("FactorizedMatrix", "FactorizedTensor"):
+            # Those that this library defines; those of abstract classes go with their subclasses.
+            own = {one for base in value.__mro__ if base.__module__.startswith("tensorly_rnn.") for one in vars(base)}
+            methods = {one for one in own if not one.startswith("_") and inspect.isroutine(getattr(value, one, None))}
+            found |= {f"{name}.{one}": getattr(value, one) for one in sorted(methods)}
+    return {key: value for key, value in found.items() if key not in NOT_CALLED_BY_USERS and key.split(".")[-1] not in HOOKS}
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -92,235 +62,199 @@ def tensors(*shape: int) -> torch.Tensor:
     return torch.tensor(normal(*shape), dtype=torch.float32)
 
 
-WAYS: dict[str, Way] = {}
+MATRICES = {kind.__name__: kind for kind in map(tlr.get_format, tlr.available_formats())}
+TENSORS = {"BTTensor": tlr.BTTensor, "HTTensor": tlr.HTTensor}
+RECURRENT = {"RNN": (recurrent.RNN, 1), "GRU": (recurrent.GRU, 3), "LSTM": (recurrent.LSTM, 4)}
 
 
-def way(name: str, function: Callable[..., Any], /, **arguments: Callable[[], Any]) -> None:
-    """Register a function, found anew where it is a method, by makers of its arguments."""
-    WAYS[name] = lambda: (function, {argument: make() for argument, make in arguments.items()})
+def random(kind: Any, seed: int = 0) -> Any:
+    return kind.random(SHAPE if kind in TENSORS.values() else MODES, 2, random_state=seed)
 
 
-def method(name: str, make: Callable[[], Any], /, **arguments: Callable[[], Any]) -> None:
-    """Register a method of an object that is made anew each time."""
-    WAYS[name] = lambda: (
-        getattr(make(), name.rpartition(".")[2]),
-        {argument: make_one() for argument, make_one in arguments.items()},
-    )
+def layer(kind: Any) -> Any:
+    return kind.random(5, 4, random_state=0, **({"proj_size": 3} if kind is recurrent.LSTM else {}))
 
 
-def given(value: Any) -> Callable[[], Any]:
-    return lambda: value
+def weight() -> nn.FactorizedWeight:
+    made = nn.FactorizedWeight(3, (5,), factorization="tt", rank=2, n_gates=2)
+    made.reset(1.0)
+    return made
 
 
-modes, rank, seed = given(MODES), given(2), given(0)
-dense = given(normal(6, 15))
-x, dy = given(normal(2, 15)), given(normal(2, 6))
+def linear() -> nn.FactorizedLinear:
+    return nn.FactorizedLinear(15, 6, factorization="tt", rank=2)
 
 
-# The formats' matrices and tensors.
-
-for one in ("bt", "ht", "tr", "tt"):
-    kind = tlr.get_format(one)
-
-    def make(kind: Any = kind) -> Any:
-        return kind.random(MODES, 2, random_state=0)
-
-    def other(kind: Any = kind) -> Any:
-        return kind.random(MODES, 2, random_state=1)
-
-    called = kind.__name__
-    tree = {"tree": given((0, 1))} if one == "ht" else {}
-    way(called, kind, factors=lambda make=make: make().factors, shape=given((5, 14)), **tree)
-    stack = {"tree": given((0, 1)), "root_rank": given(2)} if one == "ht" else {}
-    way(
-        f"{called}.random",
-        kind.random,
-        **{"tensorized_shape": modes, "rank": rank, "std": given(0.5), "random_state": seed, "like": given(normal(1))},
-        **stack,
-    )
-    way(f"Format.validate_rank ({one})", kind.format.validate_rank, tensorized_shape=modes, rank=rank, **stack)
-    method(f"{called}.plan", make, batch=given(3))
-    for name in ("apply", "vjp", "__rmatmul__", "__matmul__"):
-        operand = {"__rmatmul__": given(normal(2, 6)), "__matmul__": given(normal(15, 2))}.get(name, x)
-        method(f"{called}.{name}", make, **{"other" if name.startswith("__") else "x": operand})
-    method(f"{called}.gradients", make, x=x, dy=dy)
-    method(f"{called}.relative_error", make, matrix=dense)
-    method(f"{called}.lstsq_grad", make, target=dense, return_loss=given(True), mask=given(normal(6, 15) > 0))
-    for name in ("__add__", "__sub__", "inner"):
-        method(f"{called}.{name}", make, other=other)
-    for name in ("__mul__", "__truediv__"):
-        method(f"{called}.{name}", make, scalar=given(2.0))
-    method(f"{called}.round", make, rank=rank, eps=given(0.5))
-    for name in ("norm", "to_matrix", "to_tensor", "singular_values"):
-        method(f"{called}.{name}", make)
+def model() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(15, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
 
 
-MATRIX_OF = {
-    tlr.TTTensor: tlr.TTMatrix,
-    tlr.TRTensor: tlr.TRMatrix,
-    tlr.BTTensor: tlr.BTMatrix,
-    tlr.HTTensor: tlr.HTMatrix,
-}
-for kind in MATRIX_OF:
+#: What the methods of a class are called on, of the last pattern that fits; made anew each time, as arguments are.
+OBJECTS: dict[str, Callable[[], Any]] = {
+    **{f"{name}.*": partial(random, kind) for name, kind in (MATRICES | TENSORS).items()},
+    **{f"{name}.*": partial(layer, kind) for name, (kind, _) in RECURRENT.items()},
+    **{f"Factorized{name}{cell}.*": partial(getattr(nn, f"Factorized{name}{cell}"), 5, 4, factorization="tt", rank=2)
+       for name in RECURRENT for cell in ("", "Cell")},
+    **{f"{kind.__name__}.*": partial(kind, 2) for kind in map(decomposition.__dict__.get, ("TensorTrain", "TensorRing", "BlockTerm", "HierarchicalTucker"))},
+    **{f"BTTensor.{name}": partial(tlr.BTTensor.random, SHAPE, rank, random_state=0)
+       for name, rank in (("to_blocks", (2, 2)), ("to_cp", (2, 1)), ("to_ll1", (2, (2, 2, 1))))},
+    "FactorizedLinear.*": linear, "FactorizedWeight.*": weight, "GatedWeight.*": partial(recurrent.GatedWeight.random, 3, (5,), factorization="tt", rank=2, n_gates=2, random_state=0),
+    "Network.*": lambda: random(tlr.TTMatrix).network,
+    "FormatComparison.*": lambda: tlr.best_format(normal(6, 15), n_param=70, formats=["tt"]),
+    "Gradients.*": lambda: (one := layer(recurrent.LSTM)).backward(one.forward(normal(3, 2, 5))[2], normal(3, 2, 3)),
+    **{f"Format.validate_rank ({kind.format.name})": lambda kind=kind: kind.format for kind in MATRICES.values()},
+}  # fmt: skip
 
-    def make(kind: Any = kind) -> Any:
-        return kind.random(SHAPE, 2, random_state=0)
-
-    def other(kind: Any = kind) -> Any:
-        return kind.random(SHAPE, 2, random_state=1)
-
-    called = kind.__name__
-    tree = {"tree": given(((0, 1), 2))} if kind is tlr.HTTensor else {}
-    way(called, kind, factors=lambda make=make: make().factors, **({"tree": given((0, (1, 2)))} if tree else {}))
-    way(
-        f"{called}.random",
-        kind.random,
-        **{"shape": given(SHAPE), "rank": rank, "std": given(0.5), "random_state": seed, "like": given(normal(1))},
-        **tree,
-    )
-    way(f"{called}.of_matrix", kind.of_matrix, matrix=lambda kind=kind: MATRIX_OF[kind].random(MODES, 2, random_state=0))
-    method(f"{called}.relative_error", make, tensor=given(normal(*SHAPE)))
-    method(f"{called}.lstsq_grad", make, target=given(normal(*SHAPE)), return_loss=given(True), mask=given(normal(*SHAPE) > 0))
-    for name in ("__add__", "__sub__", "inner"):
-        method(f"{called}.{name}", make, other=other)
-    for name in ("__mul__", "__truediv__"):
-        method(f"{called}.{name}", make, scalar=given(2.0))
-    method(f"{called}.round", make, rank=rank, eps=given(0.5))
-    method(f"{called}.to_unfolded", make, mode=given(1))
-    for name in ("norm", "to_tensor", "to_vec", "as_matrix", "singular_values"):
-        method(f"{called}.{name}", make)
-    if hasattr(kind, "to_unfolding"):
-        method(f"{called}.to_unfolding", make, mode=given(1))
-        method(f"{called}.mode_dot", make, matrix_or_tensor=given(normal(2, 4)), mode=given(1))
-
-blocks = given([TuckerTensor((normal(2, 2), [normal(3, 2), normal(4, 2)])) for _ in range(2)])
-way("BTTensor.from_blocks", tlr.BTTensor.from_blocks, blocks=blocks)
-way("BTTensor.from_tucker", tlr.BTTensor.from_tucker, tucker=lambda: blocks()[0])
-way("BTTensor.from_cp", tlr.BTTensor.from_cp, cp=given(CPTensor((None, [normal(3, 2), normal(4, 2)]))))
-ll1 = {"first": given(normal(3, 4)), "second": given(normal(4, 4)), "third": given(normal(5, 2))}
-way("BTTensor.from_ll1", tlr.BTTensor.from_ll1, **ll1)
-for name, bt_rank in (("to_blocks", (2, 2)), ("to_cp", (2, 1)), ("to_ll1", (2, (2, 2, 1))), ("to_tucker", 2)):
-    method(f"BTTensor.{name}", lambda bt_rank=bt_rank: tlr.BTTensor.random(SHAPE, bt_rank, random_state=0))
-method("HTTensor.to_tt", lambda: tlr.HTTensor.random(SHAPE, 2, random_state=0))
-way("HTTensor.from_tt", tlr.HTTensor.from_tt, tt_tensor=given([normal(1, 3, 2), normal(2, 4, 1)]))
-
-for one, kind in (("bt", tlr.BTTensor), ("ht", tlr.HTTensor)):
-
-    def make(kind: Any = kind) -> Any:
-        return kind.random(SHAPE, 2, random_state=0)
-
-    tree = {"tree": given(((0, 1), 2))} if one == "ht" else {}
-    way(f"{one}_n_param", getattr(tlr, f"{one}_n_param"), tensor_shape=given(SHAPE), rank=rank, **tree)
-    way(f"validate_{one}_rank", getattr(tlr, f"validate_{one}_rank"), tensor_shape=given(SHAPE), rank=rank, **tree)
-    random = {"shape": given(SHAPE), "rank": rank, "full": given(False), "std": given(0.5), "random_state": seed}
-    way(f"random_{one}", getattr(tlr, f"random_{one}"), **random, like=given(normal(1)), **tree)
-    for name, more in (("tensor", {}), ("unfolded", {"mode": given(1)}), ("vec", {})):
-        way(f"{one}_to_{name}", getattr(tlr, f"{one}_to_{name}"), **{f"{one}_tensor": make}, **more)
-
-for one, factors in (
-    ("bt", lambda: tlr.random_bt(SHAPE, 2, random_state=0)),
-    ("ht", lambda: tlr.random_ht(SHAPE, 2, random_state=0)),
-    ("tt", lambda: [normal(1, 3, 2), normal(2, 4, 2), normal(2, 5, 1)]),
-    ("tr", lambda: [normal(2, 3, 2), normal(2, 4, 2), normal(2, 5, 2)]),
-):
-    target = {"tensor": given(normal(*SHAPE)), "return_loss": given(True), "mask": given(normal(*SHAPE) > 0)}
-    way(f"{one}_lstsq_grad", getattr(tlr, f"{one}_lstsq_grad"), **{f"{one}_tensor": factors}, **target)
-
-
-# Functions.
-
-ht_options = {"root_rank": given(2), "tree": given((0, 1))}
-way("n_param", tlr.n_param, format=given("ht"), tensorized_shape=modes, rank=rank, **ht_options)
-costed = {"batch": given(3), "contraction_order": given("input_first"), **ht_options}
-way("cost", tlr.cost, format=given("ht"), tensorized_shape=modes, rank=rank, **costed)
-way("available_formats", tlr.available_formats)
-way("get_format", tlr.get_format, name=given("tt"))
-way("register", formats.register, cls=given(tlr.TTMatrix))
-way("balanced_tree", tlr.balanced_tree, order=given(3))
-way("linear_tree", tlr.linear_tree, order=given(3))
-way("factorize_size", tlr.factorize_size, size=given(60), order=given(3))
-way("separate_modes", tlr.separate_modes, out_modes=given((2, 3)), in_modes=given((3, 5)))
-asked = {"matrix": dense, "format": given("bt"), "tensorized_shape": modes}
-way(
-    "factorize",
-    tlr.factorize,
-    **asked,
-    rank=rank,
-    eps=given(None),
-    **{"n_param": given(None), "compression_ratio": given(None), "method": given("auto"), "init": given("svd")},
-    **{"n_starts": given(1), "n_iter_max": given(3), "tol": given(1e-6), "random_state": seed, "verbose": given(False)},
-    callback=given(None),
-)
-way("factorize (eps)", tlr.factorize, **{**asked, "format": given("tt")}, eps=given(0.5))
-way("factorize (n_param)", tlr.factorize, **{**asked, "format": given("ht")}, n_param=given(60), root_rank=given(2))
-way("factorize (compression_ratio)", tlr.factorize, **{**asked, "format": given("tr")}, compression_ratio=given(2.0))
-compared = {"n_starts": given(1), "n_iter_max": given(3), "random_state": seed, "formats": given(("tt", "bt"))}
-way("best_format", tlr.best_format, matrix=dense, tensorized_shape=modes, n_param=given(70), **compared)
-way("best_format (eps)", tlr.best_format, matrix=dense, eps=given(0.5), **compared)
-way("best_format (ratio)", tlr.best_format, matrix=dense, compression_ratio=given(2.0), **compared)
-for name, settings in (
-    ("tensor_train", {}),
-    ("tensor_ring", {"n_iter_max": given(3), "tol": given(1e-6), "init": given("svd"), "random_state": seed}),
-    ("block_term", {"n_iter_max": given(3), "n_starts": given(1), "callback": given(None), "verbose": given(False)}),
-    ("hierarchical_tucker", {"tree": given((0, (1, 2)))}),
-):
-    capital = "".join(map(str.capitalize, name.split("_")))
-    kind = getattr(decomposition, capital)
-    way(name, getattr(decomposition, name), tensor=given(normal(*SHAPE)), rank=rank, **settings)
-    way(f"{name} (eps)", getattr(decomposition, name), tensor=given(normal(*SHAPE)), eps=given(0.5))
-    # The settings are checked when there is a tensor.
-    way(capital, lambda kind=kind, **settings: kind(**settings).fit_transform(normal(*SHAPE)), rank=rank, **settings)
-    method(f"{capital}.fit_transform", lambda kind=kind: kind(2), tensor=given(normal(*SHAPE)))
-refitted = {"matrix": dense, "inputs": given(normal(4, 15)), "ridge": given(0.1), "n_iter_max": given(2)}
-way("calibrate", decomposition.calibrate, f=lambda: tlr.TTMatrix.random(MODES, 2, random_state=0), **refitted)
-named_indices = {"factors": given((("j1", "r"), ("r", "i1"))), "outputs": given(("j1",)), "inputs": given(("i1",))}
-way("Network", tlr.Network, **named_indices, sizes=given((("i1", 5), ("j1", 3), ("r", 2))))
-method("Network.cost", lambda: make_network(), batch=given(3), contraction_order=given("planned"))
-method("Network.resized", lambda: make_network(), sizes=given({"r1": 3}))
-
-
-def make_network() -> tlr.Network:
-    return tlr.TTMatrix.random(MODES, 2, random_state=0).network.resized({})
-
-
-# Pictures, on axes that no window shows; what is drawn on others is closed.
+TWO_BLOCKS = [TuckerTensor((normal(2, 2), [normal(3, 2), normal(4, 2)])) for _ in range(2)]
+POINTS = [(10, 0.5), (20, 0.25)]
+#: Valid arguments: of all names, then of names that fit a pattern, the last of which counts. Functions make what they give;
+#: other values are copied. Names of `**options` are given with a pattern.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "*": {
+        "rank": 2, "eps": None, "n_param": None, "compression_ratio": None, "tensorized_shape": MODES, "format": "bt",
+        "method": "auto", "init": "svd", "n_starts": 1, "n_iter_max": 3, "tol": 1e-6, "random_state": 0, "verbose": False,
+        "callback": None, "formats": ("tt", "bt"), "ridge": 0.1, "std": 0.5, "like": normal(1), "full": False, "batch": 3,
+        "contraction_order": "input_first", "tree": (0, (1, 2)), "shape": SHAPE, "tensor_shape": SHAPE, "scalar": 2.0,
+        "matrix": normal(6, 15), "tensor": normal(*SHAPE), "x": normal(2, 15), "dy": normal(2, 6), "inputs": normal(4, 15),
+        "target": normal(6, 15), "mask": normal(6, 15) > 0, "return_loss": True, "mode": 1, "order": 3, "size": 60,
+        "cls": tlr.TTMatrix, "f": partial(random, tlr.TTMatrix), "factorized": partial(random, tlr.TTMatrix),
+        "bt_tensor": partial(random, tlr.BTTensor), "ht_tensor": partial(random, tlr.HTTensor),
+        "tt_tensor": [normal(1, 3, 2), normal(2, 4, 2), normal(2, 5, 1)],
+        "tr_tensor": [normal(2, 3, 2), normal(2, 4, 2), normal(2, 5, 2)],
+        "blocks": TWO_BLOCKS, "tucker": TWO_BLOCKS[0], "cp": CPTensor((None, [normal(3, 2), normal(4, 2)])),
+        "first": normal(3, 4), "second": normal(4, 4), "third": normal(5, 2),
+        # Layers.
+        "factorization": "tt", "decompose": "layerwise", "gate_mode": "last", "input_modes": (5, 1), "hidden_modes": (2, 2),
+        "implementation": "factorized", "device": "cpu", "dtype": torch.float32, "input_size": 5, "hidden_size": 4,
+        "in_features": 15, "out_features": 6, "in_modes": (3, 5), "out_modes": (2, 3), "bias": True, "num_layers": 1,
+        "batch_first": False, "dropout": 0.0, "bidirectional": True, "proj_size": 0, "nonlinearity": "relu", "forget_bias": 1.0,
+        "rows": 3, "widths": (5,), "n_gates": 2, "part": 0, "parts": [normal(6, 5)], "linear": partial(torch.nn.Linear, 15, 6),
+        "layout": recurrent.Layout(3, ((0, 5),), (2, 2), (3, 2), 2, "last"), "input": tensors(3, 2, 5), "model": model,
+        "rnn": partial(torch.nn.RNN, 5, 4), "gru": partial(torch.nn.GRU, 5, 4), "lstm": partial(torch.nn.LSTM, 5, 4),
+        "found": lambda: weight()._weight(), "module": linear, "tape": None, "lr": 0.1, "count": 2, "repeats": 1, "start": "weight",
+        "pattern": "0", "min_size": 10, "calibration": tensors(3, 15), "executor": None, "inplace": False,
+        # Pictures, on axes that no window shows. Files: there is nothing to read, and no folder to write to.
+        "ax": lambda: Figure().subplots(), "curves": {"tt": POINTS, "svd": POINTS}, "marked": POINTS,
+        "report": lambda: nn.factorize_module(model(), factorization="tt", rank=1)[1], "path": "/dev/null/nothing",
+        "matrices": {"a": random(tlr.TTMatrix)}, "tensors": {"b": normal(2)},
+        # For tests of formats.
+        "name": "tt", "backend": "numpy", "backends": ("numpy",), "law": "linearity", "max_examples": 1, "ranks": None,
+        "reference": None, "recovery": None, "padded": True, "min_order": 1, "max_order": 3, "max_size": 3,
+        "subject": lambda: testing.Subject(tlr.TTMatrix, testing.get_backend("numpy")),
+    },
+    **{f"{name}*": {"other": partial(random, kind, 1), "tree": (0, 1)} for name, kind in MATRICES.items()},
+    **{f"{name}*": {"other": partial(random, kind, 1)} for name, kind in TENSORS.items()},
+    **{name: {"factors": random(kind).factors} for name, kind in (MATRICES | TENSORS).items()},
+    "??Matrix": {"shape": (5, 14)}, "*.round": {"eps": 0.5},
+    "*.__rmatmul__": {"other": normal(2, 6)}, "*.__matmul__": {"other": normal(15, 2)},
+    **{key: {"tree": (0, 1), "root_rank": 2} for key in ("HTMatrix.random", "Format.validate_rank (ht)")},
+    **{key: {"format": "ht", "tree": (0, 1), "root_rank": 2} for key in ("n_param", "cost")},
+    "HTTensor.random": {"tree": ((0, 1), 2)}, "??Tensor.lstsq_grad": {"target": normal(*SHAPE), "mask": normal(*SHAPE) > 0},
+    "??_lstsq_grad": {"mask": normal(*SHAPE) > 0},
+    **{f"{name}Tensor.of_matrix": {"matrix": partial(random, MATRICES[f"{name}Matrix"])} for name in ("BT", "HT")},
+    "* (eps)": {"rank": None, "eps": 0.5}, "factorize (eps)": {"format": "tt"}, "best_format": {"n_param": 70},
+    "factorize (n_param)": {"format": "ht", "rank": None, "n_param": 60, "root_rank": 2},
+    "factorize (ratio)": {"format": "tr", "rank": None, "compression_ratio": 2.0}, "best_format (ratio)": {"compression_ratio": 2.0},
+    "singular_values": {"eps": 0.5}, "load_factorized": {"path": "/dev/null"}, "Network.resized": {"sizes": {"r1": 3}},
+    "Network": {"factors": (("j1", "r"), ("r", "i1")), "outputs": ("j1",), "inputs": ("i1",), "sizes": (("i1", 5), ("j1", 3), ("r", 2))},
+    **{name: {"weight_ih": normal(gates * 4, 5), "weight_hh": normal(gates * 4, 3 if gates == 4 else 4), "weight": None,
+              "bias_ih": normal(gates * 4), "bias_hh": normal(gates * 4), "weight_hr": normal(3, 4)} for name, (_, gates) in RECURRENT.items()},
+    **{f"{name} (weight)": {"weight": normal(gates * 4, 9), **dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"))}
+       for name, (_, gates) in RECURRENT.items()},
+    **{key: {"x": normal(3, 2, 5), "d_output": normal(3, 2, 4), **dict.fromkeys(("hx", "d_state"), normal(2, 4))} for key in ("RNN.*", "GRU.*")},
+    **{f"{name}.with_*": {"vector": layer(kind).to_vec(), "parameters": dict(layer(kind).parameters)} for name, (kind, _) in RECURRENT.items()},
+    "LSTM.*": {"x": normal(3, 2, 5), "d_output": normal(3, 2, 3), **dict.fromkeys(("hx", "d_state"), (normal(2, 3), normal(2, 4)))},
+    "LSTM.random": {"proj_size": 3}, "FactorizedLSTM": {"proj_size": 3}, "*.factorized": {"n_iter_max": 3},
+    "GatedWeight.*": {"x": normal(2, 5), "inputs": [normal(4, 5)]}, "GatedWeight.from_matrices": {"random_state": 0},
+    "GatedWeight.dense": {"matrix": normal(6, 5), "widths": (3, 2)},
+    "GatedWeight.of_format": {"matrix": partial(random, tlr.TTMatrix), "widths": (9, 6)},
+    **{key: {"in_modes": (3, 2), "out_modes": (2, 2), "format": tlr.TTMatrix} for key in ("make_layout", "GatedWeight.random", "FactorizedWeight")},
+    "FactorizedWeight.*": {"x": tensors(2, 5), "bias": tensors(6), "parts": tensors(6, 5)},
+    "Factorized*.forward": {"hx": tensors(1, 2, 4)}, "FactorizedLSTM.forward": {"hx": (tensors(1, 2, 4), tensors(1, 2, 4))},
+    "Factorized*Cell.forward": {"input": tensors(2, 5), "hx": tensors(2, 4)}, "FactorizedLinear.forward": {"input": tensors(2, 15)},
+    "FactorizedLSTMCell.forward": {"hx": (tensors(2, 4), tensors(2, 4))},
+    **{f"Factorized{name}Cell.from_cell": {"cell": partial(getattr(torch.nn, f"{name}Cell"), 5, 4)} for name in RECURRENT},
+    "*.train": {"mode": True}, "parameter_groups": {"model": linear}, "tune": {"rows": 4}, "factorize_module": {"decompose": "input"},
+    "factorized": {"module": partial(torch.nn.Linear, 15, 6), "name": "weight", "n_gates": 1},
+    "factorized_tensors": {"cls": tlr.BTTensor, "shape": testing.tensor_shapes}, "assert_tensor_laws": {"cls": tlr.BTTensor},
+    "factorized_matrices": {"tensorized_shape": testing.tensorized_shapes}, "factorized_pairs": {"tensorized_shape": testing.tensorized_shapes},
+    "get_backend": {"name": "numpy"}, "assert_format_laws": {"count": None},
+}  # fmt: skip
+#: Options of `**options`, beside those of signatures.
+OF_LAYERS = "factorization rank decompose gate_mode input_modes hidden_modes implementation"
+OPTIONS = {
+    "HTMatrix.random": "tree root_rank", "Format.validate_rank (ht)": "tree root_rank", "HTTensor.random": "tree", "cost": "tree root_rank",
+    "n_param": "tree root_rank", "factorize (n_param)": "root_rank", "tensor_*(eps)": "eps", "block_term (eps)": "eps", "hierarchical_tucker (eps)": "eps",
+    **dict.fromkeys(("tensor_ring", "TensorRing"), "n_iter_max tol init random_state"), "HierarchicalTucker": "tree",
+    **dict.fromkeys(("block_term", "BlockTerm"), "n_iter_max n_starts callback verbose"), "*.factorized": "n_iter_max",
+    "GatedWeight.random": "in_modes out_modes n_gates gate_mode", "GatedWeight.from_matrices": "random_state",
+    **{f"Factorized{name}{cell}": f"{OF_LAYERS} device dtype" for name in RECURRENT for cell in ("", "Cell")},
+    **{f"Factorized{name}.from_*": OF_LAYERS for name in ("RNN", "GRU", "LSTM", "???Cell", "LSTMCell")},
+    "FactorizedLinear.from_linear": "in_modes out_modes implementation", "FactorizedWeight.load_matrices": "parts rank",
+    "factorize_module": "implementation n_iter_max factorization rank", "factorized": "factorization rank",
+}  # fmt: skip
+#: For other words of the library, or for measurement: no argument of a user's.
+LEFT_OUT = ("names", "argument", "product", "tune", "self", "kind")
 
 
 def drawn(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def draw(*arguments: Any, **named: Any) -> Any:
+    """Close what is drawn on axes of its own."""
+
+    def draw(**named: Any) -> Any:
         try:
-            return function(*arguments, **named)
+            return function(**named)
         finally:
             pyplot.close("all")
 
     return draw
 
 
-def converted() -> Any:
-    model = torch.nn.Sequential(torch.nn.Linear(15, 6), torch.nn.Linear(2, 2))
-    return factorize_module(model, factorization="tt", rank=1)[1]
+def fitted(cls: type, **settings: Any) -> Any:
+    """Return a result: the settings are checked when there is a tensor."""
+    return cls(**settings).fit_transform(normal(*SHAPE))
 
 
-ax = {"ax": lambda: Figure().subplots()}
-train = {"factorized": lambda: tlr.TTMatrix.random(MODES, 2, random_state=0)}
-points = [(10, 0.5), (20, 0.25)]
-way("network", drawn(plot.network), **train, **ax)
-way("singular_values", drawn(plot.singular_values), **train, **ax, eps=given(0.5))
-curves = {"curves": given({"tt": points, "svd": points}), "marked": given(points)}
-way("error_against_parameters", drawn(plot.error_against_parameters), **curves, **ax)
-way("compression_report", drawn(plot.compression_report), report=converted, **ax)
-way("FormatComparison.plot", drawn(tlr.best_format(normal(6, 15), n_param=70, formats=["tt"]).plot), **ax)
+def arguments_of(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return valid arguments of a function by a name, made anew."""
+    fitting = [given for pattern, given in ARGUMENTS.items() if fnmatchcase(name, pattern)]
+    values = {key: value for given in fitting for key, value in given.items()}
+    named = [one.name for one in inspect.signature(function).parameters.values() if one.kind in (1, 3)]
+    named += [one for pattern, options in OPTIONS.items() if fnmatchcase(name, pattern) for one in options.split()]
+    made = {key: values[key] for key in dict.fromkeys(named) if key not in LEFT_OUT}
+    return {
+        key: value() if isinstance(value, (FunctionType, partial)) else copy.deepcopy(value) for key, value in made.items()
+    }
 
 
-# Files. There is nothing to read, and no folder to write to: an OSError is the right answer.
+def way(name: str, value: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return the function of a public name, of an object where it is a method, and its valid arguments."""
+    owner, _, attribute = name.partition(" ")[0].rpartition(".")
+    function, made = value, None
+    if owner and not inspect.ismethod(value):
+        made = [make for pattern, make in OBJECTS.items() if fnmatchcase(name, pattern)][-1]()
+        function = getattr(made, attribute)
+    given = arguments_of(name, function)
+    if attribute == "backward":
+        given["tape"] = made.forward(normal(3, 2, 5))[2]
+    elif attribute == "load_matrices":
+        function = lambda parts, **options: made.load_matrices(parts, **options)  # noqa: E731
+    elif hasattr(value, "fit_transform"):
+        function = partial(fitted, value)
+    elif "ax" in given:
+        function = drawn(function)
+    return function, given
 
-way("load_factorized", files.load_factorized, path=given("/dev/null"))
-matrices = {"a": tlr.TTMatrix.random(MODES, 2, random_state=0)}
-way(
-    "save_factorized",
-    files.save_factorized,
-    path=given("/dev/null/nothing"),
-    matrices=given(matrices),
-    tensors=given({"b": normal(2)}),
-)
+
+NAMED = {name: value for room in PUBLIC for name, value in public(importlib.import_module(f"tensorly_rnn{room}")).items()}
+for name, kind in (MATRICES | TENSORS).items():
+    operators = ("add", "sub", "mul", "truediv", *(("matmul", "rmatmul") if name in MATRICES else ()))
+    NAMED |= {f"{name}.__{one}__": getattr(kind, f"__{one}__") for one in operators}
+NAMED |= {f"Format.validate_rank ({kind.format.name})": NAMED["Format.validate_rank"] for kind in MATRICES.values()}
+del NAMED["Format.validate_rank"]
+for name, others in {
+    "factorize": ("eps", "n_param", "ratio"), "best_format": ("eps", "ratio"), "tensor_train": ("eps",), "tensor_ring": ("eps",),
+    "block_term": ("eps",), "hierarchical_tucker": ("eps",), "RNN": ("weight",), "GRU": ("weight",), "LSTM": ("weight",),
+}.items():  # fmt: skip
+    NAMED |= {f"{name} ({one})": NAMED[name] for one in others}
+#: Makers of a function and of its valid arguments.
+WAYS = {name: partial(way, name, value) for name, value in NAMED.items()}

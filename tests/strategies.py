@@ -1,4 +1,4 @@
-"""Strategies by the rows of `tests/cases.py`, fixed shapes and numbers of examples; the public ones are in `tensorly_rnn.testing`."""
+"""Strategies by the rows of `tests/cases.py`, fixed shapes, rows of parametrizations, refusals; more are in `tensorly_rnn.testing`."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -48,14 +48,27 @@ def pairwise(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 def in_pairs(*, slow: Callable[..., bool] = lambda *row: False, **axes: Iterable[Any]) -> pytest.MarkDecorator:
     """Return the parametrization of the arguments by `pairwise` rows; those for which `slow` is true are marked so."""
-    rows = [pytest.param(*row, marks=pytest.mark.slow if slow(*row) else ()) for row in pairwise(*axes.values())]
+    rows = slow_where(slow, pairwise(*axes.values()))
     return pytest.mark.parametrize(tuple(axes), rows, ids=lambda value: getattr(value, "__name__", str(value)))
+
+
+def slow_where(slow: Callable[..., bool], values: Iterable[Any]) -> list[Any]:
+    """Return the values of a parametrization, where tuples are rows; those for which `slow` is true are marked so."""
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*row, marks=pytest.mark.slow if slow(*row) else ()) for row in rows]
 
 
 def slow_but_one(values: Iterable[Any], kept: int = 0) -> list[Any]:
     """Return the values of a parametrization, where tuples are rows, all but one of them marked slow."""
-    rows = [value if isinstance(value, tuple) else (value,) for value in values]
-    return [pytest.param(*row, marks=() if k == kept else pytest.mark.slow) for k, row in enumerate(rows)]
+    values = list(values)
+    return slow_where(lambda *row: row != (values[kept] if isinstance(values[kept], tuple) else (values[kept],)), values)
+
+
+def refused(*rows: tuple[type[Exception], str, Callable[[], object]]) -> None:
+    """Assert that each call, the last of a row, raises the row's error with a message that the row's pattern matches."""
+    for error, message, call in rows:
+        with pytest.raises(error, match=message):
+            call()
 
 
 @st.composite

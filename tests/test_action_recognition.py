@@ -231,6 +231,7 @@ def test_verdicts(examples):
     assert Claim("", [1], [1], "%", "").verdict == "undecided"
 
 
+@pytest.mark.slow
 def test_an_unreadable_video_gives_one_clear_line(examples, tmp_path, capsys):
     for name in ("a/v_a_01/v_a_01_01.mpg", "a/v_a_02/v_a_02_01.mpg", "b/v_b_01/v_b_01_01.mpg", "b/v_b_02/v_b_02_01.mpg"):
         (tmp_path / name).parent.mkdir(parents=True)

@@ -44,6 +44,7 @@ def test_cases_have_every_format_and_way(key, count):
     assert all(case.systems[0].name == "dense" for case in cases.cases(key, quick=False))
 
 
+@pytest.mark.slow
 def test_case_a_has_the_papers_parameters():
     systems = {system.name: system.make for system in cases.papers().systems}
     counts = {"tt": 3360, "tr": 1725, "bt": 3392, "ht": 1245}

@@ -151,10 +151,7 @@ def test_images_are_upright(examples):
     ("text", "message"),
     [
         ("my_front_ends:Few", r"must map one frame to shape \(1, 2048\), got \(1, 7\)"),
-        (
-            "my_front_ends:Nothing",
-            "must be module:factory; my_front_ends:Nothing fails with AttributeError",
-        ),
+        ("my_front_ends:Nothing", "must be module:factory; my_front_ends:Nothing fails with AttributeError"),
         ("nowhere", "nowhere fails with ModuleNotFoundError"),
     ],
 )

@@ -18,8 +18,8 @@ from tensorly_rnn.contraction.plan import ANY, View
 from tensorly_rnn.network import operations
 from tensorly_rnn.network.network import apply_plan
 from tensorly_rnn.network.row_blocks import row_blocks
-from tests.cases import CASES
-from tests.strategies import factorized, slow_but_one
+from tests.cases import every_format
+from tests.strategies import factorized, refused, slow_but_one
 
 NUMPY = BackendManager.load_backend("numpy")
 
@@ -135,15 +135,14 @@ def test_the_same_problem_gives_the_same_plan():
 
 
 def test_networks_that_cannot_be_planned_are_refused():
-    with pytest.raises(ValueError, match="index 'i' of size 3 must be in two places or more"):
-        plan((("b", "i"), ("b",)), ("b",), (("b", 2), ("i", 3)))
-    with pytest.raises(ValueError, match=r"operands\[0\] must name each index once; got \('i', 'i'\)"):
-        plan((("i", "i"),), ("i",), (("i", 3),))
-    with pytest.raises(ValueError, match="output must name each index once"):
-        plan((("i",),), ("i", "i"), (("i", 3),))
+    refused(
+        (ValueError, "index 'i' of size 3 must be in two places or more", lambda: plan((("b", "i"), ("b",)), ("b",), (("b", 2), ("i", 3)))),
+        (ValueError, r"operands\[0\] must name each index once; got \('i', 'i'\)", lambda: plan((("i", "i"),), ("i",), (("i", 3),))),
+        (ValueError, "output must name each index once", lambda: plan((("i",),), ("i", "i"), (("i", 3),))),
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 @given(data=st.data(), batch=st.integers(1, 20))
 def test_cost_is_that_of_the_plan_and_backward_twice(case, data, batch):
     f = data.draw(factorized(case))
@@ -180,7 +179,7 @@ def test_cost_refuses_what_is_no_batch():
         tlr.TTMatrix.random(((2, 3), (3, 2)), 2, random_state=0).network.cost(-2)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 @pytest.mark.parametrize("order", slow_but_one([8, 12]))
 def test_planning_stays_quick_at_high_orders(case, order):
     # An exhaustive search of a block term of order 12 takes minutes; here all is planned in seconds, and still cheap.
@@ -297,7 +296,7 @@ def test_no_single_objective_finds_a_faster_plan(network):
         assert best <= _training_seconds(plan(operands, output, sizes, path))
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 @given(data=st.data(), batch=st.integers(2, 40), most=st.integers(1, 400))
 def test_blocks_of_rows_make_up_the_whole(case, data, batch, most):
     f = data.draw(factorized(case))
@@ -326,7 +325,7 @@ def test_blocks_of_rows_make_up_the_whole(case, data, batch, most):
     assert blocks.rows[0] == 1 or written * (blocks.rows[0] - 1) <= most * blocks.rows[0]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 def test_a_network_is_written_as_it_is_made(case):
     for shape, rank in case.pool.items():
         network = tlr.get_format(case.name).format.make_network(shape, rank)

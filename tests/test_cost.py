@@ -16,8 +16,8 @@ from tensorly_rnn.contraction.execute import apply_view, execute, pull_back, run
 from tensorly_rnn.contraction.order import plan
 from tensorly_rnn.network.gradients import vjp
 from tensorly_rnn.network.network import CONTRACTION_ORDERS, apply_plan
-from tests.cases import CASES
-from tests.strategies import factorized
+from tests.cases import every_format
+from tests.strategies import factorized, refused
 
 NUMPY = BackendManager.load_backend("numpy")
 OUT, IN, BATCH = (2, 3, 7), (5, 11, 3), 13
@@ -127,7 +127,7 @@ def test_one_row_is_counted_unless_more_are_asked_for():
 
 
 @pytest.mark.parametrize("contraction_order", CONTRACTION_ORDERS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 @given(data=st.data(), batch=st.integers(1, 5))
 def test_what_is_executed_is_what_is_counted(case, contraction_order, data, batch):
     f = data.draw(factorized(case))
@@ -149,7 +149,7 @@ def test_what_is_executed_is_what_is_counted(case, contraction_order, data, batc
         assert_allclose(np.sum(gradient.reshape(factor.shape) * factor), np.sum(dy * (x @ w.T)), atol=1e-9)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 def test_vjp_takes_three_times_the_forward_flops_in_all(case):
     shape, rank = next(reversed(case.pool.items()))
     f = tlr.get_format(case.name).random(shape, rank, random_state=0)
@@ -168,21 +168,17 @@ def test_every_order_is_right_without_rows(contraction_order):
 
 
 def test_wrong_orders_are_refused():
-    with pytest.raises(
-        ValueError,
-        match=r"^contraction_order must be known; expected one of \('planned', 'factors_first', 'input_first'\), got 'best'",
-    ):
-        tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order="best")
-    with pytest.raises(TypeError, match="^contraction_order must be a name; .*got 3 of type int"):
-        tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order=3)
+    refused(
+        (ValueError, r"^contraction_order must be known; expected one of \('planned', 'factors_first', 'input_first'\), got 'best'", lambda: tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order="best")),
+        (TypeError, "^contraction_order must be a name; .*got 3 of type int", lambda: tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order=3)),
+    )  # fmt: skip
     f = tlr.TTMatrix.random(((2, 3), (3, 2)), 2, random_state=0)
     with pytest.raises(ValueError, match="^contraction_order must be known"):
         apply_plan(f.network, 3, "best")
 
 
 @pytest.mark.parametrize(
-    "pairs",
-    [((0, 1),), ((0, 1), (0, 2)), ((0, 1), (3, 3)), ((0, 3), (1, 2)), ((0, 1), (2, 4)), ((0, 1), (2, 3), (4, 0))],
+    "pairs", [((0, 1),), ((0, 1), (0, 2)), ((0, 1), (3, 3)), ((0, 3), (1, 2)), ((0, 1), (2, 4)), ((0, 1), (2, 3), (4, 0))]
 )
 def test_pairs_that_are_no_order_are_refused(pairs):
     with pytest.raises(
@@ -206,7 +202,14 @@ def test_a_given_order_equals_einsum(numbers, seed):
 
 @pytest.mark.parametrize(
     ("name", "order", "rank"),
-    [("tt", 16, 3), ("tr", 17, 3), ("ht", 9, 3), ("ht", 12, 3), ("bt", 8, (2, 2)), ("bt", 14, (1, 2))],
+    [
+        ("tt", 16, 3),
+        ("tr", 17, 3),
+        ("ht", 9, 3),
+        ("ht", 12, 3),
+        ("bt", 8, (2, 2)),
+        pytest.param("bt", 14, (1, 2), marks=pytest.mark.slow),
+    ],
 )
 def test_plans_of_many_factors_beat_the_papers_orders(name, order, rank):
     # A block term of one block and 14 modes took minutes to plan; a greedy order of 16 cores took a thousand times more.
@@ -231,11 +234,13 @@ def rows(complexity):
     return complexity.measured()
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_the_functions_compute(complexity):
     page = (DOCS / "complexity.md").read_text(encoding="utf-8")
     assert complexity.filled(page) == page
 
 
+@pytest.mark.slow
 def test_the_exponents_are_the_theorys(rows):
     """Of the leading terms of the sums above: I and J in the first product, R in the last, the ends of the train apart."""
     found = {(row.bound.method, row.bound.quantity, row.variable): row.fits for row in rows}

@@ -11,8 +11,11 @@ import pytest
 
 from tensorly_rnn.cli.entry import main
 from tests.expected_failures import EVERY_FORMAT, EXPECTED_FAILURES
+from tests.strategies import slow_where
 
 ROOT = Path(__file__).parent.parent
+#: Pages of more than five seconds.
+LONG = ("choosing_a_format", "ecosystem", "plots", "train_compact")
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -48,7 +51,9 @@ def test_the_readmes_blocks_run(capsys):
 
 # The blocks of fifth_format.md are files; tests/test_fifth_format.py runs them.
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(">>>" in block for block in blocks(page))], ids=lambda page: page.stem
+    "page",
+    slow_where(lambda page: page.stem in LONG, [page for page in PAGES if any(">>>" in block for block in blocks(page))]),
+    ids=lambda page: page.stem,
 )
 def test_the_examples_of_the_docs_print_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -19,10 +19,8 @@ from tensorly_rnn.decomposition.fitting.levenberg_marquardt import levenberg_mar
 from tensorly_rnn.decomposition.fitting.subspaces import expanded, on_host, whitened
 from tensorly_rnn.decomposition.progress import Progress
 from tests.backends import BACKENDS, to_numpy
-from tests.cases import CASES
+from tests.cases import every_format, slow_formats
 from tests.strategies import SHAPES, examples
-
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def reconstruct(network, factors):
@@ -43,7 +41,7 @@ def jacobian(network, factors):
     return np.stack(columns, axis=1)
 
 
-@every_format
+@slow_formats("ht")
 @given(data=st.data(), seed=st.integers(0, 1000))
 @examples(6)
 def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
@@ -150,6 +148,7 @@ def test_second_order_recovers_what_alternating_least_squares_does_not():
     assert recovered["als"] <= 4
 
 
+@pytest.mark.slow
 def test_more_starts_never_do_worse():
     dense = np.random.default_rng(3).normal(size=(30, 30))
     errors = [
@@ -238,7 +237,7 @@ def planted_blocks(seed, n_blocks=2):
     return tlr.BTMatrix.random(((10, 11, 12), (1, 1, 1)), (n_blocks, (2, 2, 2)), random_state=seed)
 
 
-@every_format
+@slow_formats("ht")
 @given(seed=st.integers(0, 1000), data=st.data())
 @examples(4)
 def test_matrix_free_steps_are_the_dense_ones(case, seed, data):

@@ -69,12 +69,7 @@ def test_full_ranks(name, rank):
 def test_an_int_a_uniform_rank_and_the_number_of_modes():
     shape = ((2, 3, 5), (3, 5, 2))
     explicit = {name: format.explicit_rank(shape, 100) for name, format in FORMATS.items()}
-    assert explicit == {
-        "bt": (1, (100,) * 3),
-        "ht": (1, *(100,) * 4),
-        "tr": (100,) * 4,
-        "tt": (1, 100, 100, 1),
-    }
+    assert explicit == {"bt": (1, (100,) * 3), "ht": (1, *(100,) * 4), "tr": (100,) * 4, "tt": (1, 100, 100, 1)}
     uniform = {name: format.uniform_rank(shape, 8) for name, format in FORMATS.items()}
     assert uniform == {"bt": (1, (6, 8, 8)), "ht": (1, 6, 6, 8, 8), "tr": (8,) * 4, "tt": (1, 6, 8, 1)}
     assert {name: [format.order_of(n) for n in (1, 2, 3, 4)] for name, format in FORMATS.items()} == {

@@ -17,11 +17,10 @@ from tensorly_rnn.network.network import apply_plan, tensor_plan
 from tensorly_rnn.network.row_blocks import row_blocks
 from tests import paper_gradients, reference
 from tests.backends import every_backend, to_numpy
-from tests.cases import CASES
+from tests.cases import CASES, every_format
 from tests.strategies import factorized, slow_but_one
 
 TREES = {1: (0,), 2: ((0, 1), (1, 0)), 3: (((0, 2), 1), (1, (2, 0))), 4: ((0, (1, (2, 3))), ((3, 1), (0, 2)))}
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def close(found, wanted):

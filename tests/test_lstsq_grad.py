@@ -15,10 +15,9 @@ from tensorly.tt_tensor import TTTensor
 import tensorly_rnn as tlr
 from tests import paper_gradients, reference
 from tests.backends import every_backend, to_numpy
-from tests.cases import CASES
+from tests.cases import every_format
 from tests.strategies import factorized
 
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 of_tensors = pytest.mark.parametrize("name", ["bt", "ht", "tt", "tr"])
 
 

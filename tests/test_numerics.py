@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tensorly_rnn as tlr
-from tests.cases import CASES, slow_with_loops
+from tests.cases import CASES, every_format, slow_with_loops
 from tests.strategies import in_pairs
 
 MODES, SIDE = ((2, 3, 2), (3, 2, 2)), 12
@@ -23,8 +23,6 @@ MATRICES = {
 }
 #: The error that rounding may leave in a decomposition at full rank.
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5, np.float16: 1e-2}
-
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 @in_pairs(

@@ -14,11 +14,10 @@ from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.rank_search import cuts, possible_sizes, unfolding_ranks
 from tests.backends import every_backend
-from tests.cases import CASES
-from tests.strategies import examples
+from tests.cases import every_format
+from tests.strategies import examples, slow_but_one
 from tests.test_fit import planted_ring, reconstruct
 
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 FITTED = ("bt", "tr")
 SHAPE = ((2, 3, 2), (3, 2, 2))
 
@@ -151,7 +150,7 @@ def test_blocks_asked_for_by_their_error_are_the_planted_ones(rank):
         assert found.n_param <= 1.1 * f.n_param
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", slow_but_one(FITTED, 1))
 @every_backend
 def test_the_error_asked_for_is_kept(monkeypatch, name, backend):
     monkeypatch.setattr(rank_search, "TRIES", 3)

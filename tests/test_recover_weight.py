@@ -115,6 +115,7 @@ def test_samples_are_what_the_paper_draws(recovery):
     assert not np.allclose(recovery.make_samples(w, 20_000, 0.1, 1)[0].numpy(), again)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_a_matrix_of_ones_own(tmp_path, recovery, capsys):
     w = np.kron(np.arange(64.0).reshape(8, 8), np.eye(8))  # one block term of rank 1 holds it
     np.save(tmp_path / "w0.npy", w)

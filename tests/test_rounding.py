@@ -16,10 +16,9 @@ from tensorly_rnn.formats import _operators
 from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import Network
 from tests.backends import BACKENDS, to_numpy
-from tests.cases import CASES
+from tests.cases import CASES, every_format
 from tests.strategies import SHAPES, examples, in_pairs
 
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 MODES = ((2, 3, 2, 5), (3, 2, 5, 2))
 
 # Kinds of trees: the format, and ranks that make it one, for as many modes.

@@ -27,7 +27,7 @@ from tensorly_rnn.decomposition import (
     tensor_train,
 )
 from tests.backends import every_backend, to_numpy
-from tests.strategies import examples
+from tests.strategies import examples, refused
 
 FORMS = (tlr.BTTensor, tlr.HTTensor)
 SHAPES = ((5,), (3, 5), (2, 3, 5), (3, 1, 2, 5))
@@ -125,12 +125,11 @@ def test_unfoldings_and_vectors_are_tensorlys(form):
     assert t.relative_error(2 * dense) == pytest.approx(0.5)
     full = getattr(tlr, f"random_{prefix}")((2, 3, 5), 2, full=True, random_state=0)
     assert_allclose(full, dense)
-    with pytest.raises(ValueError, match=r"^mode must be one of the tensor's; expected 0 to 2, got 3"):
-        t.to_unfolded(3)
-    with pytest.raises(TypeError, match="mode must be an integer; expected 0 to 2, got 1.0"):
-        t.to_unfolded(1.0)
-    with pytest.raises(ValueError, match=r"tensor must have the shape of f; expected \(2, 3, 5\), got \(5, 3, 2\)"):
-        t.relative_error(dense.T)
+    refused(
+        (ValueError, r"^mode must be one of the tensor's; expected 0 to 2, got 3", lambda: t.to_unfolded(3)),
+        (TypeError, "mode must be an integer; expected 0 to 2, got 1.0", lambda: t.to_unfolded(1.0)),
+        (ValueError, r"tensor must have the shape of f; expected \(2, 3, 5\), got \(5, 3, 2\)", lambda: t.relative_error(dense.T)),
+    )  # fmt: skip
 
 
 @every_form
@@ -162,14 +161,12 @@ def test_one_block_is_tucker():
     two = tlr.BTTensor.random((3, 4, 5), (2, (2, 3, 4)), random_state=0)
     assert_allclose(sum(tucker_to_tensor(block) for block in two.to_blocks()), two.to_tensor(), atol=1e-13)
     assert (tlr.BTTensor.from_blocks(two.to_blocks()).to_tensor() == two.to_tensor()).all()
-    with pytest.raises(ValueError, match="rank must have one block; expected n_blocks = 1, got 2. Use to_blocks"):
-        two.to_tucker()
-    with pytest.raises(ValueError, match=r"blocks must have one shape and rank; .* \(at blocks\[1\]\)"):
-        tlr.BTTensor.from_blocks([tucker, tlr.BTTensor.random((3, 4, 5), (1, 2), random_state=0).to_tucker()])
-    with pytest.raises(TypeError, match="blocks must be a sequence of Tucker tensors"):
-        tlr.BTTensor.from_blocks(tucker)
-    with pytest.raises(TypeError, match=r"^blocks\[1\] must be a Tucker tensor; expected TuckerTensor .*, got int"):
-        tlr.BTTensor.from_blocks([tucker, 3])
+    refused(
+        (ValueError, "rank must have one block; expected n_blocks = 1, got 2. Use to_blocks", lambda: two.to_tucker()),
+        (ValueError, r"blocks must have one shape and rank; .* \(at blocks\[1\]\)", lambda: tlr.BTTensor.from_blocks([tucker, tlr.BTTensor.random((3, 4, 5), (1, 2), random_state=0).to_tucker()])),
+        (TypeError, "blocks must be a sequence of Tucker tensors", lambda: tlr.BTTensor.from_blocks(tucker)),
+        (TypeError, r"^blocks\[1\] must be a Tucker tensor; expected TuckerTensor .*, got int", lambda: tlr.BTTensor.from_blocks([tucker, 3])),
+    )  # fmt: skip
 
 
 def test_core_ranks_of_one_are_cp():
@@ -201,12 +198,11 @@ def test_equal_l_converts_both_ways(array, ranks):
 
 
 def test_what_is_not_ll1_is_refused():
-    with pytest.raises(ValueError, match=r"rank must be \(n_blocks, \(L, L, 1\)\) for three modes; got \(2, \(2, 2, 2\)\)"):
-        tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0).to_ll1()
-    with pytest.raises(ValueError, match="equal multiples of 2, got 4 and 5"):
-        tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones((3, 5)), np.ones((3, 2)))
-    with pytest.raises(ValueError, match=r"^second must be a matrix that is not empty; got shape \(4,\)"):
-        tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones(4), np.ones((3, 2)))
+    refused(
+        (ValueError, r"rank must be \(n_blocks, \(L, L, 1\)\) for three modes; got \(2, \(2, 2, 2\)\)", lambda: tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0).to_ll1()),
+        (ValueError, "equal multiples of 2, got 4 and 5", lambda: tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones((3, 5)), np.ones((3, 2)))),
+        (ValueError, r"^second must be a matrix that is not empty; got shape \(4,\)", lambda: tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones(4), np.ones((3, 2)))),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.asarray], ids=["numpy", "pytorch", "jax"])
@@ -260,18 +256,14 @@ def test_trees_that_are_none_are_refused():
 @every_form
 def test_factors_that_do_not_fit_are_refused(form):
     good = form.random((2, 3, 5), 2, random_state=0).factors
-    with pytest.raises(ValueError, match=r"^factors must have one axis per index"):
-        form([good[0], good[1][None], *good[2:]])
-    with pytest.raises(ValueError, match=r"^factors must agree on the size of index"):
-        form([good[0][..., :1], *good[1:]])
-    with pytest.raises(TypeError, match="factors must have one dtype"):
-        form([good[0].astype(np.float32), *good[1:]])
-    with pytest.raises(TypeError, match="factors must be of the same backend|must be of the same backend as factors"):
-        form([torch.tensor(good[0]), *good[1:]])
-    with pytest.raises(ValueError, match="factors must not be empty"):
-        form([])
-    with pytest.raises(TypeError, match="factors must be a sequence of arrays; expected a list, got int"):
-        form(3)
+    refused(
+        (ValueError, r"^factors must have one axis per index", lambda: form([good[0], good[1][None], *good[2:]])),
+        (ValueError, r"^factors must agree on the size of index", lambda: form([good[0][..., :1], *good[1:]])),
+        (TypeError, "factors must have one dtype", lambda: form([good[0].astype(np.float32), *good[1:]])),
+        (TypeError, "factors must be of the same backend|must be of the same backend as factors", lambda: form([torch.tensor(good[0]), *good[1:]])),
+        (ValueError, "factors must not be empty", lambda: form([])),
+        (TypeError, "factors must be a sequence of arrays; expected a list, got int", lambda: form(3)),
+    )  # fmt: skip
 
 
 def test_a_root_rank_is_no_tensors():
@@ -332,20 +324,14 @@ def test_warnings_point_to_the_users_line(function, kind, rank):
 
 @every_decomposition
 def test_tensors_that_cannot_be_decomposed_are_refused(function, kind, rank):
-    with pytest.raises(ValueError, match=r"^tensor must be finite; expected numbers, got NaN or infinity"):
-        function(np.full((3, 4), np.nan), 1)
-    with pytest.raises(
-        TypeError, match=r"^tensor must be real floating point; expected a float dtype, got complex128.*tensor.astype"
-    ):
-        function(np.ones((3, 4), dtype=complex), 1)
-    with pytest.raises(ValueError, match=r"^tensor must have a mode and no empty one; .* got shape \(3, 0\)"):
-        function(np.ones((3, 0)), 1)
-    with pytest.raises(ValueError, match=r"^tensor must have a mode and no empty one; .* got shape \(\)"):
-        function(np.array(1.0), 1)
-    with pytest.raises(TypeError, match=r"^tensor must be an array of a TensorLy backend; .* got list"):
-        function([[1.0]], 1)
-    with pytest.raises(TypeError, match=r"^iterations must be a setting; expected one of .*'n_iter_max'.*, got iterations=3"):
-        function(np.ones((3, 4)), 1, iterations=3)
+    refused(
+        (ValueError, r"^tensor must be finite; expected numbers, got NaN or infinity", lambda: function(np.full((3, 4), np.nan), 1)),
+        (TypeError, r"^tensor must be real floating point; expected a float dtype, got complex128.*tensor.astype", lambda: function(np.ones((3, 4), dtype=complex), 1)),
+        (ValueError, r"^tensor must have a mode and no empty one; .* got shape \(3, 0\)", lambda: function(np.ones((3, 0)), 1)),
+        (ValueError, r"^tensor must have a mode and no empty one; .* got shape \(\)", lambda: function(np.array(1.0), 1)),
+        (TypeError, r"^tensor must be an array of a TensorLy backend; .* got list", lambda: function([[1.0]], 1)),
+        (TypeError, r"^iterations must be a setting; expected one of .*'n_iter_max'.*, got iterations=3", lambda: function(np.ones((3, 4)), 1, iterations=3)),
+    )  # fmt: skip
 
 
 @every_decomposition
@@ -381,12 +367,11 @@ def test_tensors_add_and_round_like_matrices(form, backend):
 def test_tensors_of_two_forms_have_an_inner_product_but_no_sum():
     block, tree = tlr.random_bt((2, 3, 5), (2, 2), random_state=0), tlr.random_ht((2, 3, 5), 2, random_state=1)
     assert float(block.inner(tree)) == pytest.approx(np.sum(block.to_tensor() * tree.to_tensor()))
-    with pytest.raises(TypeError, match="the other operand must be of the same format; expected BTTensor, got HTTensor"):
-        block + tree
-    with pytest.raises(ValueError, match=r"other must have the shape of f; expected \(2, 3, 5\), got \(3, 2, 5\)"):
-        block.inner(tlr.random_ht((3, 2, 5), 2, random_state=1))
-    with pytest.raises(TypeError, match="other must be a factorized tensor; got HTMatrix"):
-        tree.inner(tree.as_matrix())
+    refused(
+        (TypeError, "the other operand must be of the same format; expected BTTensor, got HTTensor", lambda: block + tree),
+        (ValueError, r"other must have the shape of f; expected \(2, 3, 5\), got \(3, 2, 5\)", lambda: block.inner(tlr.random_ht((3, 2, 5), 2, random_state=1))),
+        (TypeError, "other must be a factorized tensor; got HTMatrix", lambda: tree.inner(tree.as_matrix())),
+    )  # fmt: skip
 
 
 def test_a_tree_keeps_its_tree_and_tells_its_singular_values():
@@ -426,31 +411,21 @@ def test_a_start_of_ones_own():
     for init in (near, near.factors, near.as_matrix(), near.as_matrix().factors):
         found = block_term(tensor, (2, 2), init=init, n_iter_max=8)
         assert found.relative_error(tensor) < 1e-9
-    with pytest.raises(
-        ValueError,
-        match=r"init must have the given format, modes and rank; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got",
-    ):
-        block_term(tensor, (2, 3), init=near)
-    with pytest.raises(ValueError, match="init must have the given format, modes and rank; expected 'bt' factors"):
-        block_term(tensor, (2, 2), init=tlr.random_ht((6, 7, 8), 2, random_state=0))
-    with pytest.raises(ValueError, match=r"init must be known; expected one of \('svd', 'random'\), got 'ones'"):
-        block_term(tensor, (2, 2), init="ones")
-    with pytest.raises(ValueError, match="init must come with its rank; expected rank=, got a budget"):
-        block_term(tensor, n_param=100, init=near)
-    with pytest.raises(TypeError, match=r"init\[0\] must be of the same backend as tensor; expected numpy, got pytorch"):
-        block_term(tensor, (2, 2), init=[torch.tensor(one) for one in near.as_matrix().factors])
+    refused(
+        (ValueError, r"init must have the given format, modes and rank; expected 'bt' factors of shapes .* for rank \(2, \(3, 3, 3\)\), got", lambda: block_term(tensor, (2, 3), init=near)),
+        (ValueError, "init must have the given format, modes and rank; expected 'bt' factors", lambda: block_term(tensor, (2, 2), init=tlr.random_ht((6, 7, 8), 2, random_state=0))),
+        (ValueError, r"init must be known; expected one of \('svd', 'random'\), got 'ones'", lambda: block_term(tensor, (2, 2), init="ones")),
+        (ValueError, "init must come with its rank; expected rank=, got a budget", lambda: block_term(tensor, n_param=100, init=near)),
+        (TypeError, r"init\[0\] must be of the same backend as tensor; expected numpy, got pytorch", lambda: block_term(tensor, (2, 2), init=[torch.tensor(one) for one in near.as_matrix().factors])),
+    )  # fmt: skip
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(ValueError, match=r"^rank\[0\] must be a positive integer; expected at least 1, got 0"):
-        tlr.validate_bt_rank((3, 4), (0, 2))
-    with pytest.raises(ValueError, match=r"^rank must be \(leaf, node\)"):
-        tlr.validate_ht_rank((3, 4, 5), (1, 2, 3))
-    with pytest.raises(ValueError, match=r"^rank must be known; expected 'full', 'same' or numbers, got 'all'"):
-        block_term(np.ones((3, 4)), "all")
-    with pytest.raises(ValueError, match=r"^rank must be 1 at the ends"):
-        tensor_train(np.ones((3, 4)), (2, 2, 1))
-    with pytest.raises(ValueError, match=r"^tree must be binary"):
-        hierarchical_tucker(np.ones((3, 4, 5)), 2, tree=(0, 1, 2))
-    with pytest.raises(TypeError, match=r"^tree must be an option of the format 'tt'; expected none"):
-        tlr.factorize(np.ones((6, 6)), "tt", ((2, 3), (3, 2)), 2, tree=(0, 1))
+    refused(
+        (ValueError, r"^rank\[0\] must be a positive integer; expected at least 1, got 0", lambda: tlr.validate_bt_rank((3, 4), (0, 2))),
+        (ValueError, r"^rank must be \(leaf, node\)", lambda: tlr.validate_ht_rank((3, 4, 5), (1, 2, 3))),
+        (ValueError, r"^rank must be known; expected 'full', 'same' or numbers, got 'all'", lambda: block_term(np.ones((3, 4)), "all")),
+        (ValueError, r"^rank must be 1 at the ends", lambda: tensor_train(np.ones((3, 4)), (2, 2, 1))),
+        (ValueError, r"^tree must be binary", lambda: hierarchical_tucker(np.ones((3, 4, 5)), 2, tree=(0, 1, 2))),
+        (TypeError, r"^tree must be an option of the format 'tt'; expected none", lambda: tlr.factorize(np.ones((6, 6)), "tt", ((2, 3), (3, 2)), 2, tree=(0, 1))),
+    )  # fmt: skip

@@ -24,10 +24,8 @@ from tensorly_rnn.testing import (
 from tensorly_rnn.testing.reference import matrix_by_definition
 from tensorly_rnn.testing.strategies import pool, rank_indices
 from tests.backends import BACKENDS, to_numpy
-from tests.cases import CASES
+from tests.cases import every_format, slow_formats
 from tests.test_backends import run
-
-every_format = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def format_of(case) -> type[FactorizedMatrix]:
@@ -48,7 +46,7 @@ def test_every_order_is_drawn(order):
     assert len(find(tensor_shapes(order, order), lambda shape: math.prod(shape) > 5)) == order
 
 
-@every_format
+@slow_formats("bt", "ht")
 def test_free_rank_indices_take_every_size_and_the_others_are_one(case):
     cls, shape = format_of(case), ((2, 3, 1), (5, 1, 7))
     free, single = rank_indices(cls, 3)
@@ -136,11 +134,7 @@ def test_the_callers_array_is_not_shared():
 @pytest.mark.parametrize(
     "name, error, message",
     [
-        (
-            "mxnet",
-            ValueError,
-            "name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'",
-        ),
+        ("mxnet", ValueError, "name must be known; expected one of .*'numpy_read_only', 'pytorch'.*, got 'mxnet'"),
         (3, TypeError, "name must be a name; expected one of .*, got 3"),
     ],
 )

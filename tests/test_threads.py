@@ -141,6 +141,7 @@ def test_modules_train_at_once():
         assert_equal(found, alone)
 
 
+@pytest.mark.slow
 def test_backends_loaded_for_the_first_time_at_once():
     code = """
         import sys

@@ -62,7 +62,8 @@ def test_torch_compile_of_an_object_and_its_other_methods(name):
         assert_allclose(found, wanted, atol=1e-13)
 
 
-@pytest.mark.parametrize("decompose", slow_but_one(["input", "layerwise", "full"], 2))
+@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
+@pytest.mark.slow
 def test_torch_compile_of_layers_in_one_graph(decompose):
     torch.manual_seed(0)
     layer = FactorizedLSTM(30, 12, factorization="ht", rank=2, decompose=decompose, dtype=torch.float64)
@@ -77,6 +78,7 @@ def test_torch_compile_of_layers_in_one_graph(decompose):
         assert_allclose(one.detach(), other.detach(), atol=1e-13)
 
 
+@pytest.mark.slow
 def test_torch_compile_may_be_the_first_use_of_torch():
     code = """
         import torch

@@ -14,7 +14,8 @@ from tensorly_rnn.network import plan_tuning
 from tensorly_rnn.network.network import apply_plan
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTM, tune
 from tests.backends import every_backend, to_numpy
-from tests.cases import CASES
+from tests.cases import every_format
+from tests.strategies import refused
 
 SHAPE = ((5, 3, 2), (2, 7, 3))
 
@@ -39,7 +40,7 @@ def slow_unless(network, batch, wanted):
     return run, turns
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 def test_the_fastest_order_is_used_from_then_on(case):
     f = tlr.get_format(case.name).random(SHAPE, (2, 2) if case.name == "bt" else 2, random_state=0)
     before = apply_plan(f.network, 7)
@@ -82,7 +83,7 @@ def test_an_interrupted_measurement_leaves_the_planners_choice():
 
 
 @every_backend
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 def test_a_matrix_measures_on_its_backend(case, backend):
     rank = (2, 2) if case.name == "bt" else 2
     f = tlr.get_format(case.name).random(SHAPE, rank, random_state=0)
@@ -129,15 +130,11 @@ def test_layers_are_measured_by_name_and_left_alone():
 
 def test_what_cannot_be_measured_is_refused():
     layer = FactorizedLinear(42, 30, factorization="tt", rank=2)
-    with pytest.raises(TypeError, match=r"^module must be a torch.nn.Module; got list"):
-        tune([layer], rows=3)
-    with pytest.raises(ValueError, match="^module must have weights in factors; expected a FactorizedWeight in it"):
-        tune(nn.Linear(3, 2), rows=3)
-    with pytest.raises(ValueError, match="^rows must be a positive integer; expected at least 1, got 0"):
-        tune(layer, rows=0)
-    with pytest.raises(ValueError, match="^count must be a positive integer; expected at least 1, got 0"):
-        tune(layer, rows=3, count=0)
-    with pytest.raises(ValueError, match="^repeats must be a positive integer; expected at least 1, got -1"):
-        tune(layer, rows=3, repeats=-1)
-    with pytest.raises(ValueError, match="^batch must be a positive integer; expected at least 1, got 0"):
-        tlr.TTMatrix.random(SHAPE, 2, random_state=0).plan(0)
+    refused(
+        (TypeError, r"^module must be a torch.nn.Module; got list", lambda: tune([layer], rows=3)),
+        (ValueError, "^module must have weights in factors; expected a FactorizedWeight in it", lambda: tune(nn.Linear(3, 2), rows=3)),
+        (ValueError, "^rows must be a positive integer; expected at least 1, got 0", lambda: tune(layer, rows=0)),
+        (ValueError, "^count must be a positive integer; expected at least 1, got 0", lambda: tune(layer, rows=3, count=0)),
+        (ValueError, "^repeats must be a positive integer; expected at least 1, got -1", lambda: tune(layer, rows=3, repeats=-1)),
+        (ValueError, "^batch must be a positive integer; expected at least 1, got 0", lambda: tlr.TTMatrix.random(SHAPE, 2, random_state=0).plan(0)),
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from tensorly_rnn.network import operations
 from tensorly_rnn.network.row_blocks import row_blocks
 from tensorly_rnn.nn import FactorizedLinear, autograd
 from tensorly_rnn.nn.autograd import BACKEND
-from tests.cases import CASES
+from tests.cases import CASES, every_format
 from tests.strategies import slow_but_one
 
 SHAPE = ((5, 3, 2), (2, 7, 3))
@@ -38,7 +38,7 @@ def drawn(case, leading, dtype=torch.float64):
 
 @pytest.mark.parametrize("most", [2**20, 100, 1])
 @pytest.mark.parametrize("leading", [(), (0,), (1,), (13,), (3, 4)], ids=str)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 def test_values_and_gradients_are_autograds(case, leading, most, monkeypatch):
     network, factors, x = drawn(case, leading)
     wanted = operations.apply(BACKEND, network, factors, x)
@@ -64,7 +64,7 @@ def test_first_and_second_derivatives_are_differences(case, most, monkeypatch):
 
 
 @pytest.mark.parametrize("on_a_cpu", [True, False])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_format
 def test_the_gradient_of_x_is_taken_only_where_it_is_wanted_and_nothing_twice(case, on_a_cpu, monkeypatch):
     network, factors, x = drawn(case, (5,))
     # Elsewhere all rows go at once.

@@ -181,7 +181,8 @@ def test_checkpointing_gives_the_same_outputs_and_gradients(cell, implementation
     assert not torch.equal(layer(x, state)[0], results[0][0])  # There was something to preserve.
 
 
-@pytest.mark.parametrize(("factorization", "dynamic"), slow_but_one(zip(FORMATS, [None, True, None, True]), 1))
+@pytest.mark.parametrize(("factorization", "dynamic"), zip(FORMATS, [None, True, None, True]))
+@pytest.mark.slow
 def test_torch_compile_takes_all_batch_sizes_in_one_graph(factorization, dynamic):
     torch.manual_seed(0)
     settings = {"factorization": factorization, "rank": 2, "dtype": torch.float64}

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM
+from tests.strategies import refused
 
 every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 
@@ -35,8 +36,7 @@ def test_gradcheck(factorization):
     names = [name for name, _ in layer.named_parameters()]
     x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda x, *parameters: torch.func.functional_call(layer, dict(zip(names, parameters)), (x,)),
-        (x, *layer.parameters()),
+        lambda x, *parameters: torch.func.functional_call(layer, dict(zip(names, parameters)), (x,)), (x, *layer.parameters())
     )
 
 
@@ -73,22 +73,16 @@ def test_a_low_rank_layer_learns_a_low_rank_map(factorization):
 
 def test_bad_arguments_are_refused():
     layer = FactorizedLinear(11, 13, factorization="tt", rank=2)
-    with pytest.raises(ValueError, match=r"input must have 11 features; expected \(..., 11\), got \(2, 12\)"):
-        layer(torch.zeros(2, 12))
-    with pytest.raises(TypeError, match="input must be a tensor; got list"):
-        layer([0.0] * 11)
-    with pytest.raises(TypeError, match="input dtype torch.float64 does not match weight dtype torch.float32"):
-        layer(torch.zeros(2, 11, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"x must have 11 columns; expected \(..., 11\), got \(2, 10\)"):
-        layer.weight(torch.zeros(2, 10))
-    with pytest.raises(ValueError, match=r"parts must be one matrix each; expected shapes \[\(13, 11\)\], got \[\(13, 1\)\]"):
-        layer.weight.load_matrices(torch.zeros(13, 1))
-    with pytest.raises(ValueError, match="^in_modes must multiply to the size or more"):
-        FactorizedLinear(11, 13, in_modes=(2, 5), out_modes=(13, 1))
-    with pytest.raises(TypeError, match="in_features must be a positive integer; expected int, got 1.5"):
-        FactorizedLinear(1.5, 13)
-    with pytest.raises(TypeError, match="^linear must be a torch.nn.Linear; got LSTM"):
-        FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))
+    refused(
+        (ValueError, r"input must have 11 features; expected \(..., 11\), got \(2, 12\)", lambda: layer(torch.zeros(2, 12))),
+        (TypeError, "input must be a tensor; got list", lambda: layer([0.0] * 11)),
+        (TypeError, "input dtype torch.float64 does not match weight dtype torch.float32", lambda: layer(torch.zeros(2, 11, dtype=torch.float64))),
+        (ValueError, r"x must have 11 columns; expected \(..., 11\), got \(2, 10\)", lambda: layer.weight(torch.zeros(2, 10))),
+        (ValueError, r"parts must be one matrix each; expected shapes \[\(13, 11\)\], got \[\(13, 1\)\]", lambda: layer.weight.load_matrices(torch.zeros(13, 1))),
+        (ValueError, "^in_modes must multiply to the size or more", lambda: FactorizedLinear(11, 13, in_modes=(2, 5), out_modes=(13, 1))),
+        (TypeError, "in_features must be a positive integer; expected int, got 1.5", lambda: FactorizedLinear(1.5, 13)),
+        (TypeError, "^linear must be a torch.nn.Linear; got LSTM", lambda: FactorizedLinear.from_linear(torch.nn.LSTM(2, 3))),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("asked", [{"eps": 0.4}, {"n_param": 60}, {"compression_ratio": 3.0}])

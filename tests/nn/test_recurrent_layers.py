@@ -5,17 +5,20 @@ import io
 import itertools
 import math
 import pickle
+import re
 import warnings
 
 import pytest
 import torch
+from tensorly.backend import BackendManager
 from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 from torch.testing import assert_close
 
 import tensorly_rnn as tlr
+from tensorly_rnn.network.operations import to_matrix
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedLSTMCell, FactorizedRNN
-from tests.strategies import in_pairs, slow_but_one
+from tests.strategies import in_pairs, refused, slow_but_one
 
 FORMATS = tlr.available_formats()
 DECOMPOSE = ("input", "layerwise", "full")
@@ -27,6 +30,7 @@ CELLS = {
     "lstm": (FactorizedLSTM, torch.nn.LSTM, "lstm", {}),
     "projected": (FactorizedLSTM, torch.nn.LSTM, "lstm", {"proj_size": 3}),
 }
+PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).format.gate_modes]
 LENGTHS = {"padded": None, "sorted": (5, 3, 3, 1), "unsorted": (2, 5, 1, 4), "equal": (5, 5, 5, 5)}
 SHAPES = {
     "plain": {},
@@ -48,6 +52,12 @@ def dense_module(cell, **settings):
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 3)
     return module
+
+
+def made(cell, *layers, **options):
+    torch.manual_seed(3)
+    ours, _, _, own = CELLS[cell]
+    return ours(11, 7, *layers, **{"dtype": torch.float64, **own, **options})
 
 
 def from_dense(cell, module, **options):
@@ -137,10 +147,10 @@ def test_every_shape_and_way_of_decomposing(cell, implementation, shape, decompo
     assert_close(tensors(layer(packed)), tensors(module(packed)), atol=1e-10, rtol=0)
 
 
-@in_pairs(cell=CELLS, decompose=DECOMPOSE, implementation=["factorized", "reconstructed"])
-def test_gradients_of_the_factors_are_those_through_the_dense_weights(cell, decompose, implementation):
+@in_pairs(cell=CELLS, factorization=FORMATS, decompose=DECOMPOSE, implementation=["factorized", "reconstructed"])
+def test_gradients_of_the_factors_are_those_through_the_dense_weights(cell, factorization, decompose, implementation):
     module = dense_module(cell)
-    options = {"factorization": "tr", "rank": "full", "decompose": decompose, "implementation": implementation}
+    options = {"factorization": factorization, "rank": "full", "decompose": decompose, "implementation": implementation}
     layer = from_dense(cell, module, **options)
     x, hx, _ = inputs(module, "unsorted")
     loss_of(layer(x, hx)).backward()
@@ -215,11 +225,11 @@ def test_strided_inputs_and_states_and_a_single_sequence(cell, implementation):
         assert_close(tensors(found), tensors(wanted), atol=1e-10, rtol=0)
 
 
-@in_pairs(cell=CELLS, shape=SHAPES, decompose=DECOMPOSE)
-def test_round_trip(cell, shape, decompose):
+@in_pairs(cell=CELLS, shape=SHAPES, decompose=DECOMPOSE, factorization=FORMATS)
+def test_round_trip(cell, shape, decompose, factorization):
     module = dense_module(cell, **SHAPES[shape]).eval()
     before, state = {name: value.clone() for name, value in module.state_dict().items()}, torch.get_rng_state()
-    layer = from_dense(cell, module, factorization="tt", rank="full", decompose=decompose)
+    layer = from_dense(cell, module, factorization=factorization, rank="full", decompose=decompose)
     back = getattr(layer, f"to_{CELLS[cell][2]}")()
     assert repr(back) == repr(module)
     assert not back.training and not layer.training
@@ -227,12 +237,52 @@ def test_round_trip(cell, shape, decompose):
     for (name, one), (same_name, other) in zip(back.named_parameters(), module.named_parameters()):
         assert name == same_name and one.data_ptr() != other.data_ptr()
         assert_close(one, other, atol=1e-12, rtol=0)
-    assert {name.split(".factors.")[0] for name, _ in layer.named_parameters() if decompose != "full"} <= set(before)
+    names = {re.sub("_ih|_hh", "", name) if decompose == "full" and "weight" in name else name for name in before}
+    assert {name.split(".factors.")[0] for name, _ in layer.named_parameters()} == names
+    assert all(parameter.is_leaf for parameter in layer.parameters())
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(1.0)
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@in_pairs(cell=CELLS, factorization=FORMATS, decompose=DECOMPOSE, implementation=["factorized", "reconstructed", "auto"])
+def test_a_layer_of_low_rank_is_the_dense_layer_of_its_weights(cell, factorization, decompose, implementation):
+    options = {"factorization": factorization, "rank": 2, "decompose": decompose, "implementation": implementation}
+    layer = made(cell, 2, bidirectional=True, **options)
+    x, hx, _ = inputs(layer)
+    assert_close(layer(x, hx), getattr(layer, f"to_{CELLS[cell][2]}")()(x, hx), atol=1e-12, rtol=0)
+
+
+@in_pairs(cell=CELLS, place=PLACES, decompose=DECOMPOSE)
+def test_every_place_of_the_gates_gives_the_same_layer(cell, place, decompose):
+    factorization, gate_mode = place
+    options = {"factorization": factorization, "decompose": decompose, "gate_mode": gate_mode, "rank": "full"}
+    module = dense_module(cell)
+    layer = from_dense(cell, module, **options, hidden_modes=(2, 2, 2), input_modes=(3, 3, 3))
+    x, hx, _ = inputs(module)
+    assert_close(layer(x, hx), module(x, hx), atol=1e-10, rtol=0)
+
+
+@every_way
+def test_input_of_all_steps_is_projected_in_one_call(decompose):
+    layer = FactorizedLSTM(11, 7, 2, factorization="tt", rank=2, decompose=decompose, implementation="factorized")
+    calls = []
+    for name, module in layer.named_children():
+        module.register_forward_hook(lambda module, args, result, name=name: calls.append((name, tuple(args[0].shape))))
+    layer(torch.zeros(9, 4, 11))
+    middle = "" if decompose == "full" else "_ih"
+    assert calls == [(f"weight{middle}_l0", (9, 4, 11)), (f"weight{middle}_l1", (9, 4, 7))]
+
+
+@every_format
+def test_full_weight_has_x_first_h_last_and_zeros_between(factorization):
+    module, modes = dense_module("lstm"), {"input_modes": (5, 5), "hidden_modes": (7, 1), "gate_mode": "first"}
+    weight = from_dense("lstm", module, factorization=factorization, rank="full", decompose="full", **modes).weight_l0
+    dense = to_matrix(BackendManager.load_backend("pytorch"), weight.network, list(weight.factors))
+    zeros = torch.zeros(28, 7, dtype=torch.float64)
+    assert_close(dense, torch.cat([module.weight_ih_l0.data, zeros, module.weight_hh_l0.data], 1), atol=1e-12, rtol=0)
 
 
 @both_implementations
@@ -275,13 +325,13 @@ def test_a_compression_ratio_is_of_the_true_entries_where_modes_are_padded():
         from_dense("gru", dense_module("gru"), factorization="tt", compression_ratio="two", **modes)
 
 
-@in_pairs(cell=CELLS, decompose=DECOMPOSE, factorization=FORMATS)
-def test_every_weight_starts_with_exactly_the_standard_deviation_of_torch(cell, decompose, factorization):
-    torch.manual_seed(3)
-    ours, _, _, own = CELLS[cell]
+@in_pairs(cell=CELLS, decompose=DECOMPOSE, factorization=FORMATS, padded=[False, True])
+def test_every_weight_starts_with_exactly_the_standard_deviation_of_torch(cell, decompose, factorization, padded):
     rank = {"bt": (2, 3), "ht": (2, 3)}.get(factorization, 5)
-    options = {"factorization": factorization, "decompose": decompose, "rank": rank, "dtype": torch.float64}
-    layer = ours(13, 7, 2, bidirectional=True, **own, **options)
+    modes = {"input_modes": {0: (3, 7, 1), 1: (5, 7, 1)}, "hidden_modes": (3, 2, 2)} if padded else {}
+    options = {"factorization": factorization, "decompose": decompose, "rank": rank, "bidirectional": True, **modes}
+    layer = made(cell, 2, **options)
+    assert_close([*layer.parameters()], [*made(cell, 2, **options).parameters()], atol=0, rtol=0)
     weights = [module for module in layer.children()]
     assert len(weights) == (8 if decompose == "layerwise" else 4)
     for weight in weights:
@@ -317,12 +367,12 @@ def test_forget_bias_and_reset():
         FactorizedLSTM(11, 7, forget_bias="one")
 
 
-@in_pairs(cell=CELLS, packing=("padded", "unsorted", "sorted"), implementation=["factorized", "reconstructed"])
-def test_dropout_draws_what_torch_draws(cell, packing, implementation):
+@in_pairs(cell=CELLS, packing=("padded", "unsorted", "sorted"), implementation=["factorized", "reconstructed"], p=[0.4, 1.0])
+def test_dropout_draws_what_torch_draws(cell, packing, implementation, p):
     shape = {"bidirectional": True, "bias": False} if packing == "sorted" else {}
-    module = dense_module(cell, num_layers=3, dropout=0.4, batch_first=packing == "sorted", **shape)
+    module = dense_module(cell, num_layers=3, dropout=p, batch_first=packing == "sorted", **shape)
     layer = from_dense(cell, module, factorization="tt", rank="full", implementation=implementation)
-    assert layer.dropout == 0.4
+    assert layer.dropout == p
     x, hx, _ = inputs(module, packing)
     results = []
     for one in (layer, module):
@@ -362,13 +412,28 @@ def test_single_precision_and_autocast_give_torchs_dtypes(cell, implementation):
     assert_close(found, wanted, atol=0.05, rtol=0.05)
 
 
+def test_dtypes_and_the_meta_device():
+    layer = made("lstm", factorization="ht", rank=2)
+    assert {parameter.dtype for parameter in layer.parameters()} == {torch.float64}
+    assert layer.float()(torch.zeros(2, 3, 11))[0].dtype == torch.float32
+    assert all(parameter.is_meta for parameter in made("lstm", factorization="ht", rank=2, device="meta").parameters())
+    half = from_dense("lstm", torch.nn.LSTM(11, 7, dtype=torch.bfloat16), factorization="ht", rank="full")
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
+
+
+@every_way
+def test_default_modes_fit_any_size(decompose):
+    for sizes in ((1, 1), (2, 1), (1, 9), (97, 13), (1009, 101)):
+        layer = FactorizedLSTM(*sizes, factorization="tt", rank=1, decompose=decompose)
+        assert layer(torch.zeros(2, 3, sizes[0]))[0].shape == (2, 3, sizes[1])
+
+
 @every_way
 @every_cell
 def test_copies_and_state_dicts(cell, decompose):
-    torch.manual_seed(0)
-    ours, _, _, own = CELLS[cell]
+    ours, dense_class, _, own = CELLS[cell]
     settings = {**own, "factorization": "ht", "decompose": decompose, "num_layers": 2, "dtype": torch.float64}
-    layer, other = ours(11, 7, rank=2, **settings), ours(11, 7, rank=2, **settings)
+    layer, other = made(cell, rank=2, **settings), ours(11, 7, rank=2, **settings)
     x = torch.randn(5, 4, 11, dtype=torch.float64)
     buffer = io.BytesIO()
     torch.save(layer.state_dict(), buffer)
@@ -381,7 +446,7 @@ def test_copies_and_state_dicts(cell, decompose):
     for rank in (1, 3):
         with pytest.raises(RuntimeError, match=f"size mismatch for weight.*{shapes}"):
             ours(11, 7, rank=rank, **settings).load_state_dict(layer.state_dict())
-    dense = CELLS[cell][1](11, 7, 2, **own).state_dict()
+    dense = dense_class(11, 7, 2, **own).state_dict()
     with pytest.raises(RuntimeError, match=r"(?s)Missing key.*weight_?\w*_l0.factors.0.*Unexpected key.*weight_ih_l0"):
         layer.load_state_dict({name: value.double() for name, value in dense.items()})
     with pytest.raises(RuntimeError, match=r"factors"):
@@ -451,14 +516,13 @@ def test_a_clipped_rank_loads_into_a_fresh_layer_of_the_rank_that_was_asked(fact
 
 
 def test_repr_shows_format_rank_and_compression():
-    layer = FactorizedRNN(576, 64, nonlinearity="relu", factorization="tt", rank=3, decompose="layerwise", device="meta")
+    options = {"factorization": "tt", "rank": 3, "decompose": "layerwise", "device": "meta"}
+    layer = FactorizedRNN(576, 64, nonlinearity="relu", batch_first=True, **options)
     counts = [sum(p.numel() for p in module.parameters()) for module in (torch.nn.RNN(576, 64, device="meta"), layer)]
     assert layer.compression_ratio == counts[0] / counts[1]
     text = repr(layer)
-    assert (
-        f"576, 64, nonlinearity=relu, factorization='tt', decompose='layerwise', compression_ratio={counts[0] / counts[1]:.4g}"
-        in text
-    )
+    shown = "576, 64, nonlinearity=relu, batch_first=True, factorization='tt', decompose='layerwise'"
+    assert f"{shown}, compression_ratio={counts[0] / counts[1]:.4g}" in text
     assert "tt, shape=(64, 576)" in text and "rank=(1, 3, 3, 1)" in text
     assert layer.flatten_parameters() is None
 
@@ -466,57 +530,76 @@ def test_repr_shows_format_rank_and_compression():
 @pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
 def test_bad_inputs_are_refused(cell):
     ours, theirs, way, _ = CELLS[cell]
-    layer = ours(11, 7, 2, bidirectional=True, factorization="tt", rank=2)
-    x = torch.zeros(5, 4, 11)
-    h, pair = torch.zeros(4, 4, 7), cell == "lstm"
-    state = lambda *parts: parts if pair else parts[0]  # noqa: E731
-    with pytest.raises(ValueError, match=r"^input must have input_size features; expected 11, got 10 in shape \(9, 10\)"):
-        layer(pack_sequence([torch.zeros(5, 10), torch.zeros(4, 10)]))
-    with pytest.raises(ValueError, match=r"^input must have 2 or 3 axes; expected \(L, N, H_in\) or \(L, H_in\), got \(11,\)"):
-        layer(x[0, 0])
-    with pytest.raises(
-        ValueError, match="input must be on the device of the weights; expected cpu, got meta. Move one of them"
-    ):
-        layer(x.to("meta"))
-    with pytest.raises(ValueError, match="h_0 must be on the device of the weights; expected cpu, got meta"):
-        layer(x, state(h.to("meta"), h))
-    with pytest.raises(TypeError, match="input dtype torch.float64 does not match weight dtype torch.float32. Convert input"):
-        layer(pack_sequence([torch.zeros(5, 11).double()]))
-    with pytest.raises(ValueError, match=r"h_0 must fit the input; expected shape \(4, 2, 7\), got \(4, 4, 7\)"):
-        layer(pack_sequence([torch.zeros(5, 11), torch.zeros(4, 11)]), state(h, h))
-    with pytest.raises(ValueError, match=r"h_0 must fit the input; expected shape \(4, 7\), got \(4, 4, 7\)"):
-        layer(x[:, 0], state(h, h))
-    wrong, message = (h, r"a pair of tensors \(h_0, c_0\); got Tensor") if pair else ((h, h), "a tensor h_0; got tuple")
-    with pytest.raises(TypeError, match=f"^hx must be {message}"):
-        layer(x, wrong)
-    with pytest.raises(RuntimeError, match="must be sorted in decreasing order when `enforce_sorted` is True"):
-        layer(pack_padded_sequence(x, torch.tensor([2, 5, 1, 4])))
-    with pytest.raises(ValueError, match="input must be on the device of the weights; expected cpu, got meta"):
-        layer(pack_sequence([torch.zeros(5, 11, device="meta")]))
-    with pytest.raises(TypeError, match="h_0 dtype torch.float16 does not match weight dtype torch.float32. Convert h_0"):
-        layer(pack_sequence([torch.zeros(5, 11)]), state(h[:, :1].half(), h[:, :1]))
-    with pytest.raises(TypeError, match="input dtype torch.int64 does not match weight dtype torch.float32"):
-        layer(x.long())
     other = torch.nn.LSTM if cell != "lstm" else torch.nn.GRU
-    with pytest.raises(TypeError, match=f"^{way} must be a torch.nn.{theirs.__name__}; got {other.__name__}"):
-        getattr(ours, f"from_{way}")(other(11, 7))
-    for keys in ({0: 2}, {0: 2, 1: 2, 2: 2}):
-        with pytest.raises(ValueError, match=r"^rank must have an entry for each layer; expected \[0, 1\], got"):
-            ours(11, 7, 2, rank=keys)
-    with pytest.raises(
-        ValueError, match=r"hidden_modes must have the numbers of layers as keys; expected \[0, 1\], got \[2\]"
-    ):
-        ours(11, 7, 2, hidden_modes={2: (7, 1)})
-    with pytest.raises(TypeError, match="speed"):
-        ours(11, 7, speed="high")
+    layer, broken = ours(11, 7, 2, bidirectional=True, factorization="tt", rank=2), theirs(11, 7)
+    broken.weight_ih_l0.data[0, 0] = math.nan
+    x, h, pair = torch.zeros(5, 4, 11), torch.zeros(4, 4, 7), cell == "lstm"
+    state = lambda *parts: parts if pair else parts[0]  # noqa: E731
+    wrong, message = (h, r"a pair of tensors \(h_0, c_0\); got Tensor") if pair else ((h, h), "a tensor h_0; got tuple")
+    refused(
+        (ValueError, r"^input must have input_size features; expected 11, got 10 in shape \(5, 4, 10\)", lambda: layer(x[..., 1:])),
+        (ValueError, r"^input must have input_size features; expected 11, got 10 in shape \(9, 10\)", lambda: layer(pack_sequence([torch.zeros(5, 10), torch.zeros(4, 10)]))),
+        (ValueError, r"^input must have 2 or 3 axes; expected \(L, N, H_in\) or \(L, H_in\), got \(11,\)", lambda: layer(x[0, 0])),
+        (ValueError, "input must have at least one time step", lambda: layer(x[:0])),
+        (TypeError, "input must be a tensor; got ndarray", lambda: layer(x.numpy())),
+        (ValueError, "input must be on the device of the weights; expected cpu, got meta. Move one of them", lambda: layer(x.to("meta"))),
+        (ValueError, "input must be on the device of the weights; expected cpu, got meta", lambda: layer(pack_sequence([torch.zeros(5, 11, device="meta")]))),
+        (ValueError, "h_0 must be on the device of the weights; expected cpu, got meta", lambda: layer(x, state(h.to("meta"), h))),
+        (TypeError, "input dtype torch.float64 does not match weight dtype torch.float32. Convert input", lambda: layer(x.double())),
+        (TypeError, "input dtype torch.float64 does not match weight dtype torch.float32. Convert input", lambda: layer(pack_sequence([torch.zeros(5, 11).double()]))),
+        (TypeError, "input dtype torch.int64 does not match weight dtype torch.float32", lambda: layer(x.long())),
+        (ValueError, r"h_0 must fit the input; expected shape \(4, 4, 7\), got \(4, 3, 7\)", lambda: layer(x, state(h[:, :3], h))),
+        (ValueError, r"h_0 must fit the input; expected shape \(4, 2, 7\), got \(4, 4, 7\)", lambda: layer(pack_sequence([torch.zeros(5, 11), torch.zeros(4, 11)]), state(h, h))),
+        (ValueError, r"h_0 must fit the input; expected shape \(4, 7\), got \(4, 4, 7\)", lambda: layer(x[:, 0], state(h, h))),
+        (TypeError, "h_0 dtype torch.float16 does not match weight dtype torch.float32. Convert h_0", lambda: layer(pack_sequence([torch.zeros(5, 11)]), state(h[:, :1].half(), h[:, :1]))),
+        (TypeError, f"^hx must be {message}", lambda: layer(x, wrong)),
+        (RuntimeError, "must be sorted in decreasing order when `enforce_sorted` is True", lambda: layer(pack_padded_sequence(x, torch.tensor([2, 5, 1, 4])))),
+        (TypeError, f"^{way} must be a torch.nn.{theirs.__name__}; got {other.__name__}", lambda: getattr(ours, f"from_{way}")(other(11, 7))),
+        (ValueError, "matrix must be finite", lambda: from_dense(cell, broken, rank=2)),
+    )  # fmt: skip
+    if pair:
+        refused(
+            (ValueError, r"c_0 must fit the input; expected shape \(4, 7\), got \(4, 8\)", lambda: layer(x[:, 0], (h[:, 0], torch.zeros(4, 8)))),
+            (TypeError, "c_0 dtype torch.float64 does not match weight dtype torch.float32", lambda: layer(x, (h, h.double()))),
+        )  # fmt: skip
 
 
-def test_a_wrong_nonlinearity_and_projections_of_other_cells_are_refused():
-    with pytest.raises(ValueError, match=r"^nonlinearity must be known; expected one of \('tanh', 'relu'\), got 'sine'"):
-        FactorizedRNN(11, 7, nonlinearity="sine")
-    for ours in (FactorizedRNN, FactorizedGRU):
-        with pytest.raises(ValueError, match="^proj_size must be 0 except for an LSTM; expected 0, got 3"):
-            ours(11, 7, proj_size=3)
+BAD_SETTINGS = [
+    (dict(factorization="cp"), ValueError, r"^factorization must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"),
+    (dict(decompose="hidden"), ValueError, r"decompose must be known; expected one of \('input', 'layerwise', 'full'\), got 'hidden'"),
+    (dict(factorisation="tt"), TypeError, r"^factorisation must be an argument; expected one of \('factorization', .*\), got factorisation='tt'\."),
+    (dict(factorization="tt", gate_mode="stack"), ValueError, r"gate_mode must be known; expected one of \('first', 'last'\), got 'stack'"),
+    (dict(implementation="fast"), ValueError, "implementation must be known"),
+    (dict(input_modes=(2, 5), hidden_modes=(7, 1)), ValueError, "^input_modes must multiply to the size or more; expected a product of at least 11, got 10"),
+    (dict(input_modes=(11, 1), hidden_modes=(3, 2)), ValueError, "hidden_modes must multiply to the size or more; expected a product of at least 7, got 6"),
+    (dict(input_modes=(4, 4), hidden_modes=(7, 1), decompose="full"), ValueError, "input_modes must multiply .* at least 18, got 16"),
+    (dict(input_modes=(11,), hidden_modes=(7, 1)), ValueError, "hidden_modes and input_modes must pair up; .*separate_modes"),
+    (dict(input_modes=(11, 0)), ValueError, r"input_modes\[1\] must be a positive integer; expected at least 1, got 0"),
+    (dict(input_modes=11), TypeError, "input_modes must be a sequence of positive integers"),
+    (dict(rank=0), ValueError, "rank must be a positive integer"),
+    (dict(num_layers=0), ValueError, "num_layers must be a positive integer"),
+    (dict(dropout=1.5), ValueError, r"dropout must be a probability; expected a number in \[0, 1\], got 1.5"),
+    (dict(proj_size=7), ValueError, "proj_size must be smaller than hidden_size; expected less than 7, got 7"),
+    (dict(rank={0: 2}, num_layers=2), ValueError, r"^rank must have an entry for each layer; expected \[0, 1\], got"),
+    (dict(rank={0: 2, 1: 2, 2: 2}, num_layers=2), ValueError, r"^rank must have an entry for each layer; expected \[0, 1\], got"),
+    (dict(hidden_modes={2: (7, 1)}, num_layers=2), ValueError, r"hidden_modes must have the numbers of layers as keys; expected \[0, 1\], got \[2\]"),
+    (dict(speed="high"), TypeError, "speed"),
+    (dict(proj_size=-1), ValueError, "proj_size must be a positive integer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "error", "message"), BAD_SETTINGS, ids=lambda value: str(value)[:40])
+def test_bad_settings_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        FactorizedLSTM(11, 7, **settings)
+
+
+def test_settings_of_other_cells_are_refused():
+    refused(
+        (ValueError, r"^nonlinearity must be known; expected one of \('tanh', 'relu'\), got 'sine'", lambda: FactorizedRNN(11, 7, nonlinearity="sine")),
+        (ValueError, "^proj_size must be 0 except for an LSTM; expected 0, got 3", lambda: FactorizedRNN(11, 7, proj_size=3)),
+        (ValueError, "^proj_size must be 0 except for an LSTM; expected 0, got 3", lambda: FactorizedGRU(11, 7, proj_size=3)),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -538,6 +621,7 @@ def test_torch_compile_in_one_graph_and_export(ours, implementation):
         assert_close(tensors(exported(x)), tensors(layer(x)), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_layer_learns_as_well_as_a_dense_one():
     # The first bit of a sequence of noise is asked for at its end.
     generator = torch.Generator().manual_seed(0)

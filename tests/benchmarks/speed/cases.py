@@ -163,12 +163,7 @@ def cases(keys: str, quick: bool) -> list[Case]:
         "a": lambda: [papers()],
         "b": lambda: [
             lstm(
-                "b",
-                (2048, 2048),
-                6,
-                16,
-                {f"fdht {rank}": {"rank": rank, **behind_cnn} for rank in ((9, 6), (14, 12))},
-                ranks,
+                "b", (2048, 2048), 6, 16, {f"fdht {rank}": {"rank": rank, **behind_cnn} for rank in ((9, 6), (14, 12))}, ranks
             )
         ],
         "c": lambda: [lstm("c", (512, 512), 10 if quick else 100, 64, {"fdht (14, 12)": {"rank": (14, 12)}}, ranks)],

@@ -41,15 +41,9 @@ CPU = (
     Target("d", "forward", EVEN),
     Target("d", "training", NEARLY),
 )
-CUDA = (
-    Target("a", "training", 5),
-    *(Target(case, measure, EVEN) for case in "bcde" for measure in ("forward", "training")),
-)
+CUDA = (Target("a", "training", 5), *(Target(case, measure, EVEN) for case in "bcde" for measure in ("forward", "training")))
 #: Those of the CPU are stated in float32 alone.
-TARGETS = {
-    ("cpu", "float32"): CPU,
-    **{("cuda", precision): CUDA for precision in ("float32", "tf32", "bfloat16")},
-}
+TARGETS = {("cpu", "float32"): CPU, **{("cuda", precision): CUDA for precision in ("float32", "tf32", "bfloat16")}}
 
 
 def judged(rows: list[Row], target: Target) -> tuple[float, str] | None:
