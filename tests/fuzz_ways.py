@@ -108,9 +108,10 @@ OBJECTS: dict[str, Callable[[], Any]] = {
 TWO_BLOCKS = [TuckerTensor((normal(2, 2), [normal(3, 2), normal(4, 2)])) for _ in range(2)]
 POINTS = [(10, 0.5), (20, 0.25)]
 #: Valid arguments: of all names, then of names that fit a pattern, the last of which counts. Functions make what they give;
-#: other values are copied. Names of `**options` are given with a pattern.
+#: other values are copied; an argument of ``...`` is left out. Names of `**options` are given with a pattern.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "*": {
+        **dict.fromkeys(("names", "argument", "product", "tune", "self", "kind", "proj_size"), ...),
         "rank": 2, "eps": None, "n_param": None, "compression_ratio": None, "tensorized_shape": MODES, "format": "bt",
         "method": "auto", "init": "svd", "n_starts": 1, "n_iter_max": 3, "tol": 1e-6, "random_state": 0, "verbose": False,
         "callback": None, "formats": ("tt", "bt"), "ridge": 0.1, "std": 0.5, "like": normal(1), "full": False, "batch": 3,
@@ -127,7 +128,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "factorization": "tt", "decompose": "layerwise", "gate_mode": "last", "input_modes": (5, 1), "hidden_modes": (2, 2),
         "implementation": "factorized", "device": "cpu", "dtype": torch.float32, "input_size": 5, "hidden_size": 4,
         "in_features": 15, "out_features": 6, "in_modes": (3, 5), "out_modes": (2, 3), "bias": True, "num_layers": 1,
-        "batch_first": False, "dropout": 0.0, "bidirectional": True, "proj_size": 0, "nonlinearity": "relu", "forget_bias": 1.0,
+        "batch_first": False, "dropout": 0.0, "bidirectional": True, "nonlinearity": "relu", "forget_bias": 1.0,
         "rows": 3, "widths": (5,), "n_gates": 2, "part": 0, "parts": [normal(6, 5)], "linear": partial(torch.nn.Linear, 15, 6),
         "layout": recurrent.Layout(3, ((0, 5),), (2, 2), (3, 2), 2, "last"), "input": tensors(3, 2, 5), "model": model,
         "rnn": partial(torch.nn.RNN, 5, 4), "gru": partial(torch.nn.GRU, 5, 4), "lstm": partial(torch.nn.LSTM, 5, 4),
@@ -193,8 +194,6 @@ OPTIONS = {
     "FactorizedLinear.from_linear": "in_modes out_modes implementation", "FactorizedWeight.load_matrices": "parts rank",
     "factorize_module": "implementation n_iter_max factorization rank", "factorized": "factorization rank",
 }  # fmt: skip
-#: For other words of the library, or for measurement: no argument of a user's.
-LEFT_OUT = ("names", "argument", "product", "tune", "self", "kind")
 
 
 def drawn(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -220,7 +219,7 @@ def arguments_of(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     values = {key: value for given in fitting for key, value in given.items()}
     named = [one.name for one in inspect.signature(function).parameters.values() if one.kind in (1, 3)]
     named += [one for pattern, options in OPTIONS.items() if fnmatchcase(name, pattern) for one in options.split()]
-    made = {key: values[key] for key in dict.fromkeys(named) if key not in LEFT_OUT}
+    made = {key: values[key] for key in dict.fromkeys(named) if values[key] is not ...}
     return {
         key: value() if isinstance(value, (FunctionType, partial)) else copy.deepcopy(value) for key, value in made.items()
     }
