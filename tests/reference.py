@@ -98,3 +98,14 @@ def differences(loss, arrays, step=0.5):
             gradient[position] = (sides[0] - sides[1]) / (2 * step)
         of_arrays.append(gradient)
     return of_arrays
+
+
+def unfolded(tensor, modes):
+    """Matrix whose rows go through the given modes and whose columns go through all others."""
+    rest = [mode for mode in range(tensor.ndim) if mode not in modes]
+    return tensor.transpose(*modes, *rest).reshape(math.prod(tensor.shape[mode] for mode in modes), -1)
+
+
+def values_of_cut(tensor, modes):
+    """Singular values of the given modes against all others."""
+    return np.linalg.svd(unfolded(tensor, modes), compute_uv=False)

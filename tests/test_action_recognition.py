@@ -4,12 +4,11 @@ import shutil
 from pathlib import Path
 
 import av
-import matplotlib.image
 import numpy as np
 import pytest
 import torch
 
-from tests.example_runs import kill_at, run, start, table, wrong_flag
+from tests.example_runs import assert_not_blank, kill_at, run, start, table, wrong_flag
 
 PROGRAM = "action_recognition.py"
 TIMES = {"seconds", "seconds_per_epoch"}
@@ -54,8 +53,10 @@ def test_compact_systems_learn_and_have_the_published_counts(small):
 
 
 @pytest.mark.slow
-def test_loss_falls_and_curves_are_complete(small):
+def test_loss_falls_and_curves_and_pictures_are_complete(small):
     folder, _, rows = small
+    for name in ("clips", "training_curves", "accuracy_against_parameters", "sensitivity"):
+        assert_not_blank(folder / f"{name}.png")
     curves = table(folder / "curves.csv")
     for row in rows:
         own = [line for line in curves if (line["system"], line["pixels"]) == (row["system"], row["pixels"])]
@@ -75,16 +76,6 @@ def test_the_last_lines_say_what_is_reproduced(small):
     assert claims[0]["claim"] == "BT-LSTM is more accurate than TT-LSTM"
     assert claims[0]["verdict"] == ("reproduced" if bt > tt else "not reproduced" if bt < tt else "undecided")
     assert [claim["claim"].split()[0] for claim in claims] == ["BT-LSTM", "early", "noise", "permuted"]
-
-
-@pytest.mark.slow
-def test_pictures_are_not_blank(small):
-    folder, _, _ = small
-    for name in ("clips", "training_curves", "accuracy_against_parameters", "sensitivity"):
-        pixels = matplotlib.image.imread(folder / f"{name}.png")[..., :3]
-        assert min(pixels.shape[:2]) > 400
-        assert len(np.unique((pixels[::4, ::4].reshape(-1, 3) * 15).round(), axis=0)) > 15
-        assert 0.01 < np.mean((pixels < 0.9).any(axis=-1)) < 0.95
 
 
 @pytest.mark.slow

@@ -102,22 +102,6 @@ def test_the_best_format_is_that_of_the_planted_matrix(array):
         assert errors[0] < 1e-8
 
 
-@pytest.mark.slow
-def test_the_baseline_is_the_singular_value_decomposition():
-    dense = decaying()
-    comparison = tlr.best_format(dense, SHAPE, compression_ratio=3.0, n_iter_max=3)
-    values = np.linalg.svd(dense, compute_uv=False)
-    for rank, (n_param, error) in enumerate(comparison.curves["svd"], start=1):
-        assert n_param == 60 * rank
-        assert error == pytest.approx(np.linalg.norm(values[rank:]) / np.linalg.norm(values), abs=1e-12)
-    baseline = next(one for one in comparison.results if one.format == "svd")
-    assert (baseline.rank, baseline.n_param) == (5, 300)
-    for name in tlr.available_formats():
-        counts, errors = zip(*comparison.curves[name])
-        assert list(counts) == sorted(counts)
-        assert all(0 <= error < 1 for error in errors)
-
-
 @pytest.mark.parametrize("name", ["tt", "ht"])
 @pytest.mark.parametrize("budget", [150, 300, 500])
 def test_no_decomposition_at_the_ranks_found_is_better(name, budget):

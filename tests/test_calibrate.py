@@ -8,7 +8,7 @@ from tensorly_rnn.decomposition import calibrate
 from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
 from tests.backends import every_backend
 from tests.benchmarks.calibration import measured
-from tests.strategies import slow_but_one
+from tests.strategies import refused, slow_but_one
 
 every_format = pytest.mark.parametrize("name", tlr.available_formats())
 
@@ -49,15 +49,8 @@ def test_it_finds_a_stationary_point_below_its_start(name, ridge, batch):
         rng = np.random.default_rng(1)
         for k, factor in enumerate(found.factors):
             step = rng.standard_normal(factor.shape) * 1e-4 * np.linalg.norm(factor) / factor.size**0.5
-            ends = [
-                objective(
-                    type(f)([*found.factors[:k], factor + sign * step, *found.factors[k + 1 :]], shape=f.shape),
-                    matrix,
-                    inputs,
-                    ridge,
-                )
-                for sign in (1, -1)
-            ]
+            moved = [[*found.factors[:k], factor + sign * step, *found.factors[k + 1 :]] for sign in (1, -1)]
+            ends = [objective(type(f)(factors, shape=f.shape), matrix, inputs, ridge) for factors in moved]
             assert abs(ends[0] - ends[1]) < 1e-6 * whole
 
 
@@ -106,22 +99,15 @@ def test_merged_rows_keep_all_products():
 def test_wrong_arguments_are_errors():
     matrix, inputs = planted()
     f = tlr.factorize(matrix, "tt", ((3, 4), (2, 7)), rank=2)
-    for kind, match, args, options in (
-        (TypeError, "^f must be a factorized matrix; got ndarray", (matrix, matrix, inputs), {}),
-        (ValueError, r"matrix must have the shape of f; expected \(11, 13\), got \(11, 12\)", (f, matrix[:, 1:], inputs), {}),
-        (
-            ValueError,
-            r"inputs must be rows of the matrix's columns, one or more; expected \(..., 13\), got \(40, 12\)",
-            (f, matrix, inputs[:, 1:]),
-            {},
-        ),
-        (ValueError, r"got \(0, 13\)", (f, matrix, inputs[:0]), {}),
-        (TypeError, "inputs must be real floating point; got int64", (f, matrix, inputs.astype(int)), {}),
-        (TypeError, "inputs must be of the same backend", (f, matrix, inputs.tolist()), {}),
-        (ValueError, "inputs must be finite", (f, matrix, inputs * np.nan), {}),
-        (ValueError, "matrix must be finite", (f, matrix * np.inf, inputs), {}),
-        (ValueError, "ridge must be a finite number of at least 0; got -1", (f, matrix, inputs), {"ridge": -1}),
-        (ValueError, "n_iter_max must be a positive integer", (f, matrix, inputs), {"n_iter_max": 0}),
-    ):
-        with pytest.raises(kind, match=match):
-            calibrate(*args, **options)
+    refused(
+        (TypeError, "^f must be a factorized matrix; got ndarray", lambda: calibrate(matrix, matrix, inputs)),
+        (ValueError, r"matrix must have the shape of f; expected \(11, 13\), got \(11, 12\)", lambda: calibrate(f, matrix[:, 1:], inputs)),
+        (ValueError, r"inputs must be rows of the matrix's columns, one or more; expected \(..., 13\), got \(40, 12\)", lambda: calibrate(f, matrix, inputs[:, 1:])),
+        (ValueError, r"got \(0, 13\)", lambda: calibrate(f, matrix, inputs[:0])),
+        (TypeError, "inputs must be real floating point; got int64", lambda: calibrate(f, matrix, inputs.astype(int))),
+        (TypeError, "inputs must be of the same backend", lambda: calibrate(f, matrix, inputs.tolist())),
+        (ValueError, "inputs must be finite", lambda: calibrate(f, matrix, inputs * np.nan)),
+        (ValueError, "matrix must be finite", lambda: calibrate(f, matrix * np.inf, inputs)),
+        (ValueError, "ridge must be a finite number of at least 0; got -1", lambda: calibrate(f, matrix, inputs, ridge=-1)),
+        (ValueError, "n_iter_max must be a positive integer", lambda: calibrate(f, matrix, inputs, n_iter_max=0)),
+    )  # fmt: skip

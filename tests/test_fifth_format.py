@@ -95,11 +95,7 @@ BROKEN = (
     ("gradients", "gradients", lambda cp: lambda f, x, dy: ([-one for one in cp.gradients(f, x, dy)[0]], dy @ f)),
     ("gradients", "gradients", lambda cp: lambda f, x, dy: (cp.gradients(f, x, dy)[0], -(dy @ f))),
     ("gradients", "vjp", lambda cp: lambda f, x: (cp.vjp(f, x)[0], lambda dy: (f.factors, dy @ f))),
-    (
-        "lstsq_grad",
-        "lstsq_grad",
-        lambda cp: lambda f, *a, **options: tuple(2 * one for one in cp.lstsq_grad(f, *a, **options)),
-    ),
+    ("lstsq_grad", "lstsq_grad", lambda cp: lambda f, *a, **options: tuple(2 * one for one in cp.lstsq_grad(f, *a, **options))),
     ("lstsq_grad", "lstsq_grad", lambda cp: lambda f, target, return_loss, mask: cp.lstsq_grad(f, target, return_loss)),
     ("many_modes", "to_matrix", lambda cp: lambda f: cp.to_matrix(f) * (1.0 if f.order < 5 else 1.01)),
     ("half_precision", "apply", lambda cp: lambda f, x: cp.apply(f, x) * 1.05),
@@ -116,17 +112,13 @@ BROKEN = (
     ("ranks", "rank_from_sizes", lambda cp: lambda self, size, order: size["r"] + 1),
     ("ranks", "explicit_rank", lambda cp: lambda self, tensorized_shape, rank, root_rank=None: abs(int(rank or 1)) or 1),
     ("random", "random", lambda cp: classmethod(lambda cls, *a, **options: cp.random.__func__(cls, *a, **options) * 1.01)),
-    (
-        "random",
-        "random",
-        lambda cp: classmethod(lambda cls, m, k, std, seed, like: cp.random.__func__(cls, m, k, std, 0, like)),
-    ),
+    ("random", "random", lambda cp: classmethod(lambda cls, m, k, std, seed, like: cp.random.__func__(cls, m, k, std, 0, like))),
     ("dtypes", "apply", lambda cp: lambda f, x: cp.apply(f, x).astype(float)),
     ("untouched", "apply", lambda cp: lambda f, x: cp.apply(f, np.add(x, 1.0, out=x))),
     ("untouched", "to_matrix", lambda cp: lambda f: cp.to_matrix(f) * f.factors[0].__imul__(1.5).size),
     ("pickling", "__reduce__", lambda cp: lambda f: (type(f), ([-one for one in f.factors], f.shape))),
     ("refusals", "_check_operand", lambda cp: lambda f, *arguments: f.backend),
-)
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -166,9 +158,7 @@ def test_every_law_is_seen_red():
 
 @pytest.mark.slow
 def test_a_wrong_count_and_a_write_to_what_is_read_only_are_red(cp, broken):
-    with pytest.raises(
-        AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"
-    ):
+    with pytest.raises(AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"):  # fmt: skip
         assert_format_laws(cp, count=lambda sizes, rank: rank * sum(sizes) + 1)
     written = broken("apply", lambda cp: lambda f, x: (cp.apply(f, x), np.add(x, 0.0, out=x))[0])
     assert_format_laws(written, max_examples=5)
@@ -180,9 +170,7 @@ def test_what_cannot_be_tested_is_refused(cp):
     class Unknown(cp):
         format = type("UnknownFormat", (type(cp.format),), {"name": "unknown"})()
 
-    with pytest.raises(
-        ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"
-    ):
+    with pytest.raises(ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"):  # fmt: skip
         assert_format_laws(Unknown)
     for wrong in (cp.random(SHAPE, 1), "cp", tlr.BTTensor):
         with pytest.raises(TypeError, match="^cls must be a class of a matrix format; expected a Factorized"):

@@ -19,6 +19,7 @@ from tensorly_rnn.decomposition.fitting.levenberg_marquardt import levenberg_mar
 from tensorly_rnn.decomposition.fitting.subspaces import expanded, on_host, whitened
 from tensorly_rnn.decomposition.progress import Progress
 from tests.backends import BACKENDS, to_numpy
+from tests.benchmarks.recovery import FAMILIES, ring
 from tests.cases import every_format, slow_formats
 from tests.strategies import SHAPES, examples
 
@@ -53,8 +54,9 @@ def test_gram_matrix_is_that_of_the_jacobian(case, data, seed):
     assert_allclose(gram_matrix(network, factors), columns.T @ columns, atol=1e-9)
 
 
+@pytest.mark.parametrize("curvature", [dense, matrix_free])
 @every_format
-def test_a_step_near_the_solution_converges_at_once(case):
+def test_a_step_near_the_solution_converges_at_once(case, curvature):
     network = tlr.get_format(case.name).format.make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
     rng = np.random.default_rng(0)
     solution = [rng.normal(size=one) for one in network.factor_shapes]
@@ -62,7 +64,7 @@ def test_a_step_near_the_solution_converges_at_once(case):
     for scale in (1.0, 1e-9, 1e7):
         share = scale ** (1 / len(solution))
         start = [share * (one + 0.01 * rng.normal(size=one.shape)) for one in solution]
-        found, error, steps = levenberg_marquardt(network, start, scale * tensor, 50, 1e-11)
+        found, error, steps = levenberg_marquardt(network, start, scale * tensor, 50, 1e-11, curvature=curvature)
         assert error <= 1e-11
         assert steps <= 20
         assert_allclose(reconstruct(network, found), scale * tensor, atol=1e-9 * scale * np.abs(tensor).max())
@@ -97,53 +99,33 @@ def test_fit_of_nothing_is_nothing():
     assert all((one == 0).all() for one in found)
 
 
-def planted_ring(seed):
-    """A ring of order 4 to 6, modes 4 to 8, uneven ranks 2 to 4, some with r_k r_(k+1) > n_k; Gaussian cores."""
-    rng = np.random.default_rng(seed)
-    order = int(rng.integers(4, 7))
-    modes, ranks = rng.integers(4, 9, size=order), rng.integers(2, 5, size=order)
-    cores = [rng.normal(size=(ranks[k], modes[k], 1, ranks[(k + 1) % order])) for k in range(order)]
-    return tlr.TRMatrix(cores)
-
-
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.slow
 def test_planted_rings_are_recovered(seed):
-    ring = planted_ring(seed)
-    dense = ring.to_matrix()
-    found = tlr.factorize(dense, "tr", ring.tensorized_shape, ring.rank, n_starts=5)
-    assert found.rank == ring.rank
+    planted = ring(np.random.default_rng(seed))
+    dense = planted.to_matrix()
+    found = tlr.factorize(dense, "tr", planted.tensorized_shape, planted.rank, n_starts=5)
+    assert found.rank == planted.rank
     assert found.relative_error(dense) < 1e-8
 
 
-@pytest.mark.parametrize("family", ["well-conditioned", "correlated", "scaled"])
+@pytest.mark.parametrize("family", ["blocks-2", "correlated-2", "scaled-2"])
 @pytest.mark.slow
 def test_planted_blocks_are_recovered(family):
     for seed in range(5):
-        rng = np.random.default_rng(seed)
-        core = rng.normal(size=(2, 2, 2, 2))
-        factors = [rng.normal(size=(2, size, 1, 2)) for size in (10, 11, 12)]
-        if family == "correlated":
-            # All columns of a mode have cosine 0.9 with one another.
-            mixing = np.linalg.cholesky(0.9 + 0.1 * np.eye(4)).T
-            orthogonal = [np.linalg.qr(rng.normal(size=(size, 4)))[0] @ mixing for size in (10, 11, 12)]
-            factors = [np.moveaxis(one.reshape(-1, 2, 2), 1, 0)[:, :, None] for one in orthogonal]
-        if family == "scaled":
-            core *= np.array([1.0, 1e3]).reshape(2, 1, 1, 1)
-        f = tlr.BTMatrix([core, *factors])
-        dense = f.to_matrix()
-        found = tlr.factorize(dense, "bt", f.tensorized_shape, f.rank, n_starts=20, random_state=seed)
-        assert found.relative_error(dense) < 1e-8, seed
+        f = FAMILIES[family].plant(np.random.default_rng(seed))
+        found = tlr.factorize(f.to_matrix(), "bt", f.tensorized_shape, f.rank, n_starts=20, random_state=seed)
+        assert found.relative_error(f.to_matrix()) < 1e-8, seed
 
 
 @pytest.mark.slow
 def test_second_order_recovers_what_alternating_least_squares_does_not():
     recovered = {"auto": 0, "als": 0}
     for seed in range(10):
-        ring = planted_ring(100 + seed)
+        planted = ring(np.random.default_rng(100 + seed))
         for method in recovered:
-            found = tlr.factorize(ring.to_matrix(), "tr", ring.tensorized_shape, ring.rank, method=method)
-            recovered[method] += found.relative_error(ring.to_matrix()) < 1e-8
+            found = tlr.factorize(planted.to_matrix(), "tr", planted.tensorized_shape, planted.rank, method=method)
+            recovered[method] += found.relative_error(planted.to_matrix()) < 1e-8
     assert recovered["auto"] >= 7
     assert recovered["als"] <= 4
 
@@ -251,17 +233,6 @@ def test_matrix_free_steps_are_the_dense_ones(case, seed, data):
     step = dense_solve(shift, right)
     # To what conjugate gradients leave over.
     assert np.linalg.norm(solve(shift, right) - step) <= 0.1 * np.linalg.norm(step)
-
-
-@every_format
-def test_matrix_free_fits_converge_like_dense_ones(case):
-    network = tlr.get_format(case.name).format.make_tensor_network((6, 5, 7), case.pool[((2, 3, 1), (3, 1, 2))])
-    rng = np.random.default_rng(0)
-    solution = [rng.normal(size=one) for one in network.factor_shapes]
-    start = [one + 0.01 * rng.normal(size=one.shape) for one in solution]
-    _, error, steps = levenberg_marquardt(network, start, reconstruct(network, solution), 50, 1e-11, curvature=matrix_free)
-    assert error <= 1e-11
-    assert steps <= 20
 
 
 def test_fits_too_large_for_dense_steps_are_finished_without(monkeypatch):
@@ -378,7 +349,7 @@ def test_who_has_said_stop_is_asked_no_more():
 @pytest.mark.parametrize("name", ["bt", "tr"])
 @pytest.mark.parametrize("scale", [1.0, 1e9])
 def test_an_exact_start_of_the_users_own_stays_exact(method, name, scale):
-    f = {"bt": planted_blocks(1, 3), "tr": planted_ring(3)}[name]
+    f = {"bt": planted_blocks(1, 3), "tr": ring(np.random.default_rng(3))}[name]
     f = type(f)([scale ** (1 / len(f.factors)) * one for one in f.factors])
     dense, heard = f.to_matrix(), []
     own = [factor.copy() for factor in f.factors]

@@ -16,7 +16,7 @@ from tensorly_rnn.network import gradients, operations
 from tensorly_rnn.network.network import apply_plan, tensor_plan
 from tensorly_rnn.network.row_blocks import row_blocks
 from tests import paper_gradients, reference
-from tests.backends import every_backend, to_numpy
+from tests.backends import to_numpy
 from tests.cases import CASES, every_format
 from tests.strategies import factorized, slow_but_one
 
@@ -104,38 +104,6 @@ def test_five_ways_agree(case):
             close(found[0], way)
         for way in (of_x, by_torch(f, x, dy)[-1], by_jax(f, x, dy)[-1]):
             close([found[1]], [way])
-
-
-@every_backend
-@every_format
-def test_vjp_is_apply_and_gradients(case, backend):
-    shape, rank = ((2, 3, 1), (3, 1, 2)), case.pool[((2, 3, 1), (3, 1, 2))]
-    f = tlr.get_format(case.name).random(shape, rank, random_state=2)
-    g = type(f)([backend.array(factor) for factor in f.factors])
-    x, dy = rows(f, (2, 2))
-    y, pull_back = g.vjp(backend.array(x))
-    assert_allclose(to_numpy(y), x @ case.reference(f.factors).T, atol=1e-11)
-    for scale in (1.0, -3.0):  # more than once, and linear in dy
-        of_factors, of_x = pull_back(backend.array(scale * dy))
-        assert isinstance(of_x, backend.kind) and all(isinstance(one, backend.kind) for one in of_factors)
-        close([*of_factors, of_x], by_torch(f, x, scale * dy))
-
-
-@every_format
-@given(columns=st.integers(1, 30), rows_=st.integers(1, 12), seed=st.integers(0, 1000))
-def test_padding_carries_no_gradient(case, columns, rows_, seed):
-    # In modes 3 x 2 x 5; narrow matrices leave whole slices of the factors aside.
-    kind, shape = tlr.get_format(case.name), ((2, 3, 2), (3, 2, 5))
-    for options in case.options:
-        stack = options.get("root_rank", 1)
-        f = kind(kind.random(shape, 2, random_state=seed, **options).factors, shape=(stack * rows_, columns))
-        x, dy = rows(f, (3,), seed)
-        d_weight = np.zeros((stack, 12, 30))
-        d_weight[:, :rows_, :columns] = of_weight(x, dy).reshape(stack, rows_, columns)
-        of_factors, of_x = f.gradients(x, dy)
-        close(of_factors, paper_gradients.FORMULAS[case.name][0](f.factors, d_weight.reshape(-1, 30)))
-        close([of_x], [dy @ f.to_matrix()])
-        close([f.vjp(x)[0]], [x @ f.to_matrix().T])
 
 
 @every_format

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import hierarchical_tucker, tensor_train
 from tests.backends import every_backend, to_numpy
+from tests.reference import values_of_cut
 from tests.strategies import examples, refused
 
 SHAPE = (4, 3, 5, 2)
@@ -32,12 +33,6 @@ def below(tree):
         return sum(map(leaves, one), ()) if isinstance(one, tuple) else (one,)
 
     return [leaves(one) for one in queue[1:]]
-
-
-def values_of_cut(tensor, modes):
-    rest = [mode for mode in range(tensor.ndim) if mode not in modes]
-    rows = math.prod(tensor.shape[mode] for mode in modes)
-    return np.linalg.svd(tensor.transpose(*modes, *rest).reshape(rows, -1), compute_uv=False)
 
 
 @every_tree

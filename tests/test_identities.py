@@ -1,12 +1,9 @@
 """Identities between the formats, and with those of TensorLy."""
 
 import numpy as np
-import pytest
 import tensorly
 from numpy.testing import assert_allclose
-from tensorly.cp_tensor import cp_to_tensor
 from tensorly.tt_matrix import tt_matrix_to_matrix
-from tensorly.tucker_tensor import tucker_to_tensor
 
 import tensorly_rnn as tlr
 
@@ -37,20 +34,6 @@ def test_ring_is_tensorlys_tr_tensor():
     assert_allclose(tensorly.tr_to_tensor(merged), paired(ring.to_tensor(), 3), atol=1e-13)
 
 
-def test_one_block_is_tucker():
-    block = tlr.BTMatrix.random(SHAPE, (1, (2, 3, 4)), random_state=0)
-    core, *factors = (factor[0] for factor in block.factors)
-    expected = tucker_to_tensor((core, [factor.reshape(-1, factor.shape[-1]) for factor in factors]))
-    assert_allclose(expected, paired(block.to_tensor(), 3), atol=1e-13)
-
-
-def test_blocks_of_rank_one_are_cp():
-    blocks = tlr.BTMatrix.random(SHAPE, (4, 1), random_state=0)
-    core, *factors = blocks.factors
-    expected = cp_to_tensor((core.reshape(4), [factor.reshape(4, -1).T for factor in factors]))
-    assert_allclose(expected, paired(blocks.to_tensor(), 3), atol=1e-13)
-
-
 def test_tree_of_two_leaves_is_a_low_rank_matrix():
     tree = tlr.HTMatrix.random(((3, 5), (5, 2)), (1, 4, 2), random_state=0)
     root, left, right = tree.factors
@@ -64,11 +47,3 @@ def test_stack_shares_all_but_the_root():
     alone = [tlr.HTMatrix([root[g : g + 1], *others]).to_matrix() for g in range(4)]
     assert_allclose(np.concatenate(alone), stack.to_matrix(), atol=1e-13)
     assert stack.shape == (4 * 30, 30)
-
-
-@pytest.mark.parametrize("name", tlr.available_formats())
-def test_one_mode_is_the_dense_matrix(name):
-    dense = np.random.default_rng(0).normal(size=(5, 7))
-    f = tlr.factorize(dense, name, ((5,), (7,)), "full")
-    assert_allclose(f.to_matrix(), dense, atol=1e-14)
-    assert f.n_param in (35, 36)  # the block term has a core of one entry

@@ -14,18 +14,12 @@ from tensorly.tt_tensor import TTTensor
 
 import tensorly_rnn as tlr
 from tests import paper_gradients, reference
-from tests.backends import every_backend, to_numpy
+from tests.backends import every_backend
 from tests.cases import every_format
 from tests.strategies import factorized
+from tests.test_gradients import close
 
 of_tensors = pytest.mark.parametrize("name", ["bt", "ht", "tt", "tr"])
-
-
-def close(found, wanted):
-    assert len(found) == len(wanted)
-    for one, other in zip(found, wanted):
-        assert one.shape == other.shape
-        assert_allclose(to_numpy(one), other, rtol=1e-9, atol=1e-9)
 
 
 def loss_of(dense, target, mask=1.0):
@@ -93,39 +87,6 @@ def test_matrices_by_the_papers_formulas(case, data, which, seed):
         close(gradient.factors, formula(f.factors, weights**2 * (dense - target)))
     close(f.lstsq_grad(target, mask=mask).factors, gradient.factors)
     close(lstsq_grad(case.name, f, target, mask=mask).factors, gradient.factors)
-
-
-@every_format
-def test_matrices_by_differences_and_autograd(case):
-    kind = tlr.get_format(case.name)
-    for shape, rank in case.pool.items():
-        f = kind.random(shape, rank, random_state=4)
-        target = np.random.default_rng(4).normal(size=f.shape)
-        for mask in masks(f.shape):
-            weights = 1.0 if mask is None else 1.0 * mask
-            found = f.lstsq_grad(target, mask=mask).factors
-            close(found, by_differences(case.reference, f.factors, target, weights))
-            leaves = [torch.tensor(factor, requires_grad=True) for factor in f.factors]
-            residual = torch.tensor(weights) * (kind(leaves).to_matrix() - torch.tensor(target))
-            (0.5 * (residual**2).sum()).backward()
-            close(found, [leaf.grad.numpy() for leaf in leaves])
-
-
-@every_format
-@given(rows=st.integers(1, 12), columns=st.integers(1, 30), seed=st.integers(0, 1000))
-def test_what_padding_adds_does_not_count(case, rows, columns, seed):
-    kind = tlr.get_format(case.name)
-    for options in case.options:
-        stack = options.get("root_rank", 1)
-        whole = kind.random(((2, 3, 2), (3, 2, 5)), 2, random_state=seed, **options)
-        f = kind(whole.factors, shape=(stack * rows, columns))
-        target = np.random.default_rng(seed).normal(size=f.shape)
-        d_weight = np.zeros((stack, 12, 30))
-        d_weight[:, :rows, :columns] = (f.to_matrix() - target).reshape(stack, rows, columns)
-        gradient, loss = f.lstsq_grad(target, return_loss=True)
-        assert gradient.shape == f.shape
-        assert float(loss) == pytest.approx(0.5 * np.sum(d_weight**2))
-        close(gradient.factors, paper_gradients.FORMULAS[case.name][0](f.factors, d_weight.reshape(-1, 30)))
 
 
 @of_tensors

@@ -4,13 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-import tensorly_rnn as tlr
 from tensorly_rnn.nn import FactorizedLSTM
 
 sys.path.append(str(Path(__file__).parent.parent / "examples"))
-from papers.published import HT_IN, HT_OUT, LAYERS
+from papers.published import LAYERS
 
 # Parameters of all factors, published ratio of dense to them (input-hidden or whole).
 COUNTS = {
@@ -57,16 +55,6 @@ def test_published_default_gate_modes():
 
 
 @pytest.mark.parametrize(
-    ("input_size", "hidden_size", "input_hidden", "both"),
-    [(57600, 256, 58_982_400, 59_244_544), (2048, 2048, 16_777_216, 33_554_432)],
-)
-def test_dense_lstm(input_size, hidden_size, input_hidden, both):
-    dense = torch.nn.LSTM(input_size, hidden_size, bias=False, device="meta")
-    assert dense.weight_ih_l0.numel() == input_hidden
-    assert sum(p.numel() for p in dense.parameters()) == both
-
-
-@pytest.mark.parametrize(
     ("name", "expected"), [("fig. 9 (c)", 129), ("fig. 9 (d)", 528), ("fig. 9 (e)", 258), ("fig. 9 (f)", 384)]
 )
 def test_recovering_a_picture(name, expected):
@@ -78,14 +66,3 @@ def test_recovering_a_picture(name, expected):
 def test_whole_models_with_dense_recurrent_weights():
     layer = LAYERS["TT-LSTM"].make(device="meta")
     assert sum(p.numel() for p in layer.parameters()) == 3360 + 4 * 256 * 256
-
-
-def test_where_ht_is_not_the_fewest():
-    # The HT paper's fig. 5 claims the fewest parameters for HT: not at rank 1, nor from rank 31 on.
-    modes = (HT_OUT, HT_IN)
-    assert modes == ((4, 4, 2, 4, 2), (8, 10, 10, 9, 8))
-    for rank, train, tree in ((1, 144, 148), (32, 99_840, 103_936)):
-        assert tlr.n_param("tt", modes, rank) == train
-        assert tlr.n_param("ht", modes, rank) == tree
-    for rank in range(1, 65):
-        assert (tlr.n_param("ht", modes, rank) < tlr.n_param("tt", modes, rank)) == (2 <= rank <= 30)

@@ -14,9 +14,11 @@ from tensorly_rnn.decomposition._problem import Problem
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.decomposition.rank_search import cuts, possible_sizes, unfolding_ranks
 from tests.backends import every_backend
+from tests.benchmarks.recovery import ring
 from tests.cases import every_format
+from tests.reference import unfolded
 from tests.strategies import examples, slow_but_one
-from tests.test_fit import planted_ring, reconstruct
+from tests.test_fit import reconstruct
 
 FITTED = ("bt", "tr")
 SHAPE = ((2, 3, 2), (3, 2, 2))
@@ -26,11 +28,6 @@ def problem_of(tensor, name, rank, error):
     return Problem(
         NUMPY, tensor[None], tlr.get_format(name).format, rank, np.random.default_rng(0), 100, 1e-6, max_error=error
     )
-
-
-def unfolded(tensor, group):
-    rest = tuple(mode for mode in range(tensor.ndim) if mode not in group)
-    return tensor.transpose(*group, *rest).reshape(math.prod(tensor.shape[mode] for mode in group), -1)
 
 
 @every_format
@@ -121,20 +118,20 @@ def test_where_there_are_too_many_ranks_large_ones_are_thinned_out(monkeypatch):
 
 
 def test_ranks_tried_are_told(capsys):
-    ring = tlr.TRMatrix.random(SHAPE, (2, 2, 3, 2), random_state=0)
-    found = tlr.factorize(ring.to_matrix(), "tr", SHAPE, eps=1e-6, n_iter_max=30, verbose=True)
+    planted = tlr.TRMatrix.random(SHAPE, (2, 2, 3, 2), random_state=0)
+    found = tlr.factorize(planted.to_matrix(), "tr", SHAPE, eps=1e-6, n_iter_max=30, verbose=True)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rank ")]
-    assert f"rank {found.rank}" in told and found.n_param <= ring.n_param
+    assert f"rank {found.rank}" in told and found.n_param <= planted.n_param
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.slow
 def test_a_ring_asked_for_by_its_error_is_the_planted_one(seed):
-    ring = planted_ring(seed)
-    dense = ring.to_matrix()
-    found = tlr.factorize(dense, "tr", ring.tensorized_shape, eps=1e-6)
+    planted = ring(np.random.default_rng(seed))
+    dense = planted.to_matrix()
+    found = tlr.factorize(dense, "tr", planted.tensorized_shape, eps=1e-6)
     assert found.relative_error(dense) <= 1e-6
-    assert found.n_param <= 1.1 * ring.n_param
+    assert found.n_param <= 1.1 * planted.n_param
 
 
 @pytest.mark.parametrize("rank", [(2, (2, 2, 3)), (2, (3, 2, 2)), (3, (2, 2, 2))])
@@ -185,16 +182,16 @@ def test_never_more_parameters_than_what_is_certain(monkeypatch, name):
 
 
 def test_a_rank_given_besides_bounds_the_ranks_found():
-    ring = planted_ring(14)
-    dense = ring.to_matrix()
-    order = len(ring.rank) - 1
-    chain = tlr.factorize(dense, "tr", ring.tensorized_shape, (1, *(40,) * (order - 1), 1), eps=1e-6)
+    planted = ring(np.random.default_rng(14))
+    dense = planted.to_matrix()
+    order = len(planted.rank) - 1
+    chain = tlr.factorize(dense, "tr", planted.tensorized_shape, (1, *(40,) * (order - 1), 1), eps=1e-6)
     assert chain.rank[0] == 1
     assert chain.relative_error(dense) <= 1e-6
     # At the error's expense.
-    capped = tlr.factorize(dense, "tr", ring.tensorized_shape, 2, eps=1e-6)
+    capped = tlr.factorize(dense, "tr", planted.tensorized_shape, 2, eps=1e-6)
     assert max(capped.rank) <= 2
-    fitted = tlr.factorize(dense, "tr", ring.tensorized_shape, 2)
+    fitted = tlr.factorize(dense, "tr", planted.tensorized_shape, 2)
     assert capped.relative_error(dense) <= 1.05 * fitted.relative_error(dense)
 
 

@@ -1,10 +1,9 @@
 """A picture recovered through its matrix, run as users run it; what is written is read back."""
 
-import matplotlib.image
 import numpy as np
 import pytest
 
-from tests.example_runs import kill_at, run, start, table, wrong_flag
+from tests.example_runs import assert_not_blank, kill_at, run, start, table, wrong_flag
 
 PROGRAM = "recover_weight.py"
 # As the BT paper counts its block terms in fig. 9, and the other formats next to it.
@@ -45,40 +44,25 @@ def test_counts_are_the_papers(quick):
     }
     assert "data: stand-in (ring and cross" in quick[1]
     assert not (quick[0] / "checkpoints").exists()
+    assert_not_blank(quick[0] / "recovered.png")
 
 
 @pytest.mark.slow
-def test_everything_is_learnt_nearly_as_well_as_it_can_be(quick):
+def test_errors_are_near_those_of_decompositions_and_of_singular_values(quick, recovery):
     errors, direct = by_case(quick[0], "error"), by_case(quick[0], "decomposition_error")
     assert errors["b", "dense"] < 0.03
     for case, error in errors.items():
         if case[0] != "b":
             # With two modes nothing is better than the decomposition, with four a little may be.
             assert direct[case] * (1 if case[0] in "cde" else 0.98) - 1e-4 < error < direct[case] + 0.05
-
-
-@pytest.mark.slow
-def test_two_modes_are_the_same_in_every_format(quick):
-    direct = by_case(quick[0], "decomposition_error")
-    for panel in "cde":
-        assert max(direct[panel, name] for name in COUNTS[panel]) - min(direct[panel, name] for name in COUNTS[panel]) < 1e-4
-    assert direct["f", "bt"] - direct["f", "tr"] > 0.1
-
-
-@pytest.mark.slow
-def test_two_modes_reach_what_singular_values_allow(quick, recovery):
-    w = recovery.make_picture()
-    rearranged = w.reshape(8, 8, 8, 8).transpose(0, 2, 1, 3).reshape(64, 64)
+    rearranged = recovery.make_picture().reshape(8, 8, 8, 8).transpose(0, 2, 1, 3).reshape(64, 64)
     squares = np.linalg.svd(rearranged, compute_uv=False) ** 2
-    direct = by_case(quick[0], "decomposition_error")
+    # Two modes are the same in every format.
     for panel, rank in (("c", 1), ("e", 2), ("d", 4)):
-        assert direct[panel, "bt"] == pytest.approx(np.sqrt(squares[rank:].sum() / squares.sum()), abs=1e-4)
-
-
-@pytest.mark.slow
-def test_the_papers_order_of_its_panels(quick):
-    errors = by_case(quick[0], "error")
-    # More ranks, or blocks, are better; four modes lose against two.
+        for name in COUNTS[panel]:
+            assert direct[panel, name] == pytest.approx(np.sqrt(squares[rank:].sum() / squares.sum()), abs=1e-4)
+    assert direct["f", "bt"] - direct["f", "tr"] > 0.1
+    # The paper's order of its panels: more ranks, or blocks, are better; four modes lose against two.
     assert errors["d", "bt"] < errors["f", "bt"] < errors["c", "bt"]
     assert errors["d", "bt"] < errors["e", "bt"] < errors["c", "bt"]
 
@@ -93,14 +77,6 @@ def test_curves_fall_and_are_complete(quick):
         assert [int(row["epoch"]) for row in rows] == list(range(1, 21))
         assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
         assert float(rows[-1]["error"]) < float(rows[0]["error"])
-
-
-@pytest.mark.slow
-def test_the_picture_is_not_blank(quick):
-    pixels = matplotlib.image.imread(quick[0] / "recovered.png")[..., :3]
-    assert min(pixels.shape[:2]) > 1000
-    assert len(np.unique((pixels.reshape(-1, 3) * 15).round(), axis=0)) > 40
-    assert 0.3 < np.mean((pixels < 0.9).any(axis=-1)) < 0.95
 
 
 def test_samples_are_what_the_paper_draws(recovery):

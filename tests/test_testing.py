@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -145,56 +146,17 @@ def test_unknown_backends_are_refused(name, error, message):
         assert_format_laws(tlr.TTMatrix, backends=(name,))
 
 
-def test_a_backend_that_is_not_installed_is_named():
-    assert (
-        run("""
-        import sys
-        sys.modules["cupy"] = None
-        from tensorly_rnn.testing import get_backend
-        try:
-            get_backend("cupy")
-        except ImportError as error:
-            print(str(error).startswith("name must be an installed backend; got 'cupy' and "))
-    """)
-        == "True"
-    )
-
-
-def test_jax_in_single_precision_is_refused_and_left_as_it_is():
-    assert (
-        run("""
-        import jax
-        from tensorly_rnn.testing import get_backend
-        try:
-            get_backend("jax")
-        except ValueError as error:
-            print("expected float64, got JAX in float32" in str(error), jax.config.jax_enable_x64)
-    """)
-        == "True False"
-    )
-
-
-def test_the_library_imports_without_hypothesis_and_the_suite_says_what_it_needs():
-    assert (
-        run("""
-        import sys
-        import tensorly_rnn, tensorly_rnn.nn
-        print("hypothesis" in sys.modules)
-        sys.modules["hypothesis"] = None
-        try:
-            import tensorly_rnn.testing
-        except ImportError as error:
-            print(error)
-    """)
-        == "False\nhypothesis must be installed; run pip install 'tensorly-rnn[testing]'."
-    )
-
-
-def test_importing_the_suite_imports_no_framework():
-    assert (
-        run("""
-        import sys, tensorly_rnn.testing
-        print([name for name in ("torch", "jax", "tensorflow", "paddle", "pytest") if name in sys.modules])
-    """)
-        == "[]"
-    )
+@pytest.mark.parametrize(
+    ("imports", "call", "printed"),
+    [
+        ("import sys; sys.modules['cupy'] = None; from tensorly_rnn.testing import get_backend", "get_backend('cupy')", "name must be an installed backend; got 'cupy' and .*"),
+        ("import jax; from tensorly_rnn.testing import get_backend", "get_backend('jax')", ".*expected float64, got JAX in float32.*"),
+        ("import sys, tensorly_rnn, tensorly_rnn.nn; assert 'hypothesis' not in sys.modules; sys.modules['hypothesis'] = None", "import tensorly_rnn.testing", r"hypothesis must be installed; run pip install 'tensorly-rnn\[testing\]'\."),
+        ("import sys, tensorly_rnn.testing", "print([name for name in ('torch', 'jax', 'tensorflow', 'paddle', 'pytest') if name in sys.modules])", r"\[\]"),
+        ("import jax, tensorly_rnn.testing", "print(jax.config.jax_enable_x64)", "False"),
+    ],
+    ids=["no CuPy", "JAX in single precision", "no Hypothesis", "no framework", "JAX left as it is"],
+)  # fmt: skip
+def test_in_a_process_of_its_own(imports, call, printed):
+    code = f"{imports}\ntry:\n    {call}\nexcept (ImportError, ValueError) as error:\n    print(error)"
+    assert re.fullmatch(printed, run(code), flags=re.DOTALL)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import tensorly_rnn as tlr
 from tensorly_rnn.decomposition import calibrate
+from tests.benchmarks.tables import table
 
 TRAINING, EPOCHS, RATIO = 1200, 30, 16
 LAYERS = {0: ((8, 8, 4), (4, 4, 4)), 2: ((4, 4, 4), (8, 8, 4))}
@@ -78,18 +79,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    print(
-        f"{'format':<8}{'weight':<10}{'parameters':>10}{'plain':>8}{'refitted':>10}{'less':>8}   accuracy: dense, plain, refitted"
-    )
+    lines = []
     for format in tlr.available_formats():
         for rows in zip(*(measured(format, seed) for seed in range(options.seeds))):
-            plain, refitted = (float(np.mean([getattr(row, name) for row in rows])) for name in ("plain", "refitted"))
-            least = min(1 - row.refitted / row.plain for row in rows)
-            accuracy = 100 * np.mean([row.accuracy for row in rows], axis=0)
-            print(
-                f"{format:<8}{rows[0].layer:<10}{np.mean([row.n_param for row in rows]):>10.0f}{plain:>8.3f}{refitted:>10.3f}"
-                f"{least:>8.0%}   {accuracy[0]:.1f}, {accuracy[1]:.1f}, {accuracy[2]:.1f}"
+            plain, refitted, count = (
+                float(np.mean([getattr(row, name) for row in rows])) for name in ("plain", "refitted", "n_param")
             )
+            least = min(1 - row.refitted / row.plain for row in rows)
+            accuracy = ", ".join(f"{100 * one:.1f}" for one in np.mean([row.accuracy for row in rows], axis=0))
+            lines.append((format, rows[0].layer, f"{count:.0f}", f"{plain:.3f}", f"{refitted:.3f}", f"{least:.0%}", accuracy))
+    heads = ("format", "weight", "parameters", "plain", "refitted", "less", "accuracy: dense, plain, refitted")
+    print(table(heads, lines))
     print(f"Means over {options.seeds} seeds; `less` is the least reduction of the error among them.")
 
 

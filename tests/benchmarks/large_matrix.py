@@ -1,6 +1,6 @@
 """Tensor train of a large matrix, side by side with TensorLy, torchTT and tntorch: time, error, peak memory.
 
-    python tests/benchmarks/large_matrix.py [--quick] [--repeats 3] [--output DIR]
+    python -m tests.benchmarks.large_matrix [--quick] [--repeats 3] [--output DIR]
 
 A 57600 x 1024 float32 matrix (236 MB), rows (16, 15, 15, 16) times columns (4, 8, 8, 4), rank 8. It is synthetic: a random
 tensor train of rank 32 whose bonds decay by 0.7 from one to the next, and white noise of a twentieth of its norm. Everyone is
@@ -12,12 +12,10 @@ all. The peers come with the `bench` extra; one that is missing is listed as not
 """
 
 import argparse
-import importlib.metadata
 import json
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import tensorly
+import torch
+from tensorly.decomposition import tensor_train_matrix
+
+import tensorly_rnn as tlr
+from tests.benchmarks.speed.memory import peak_bytes
+from tests.benchmarks.tables import table, version
 
 FULL = ((16, 15, 15, 16), (4, 8, 8, 4))
 QUICK = ((8, 5, 5, 8), (4, 4, 4, 4))
@@ -36,38 +41,20 @@ TARGETS = {"speed": 12.0, "error": 1e-3, "memory": 3.0}
 
 
 def ours_numpy(matrix, modes):
-    import tensorly_rnn as tlr
-
     return lambda: tlr.factorize(matrix, "tt", modes, RANK).factors
 
 
-def ours_torch(matrix, modes):
-    import torch
-
-    import tensorly_rnn as tlr
-
-    weight = torch.from_numpy(matrix)
-    return lambda: tlr.factorize(weight, "tt", modes, RANK).factors
-
-
 def tensorly_numpy(matrix, modes):
-    from tensorly.decomposition import tensor_train_matrix
-
-    ranks = (1, *(RANK,) * (len(modes[0]) - 1), 1)
-    tensor = matrix.reshape(*modes[0], *modes[1])
+    ranks, tensor = (1, *(RANK,) * (len(modes[0]) - 1), 1), matrix.reshape(*modes[0], *modes[1])
     return lambda: list(tensor_train_matrix(tensor, ranks, svd="truncated_svd").factors)
 
 
 def tensorly_torch(matrix, modes):
-    import tensorly
-    import torch
-
     tensorly.set_backend("pytorch")
     return tensorly_numpy(torch.from_numpy(matrix), modes)
 
 
 def torchtt_torch(matrix, modes):
-    import torch
     import torchtt
 
     tensor = torch.from_numpy(matrix).reshape(*modes[0], *modes[1])
@@ -76,35 +63,21 @@ def torchtt_torch(matrix, modes):
 
 def tntorch_torch(matrix, modes):
     import tntorch
-    import torch
 
-    weight = torch.from_numpy(matrix)
-    order = len(modes[0])
-    pairs = [axis for k in range(order) for axis in (k, order + k)]
-
-    def run():
-        tensor = weight.reshape(*modes[0], *modes[1]).permute(pairs).reshape([m * n for m, n in zip(*modes)])
-        return tntorch.Tensor(tensor, ranks_tt=RANK).cores
-
-    return run
+    tensor = torch.from_numpy(matrix).reshape(*modes[0], *modes[1])
+    pairs = [axis for k in range(len(modes[0])) for axis in (k, len(modes[0]) + k)]
+    return lambda: tntorch.Tensor(tensor.permute(pairs).reshape([m * n for m, n in zip(*modes)]), ranks_tt=RANK).cores
 
 
 # Name in the table -> what makes the run, the package it measures, whose time it is compared with.
 METHODS = {
     "tensorly_rnn, NumPy": (ours_numpy, "tensorly", None),
-    "tensorly_rnn, PyTorch": (ours_torch, "torch", None),
+    "tensorly_rnn, PyTorch": (lambda matrix, modes: ours_numpy(torch.from_numpy(matrix), modes), "torch", None),
     "TensorLy truncated_svd, NumPy": (tensorly_numpy, "tensorly", "tensorly_rnn, NumPy"),
     "TensorLy truncated_svd, PyTorch": (tensorly_torch, "tensorly", "tensorly_rnn, PyTorch"),
     "torchTT": (torchtt_torch, "torchTT", "tensorly_rnn, PyTorch"),
     "tntorch": (tntorch_torch, "tntorch", "tensorly_rnn, PyTorch"),
 }
-
-
-def installed(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def to_matrix(cores, modes):
@@ -121,10 +94,8 @@ def to_matrix(cores, modes):
 def synthetic(modes, seed=0):
     rng = np.random.default_rng(seed)
     ranks = (1, *(32,) * (len(modes[0]) - 1), 1)
-    cores = [
-        rng.normal(size=(left, m * n, right)) * 0.7 ** np.arange(right) for left, m, n, right in zip(ranks, *modes, ranks[1:])
-    ]
-    matrix = to_matrix(cores, modes)
+    shapes = zip(ranks, *modes, ranks[1:])
+    matrix = to_matrix([rng.normal(size=(r, m * n, s)) * 0.7 ** np.arange(s) for r, m, n, s in shapes], modes)
     matrix /= np.linalg.norm(matrix) / math.sqrt(matrix.size)
     for rows in np.array_split(matrix, 16):
         rows += np.float32(0.05) * rng.standard_normal(rows.shape, dtype=np.float32)
@@ -138,11 +109,6 @@ def relative_error(cores, matrix, modes):
     return math.sqrt(missed / sum(float(np.sum(given.astype(float) ** 2)) for given, _ in pairs))
 
 
-def peak_bytes():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
 def measure(name, path, modes):
     """Run one method once, in this process."""
     warnings.simplefilter("ignore")
@@ -150,11 +116,11 @@ def measure(name, path, modes):
     make(synthetic(WARM_UP), WARM_UP)()
     matrix = np.load(path)
     run = make(matrix, modes)
-    before = peak_bytes()
+    before = peak_bytes("cpu")
     start, cpu_start = time.perf_counter(), time.process_time()
     cores = run()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
-    memory = 1 + (peak_bytes() - before) / matrix.nbytes
+    memory = 1 + (peak_bytes("cpu") - before) / matrix.nbytes
     return {"seconds": seconds, "cpu": cpu, "memory": memory, "error": relative_error(cores, matrix, modes)}
 
 
@@ -173,98 +139,79 @@ def main():
         else:
             print(json.dumps(measure(name, path, modes)))
         return
-    runs = {name: [] for name, (_, package, _) in METHODS.items() if installed(package)}
+    runs = {name: [] for name, (_, package, _) in METHODS.items() if version(package)}
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "matrix.npy")
 
         def child(name):
-            command = [sys.executable, __file__, "--child", name, path, *(["--quick"] if options.quick else [])]
-            return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            command = [sys.executable, "-m", "tests.benchmarks.large_matrix", "--child", name, f"{folder}/matrix.npy"]
+            return subprocess.run(command + ["--quick"] * options.quick, stdout=subprocess.PIPE, text=True, check=True).stdout
 
         # Not made in this process: a child's peak starts from what its parent holds.
         child("matrix")
         for _ in range(options.repeats):
             for name, found in runs.items():
-                done = child(name)
-                found.append(json.loads(done.stdout.splitlines()[-1]))
+                found.append(json.loads(child(name).splitlines()[-1]))
                 print(f"{name}: {found[-1]}", file=sys.stderr)
-    rows = [summary(name, runs) for name in METHODS]
+    rows = [summary(name, runs) for name in runs]
     shape = tuple(math.prod(one) for one in modes)
     megabytes = 4 * math.prod(shape) / 1e6
     print(f"{shape[0]} x {shape[1]} float32, {megabytes:.0f} MB, synthetic; modes {modes[0]} x {modes[1]}, TT rank {RANK}")
     print(f"{options.repeats} rounds, a process a run; {platform.platform()}, {os.cpu_count()} CPUs\n")
-    print(
-        f"{'':32}{'version':>12}{'median s':>10}{'min':>8}{'max':>8}{'CPU s':>8}{'times ours':>12}{'(from - to)':>16}{'error':>11}{'memory':>8}"
-    )
-    for row in rows:
-        print(line(row))
+    heads = ("", "version", "median s", "min", "max", "CPU s", "times ours", "(from - to)", "error", "memory")
+    print(table(heads, map(line, rows)))
+    print(*(f"{name}: not installed" for name in METHODS if name not in runs), sep="\n")
     verdicts = ["A small matrix says nothing about the targets."] if options.quick else judged(rows)
     print("\n" + "\n".join(verdicts))
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        record = {
-            "shape": shape,
-            "modes": modes,
-            "rank": RANK,
-            "repeats": options.repeats,
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "threads": os.environ.get("OMP_NUM_THREADS"),
-            "rows": rows,
-            "runs": runs,
-            "verdicts": verdicts,
-        }
+        machine = {"platform": platform.platform(), "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
+        record = {**machine, "shape": shape, "modes": modes, "rank": RANK, "rows": rows, "runs": runs, "verdicts": verdicts}
         (options.output / "large_matrix.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def summary(name, runs):
+    """Return the medians of a method, and its time over that of the one it is compared with, round by round."""
     _, package, against = METHODS[name]
-    if name not in runs:
-        return {"name": name, "version": None}
-    seconds = [run["seconds"] for run in runs[name]]
+    of = {key: [run[key] for run in runs[name]] for key in runs[name][0]}
+    times = of["seconds"]
     row = {
         "name": name,
-        "version": installed("tensorly-rnn") or "working tree" if against is None else installed(package),
-        "seconds": statistics.median(seconds),
-        "least": min(seconds),
-        "most": max(seconds),
-        "cpu": statistics.median(run["cpu"] for run in runs[name]),
-        "error": statistics.median(run["error"] for run in runs[name]),
-        "memory": max(run["memory"] for run in runs[name]),
+        "seconds": statistics.median(times),
+        "least": min(times),
+        "most": max(times),
+        "memory": max(of["memory"]),
     }
+    row |= {"version": version(package) if against else version("tensorly-rnn") or "working tree"}
+    row |= {key: statistics.median(of[key]) for key in ("cpu", "error")}
     if against in runs:
-        # Runs of the same round stand side by side.
         ratios = [run["seconds"] / ours["seconds"] for run, ours in zip(runs[name], runs[against])]
         row |= {"against": against, "ratio": statistics.median(ratios), "ratio_from": min(ratios), "ratio_to": max(ratios)}
     return row
 
 
 def line(row):
-    if row["version"] is None:
-        return f"{row['name']:32}not installed"
-    ratio = f"{row['ratio']:12.1f}{row['ratio_from']:8.1f} -{row['ratio_to']:6.1f}" if "ratio" in row else " " * 28
-    times = f"{row['seconds']:10.2f}{row['least']:8.2f}{row['most']:8.2f}{row['cpu']:8.2f}"
-    return f"{row['name']:32}{row['version'][:12]:>12}{times}{ratio}{row['error']:11.6f}{row['memory']:8.2f}"
+    ratio = [f"{row['ratio']:.1f}", f"{row['ratio_from']:.1f} - {row['ratio_to']:.1f}"] if "ratio" in row else ["", ""]
+    times = [f"{row[key]:.2f}" for key in ("seconds", "least", "most", "cpu")]
+    return [row["name"], row["version"][:12], *times, *ratio, f"{row['error']:.6f}", f"{row['memory']:.2f}"]
 
 
 def judged(rows):
     """Compare with the targets; what is missed is said."""
-    found = {row["name"]: row for row in rows if row["version"]}
-    lines = []
-    for row in found.values():
-        if row["name"] not in ("tntorch",) and "ratio" in row:
-            met = "met" if row["ratio"] >= TARGETS["speed"] else "MISSED"
-            lines.append(f"at least {TARGETS['speed']:g} times faster than {row['name']}: {met} ({row['ratio']:.1f})")
+    found = {row["name"]: row for row in rows}
+    checks = []
+    for row in rows:
         if "ratio" in row:
             excess = found[row["against"]]["error"] / row["error"] - 1
-            met = "met" if excess <= TARGETS["error"] else "MISSED"
-            lines.append(f"error within {TARGETS['error']:.1%} of {row['name']}: {met} ({excess:+.4%})")
-        if "ratio" not in row:
-            met = "met" if row["memory"] <= TARGETS["memory"] else "MISSED"
-            lines.append(
-                f"peak memory of {row['name']} at most {TARGETS['memory']:g} times the matrix: {met} ({row['memory']:.2f})"
+            if row["name"] != "tntorch":
+                faster = f"at least {TARGETS['speed']:g} times faster than {row['name']}"
+                checks.append((faster, row["ratio"] >= TARGETS["speed"], f"{row['ratio']:.1f}"))
+            checks.append(
+                (f"error within {TARGETS['error']:.1%} of {row['name']}", excess <= TARGETS["error"], f"{excess:+.4%}")
             )
-    return lines
+        else:
+            most = f"peak memory of {row['name']} at most {TARGETS['memory']:g} times the matrix"
+            checks.append((most, row["memory"] <= TARGETS["memory"], f"{row['memory']:.2f}"))
+    return [f"{what}: {'met' if met else 'MISSED'} ({value})" for what, met, value in checks]
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ import numpy as np
 from tqdm import tqdm
 
 import tensorly_rnn as tlr
+from tests.benchmarks.tables import table
 
 SECONDS = 10.0
 MODES = (10, 11, 12)
@@ -148,26 +149,20 @@ def measured(unit: tuple[str, str, int]) -> dict[str, Any]:
     return row | {"recovered": error < 1e-8}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def results(rows: list[dict[str, Any]]) -> str:
     """One line a family and method."""
-    lines = [
-        f"{'family':<18}{'method':<8}{'recovered':>12}{'iterations':>12}{'median s':>10}{'max s':>8}{'ratio':>8}{'near':>6}"
-    ]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["family"], row["method"]), []).append(row)
+    lines = []
     for (family, method), group in groups.items():
-        recovered = f"{sum(row['recovered'] for row in group)} of {len(group)}"
         iterations, seconds = (float(np.median([row[key] for row in group])) for key in ("iterations", "seconds"))
-        slowest = max(row["seconds"] for row in group)
-        line = f"{family:<18}{method:<8}{recovered:>12}{iterations:>12.0f}{seconds:>10.2f}{slowest:>8.2f}"
-        if "ratio" in group[0]:
-            line += f"{np.median([row['ratio'] for row in group]):>8.3f}"
-            oracle = {row["seed"]: row["ratio"] for row in groups.get((family, "oracle"), [])}
-            if oracle:
-                line += f"{sum(row['ratio'] <= 1.01 * oracle[row['seed']] for row in group):>6}"
-        lines.append(line)
-    return "\n".join(lines)
+        cells = [family, method, f"{sum(row['recovered'] for row in group)} of {len(group)}", f"{iterations:.0f}"]
+        cells += [f"{seconds:.2f}", f"{max(row['seconds'] for row in group):.2f}"]
+        oracle = {row["seed"]: row["ratio"] for row in groups.get((family, "oracle"), [])}
+        near = sum(row["ratio"] <= 1.01 * oracle[row["seed"]] for row in group) if oracle else ""
+        lines.append([*cells, f"{np.median([row['ratio'] for row in group]):.3f}" if "ratio" in group[0] else "", near])
+    return table(("family", "method", "recovered", "iterations", "median s", "max s", "ratio", "near"), lines)
 
 
 def main() -> None:
@@ -189,7 +184,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=spawn) as pool:
         rows = list(tqdm(pool.map(measured, units), total=len(units), unit="fit"))
-    tqdm.write(table(rows))
+    tqdm.write(results(rows))
     if options.output:
         options.output.write_text(json.dumps(rows, indent=1))
 

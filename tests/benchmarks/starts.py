@@ -1,6 +1,6 @@
 """Whether compact LSTMs start and converge as well as a dense one, at which learning rate of Adam, and from which start.
 
-    python -m tests.benchmarks.starts --output folder     # starts.csv, starts.png; a second call goes on; minutes
+    python -m tests.benchmarks.starts --output folder     # starts.json, starts.png; a second call goes on; minutes
     python -m tests.benchmarks.starts --quick             # one seed, few steps, half the systems
 
 Data: the Indian Pines scene that ships with TensorLy. A pixel's 5 x 5 neighbourhood is a sequence of 10 steps of 20 bands, 500 inputs
@@ -17,11 +17,11 @@ at the training loss alone.
 """
 
 import argparse
-import csv
+import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,14 @@ from torch import Tensor, nn
 from tensorly_rnn.nn import FactorizedLSTM, FactorizedWeight, parameter_groups
 
 WINDOW, STEPS, HIDDEN, BATCH, BATCHES, TESTED = 5, 10, 64, 64, 16, 1000
-INPUT_MODES, HIDDEN_MODES = (4, 5, 5, 5), (4, 4, 2, 2)
+MODES = {"input_modes": (4, 5, 5, 5), "hidden_modes": (4, 4, 2, 2)}
 SYSTEMS: dict[str, dict[str, Any]] = {
     "dense": {},
-    "tt": {"factorization": "tt", "rank": 4, "input_modes": INPUT_MODES, "hidden_modes": HIDDEN_MODES},
-    "tr": {"factorization": "tr", "rank": 4, "input_modes": INPUT_MODES, "hidden_modes": HIDDEN_MODES},
-    "bt": {"factorization": "bt", "rank": (2, 4), "input_modes": INPUT_MODES, "hidden_modes": HIDDEN_MODES},
-    "ht": {"factorization": "ht", "rank": (4, 5), "input_modes": INPUT_MODES, "hidden_modes": HIDDEN_MODES},
-    "fdht": {
-        "factorization": "ht",
-        "rank": (10, 10),
-        "decompose": "full",
-        "input_modes": (4, 4, 6, 6),
-        "hidden_modes": HIDDEN_MODES,
-    },
+    "tt": {"factorization": "tt", "rank": 4, **MODES},
+    "tr": {"factorization": "tr", "rank": 4, **MODES},
+    "bt": {"factorization": "bt", "rank": (2, 4), **MODES},
+    "ht": {"factorization": "ht", "rank": (4, 5), **MODES},
+    "fdht": {"factorization": "ht", "rank": (10, 10), "decompose": "full", **MODES, "input_modes": (4, 4, 6, 6)},
 }
 LEARNING_RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 VARIANTS = (("ours", "one"), ("ours", "groups"), ("torch", "one"), ("tensorly", "one"))
@@ -89,10 +83,8 @@ def data(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     others = np.setdiff1d(np.flatnonzero(labels), training)
     testing = generator.choice(others, TESTED, replace=False)
     pixels = cube.reshape(-1, cube.shape[2])[training]
-    margin = WINDOW // 2
-    padded = np.pad(
-        (cube - pixels.mean(axis=0)) / pixels.std(axis=0), ((margin, margin), (margin, margin), (0, 0)), mode="reflect"
-    )
+    margins = (WINDOW // 2, WINDOW // 2)
+    padded = np.pad((cube - pixels.mean(axis=0)) / pixels.std(axis=0), (margins, margins, (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW), axis=(0, 1))  # rows, columns, bands, 5, 5
 
     def cut(index: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -191,50 +183,31 @@ class Result:
 
 def table(results: list[Result], rates: Sequence[float]) -> str:
     """All results, in Markdown."""
-    head = ["system", "start", "rates", "smaller", "first loss", "gradient", *(f"loss at {lr:g}" for lr in rates)]
-    head += ["best", "accuracy", "spread", "epochs"]
-    lines = [f"| {' | '.join(head)} |", "|---|---|---|" + "--:|" * (len(head) - 3)]
+    heads = ["system", "start", "rates", "smaller", "first loss", "gradient", *(f"loss at {lr:g}" for lr in rates)]
+    lines = [[*heads, "best", "accuracy", "spread", "epochs"], ["---"] * 3 + ["--:"] * (len(heads) + 1)]
     dense = results[0].mean("loss", results[0].best)
     for one in results:
         accuracies = [100 * outcome.accuracy for outcome in one.outcomes[one.best]]
         cells = [one.system, one.start, one.rates, f"{one.mean('compression', one.best):.0f}x"]
         cells += [f"{one.mean('first_loss', one.best):.3g}", f"{one.mean('gradient', one.best):.2g}"]
         cells += [f"{one.mean('loss', lr):.3g}" if lr in one.outcomes else "" for lr in rates]
-        cells += [f"{one.best:g}", f"{np.mean(accuracies):.1f}", f"{np.ptp(accuracies):.1f}", one.epochs_to(dense)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(
+            [*cells, f"{one.best:g}", f"{np.mean(accuracies):.1f}", f"{np.ptp(accuracies):.1f}", one.epochs_to(dense)]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def run(jobs: list[Job], workers: int, path: Path | None) -> dict[Job, Outcome]:
-    """Train what the file does not have yet; every training becomes a line of the file as soon as it has ended."""
-    done = read_csv(path) if path and path.exists() else {}
+    """Train what the file does not have yet; every training is written to the file as soon as it has ended."""
+    known = json.loads(path.read_text()) if path and path.exists() else []
+    done = {Job(**job): Outcome(**outcome) for job, outcome in known}
     left = [job for job in jobs if job not in done]
     with ProcessPoolExecutor(workers) as executor:
         for job, outcome in zip(left, executor.map(trained, left)):
             done[job] = outcome
             if path:
-                write_csv(path, done)
+                path.write_text(json.dumps([(asdict(job), asdict(outcome)) for job, outcome in done.items()], indent=1))
     return done
-
-
-def write_csv(path: Path, outcomes: dict[Job, Outcome]) -> None:
-    """One line a training."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([field.name for kind in (Job, Outcome) for field in fields(kind)])
-        for job, outcome in outcomes.items():
-            writer.writerow([*astuple(job), *astuple(outcome)[:-1], " ".join(map(str, outcome.curve))])
-
-
-def read_csv(path: Path) -> dict[Job, Outcome]:
-    """Read a file of `write_csv`."""
-    found = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            job = Job(row["system"], row["start"], row["rates"], float(row["lr"]), int(row["seed"]), int(row["epochs"]))
-            numbers = [float(row[name]) for name in ("compression", "first_loss", "gradient", "loss", "accuracy")]
-            found[job] = Outcome(*numbers, tuple(map(float, row["curve"].split())))
-    return found
 
 
 def draw(path: Path, results: list[Result]) -> None:
@@ -271,7 +244,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--output", type=Path, help="folder for starts.csv and starts.png")
+    parser.add_argument("--output", type=Path, help="folder for starts.json and starts.png")
     options = parser.parse_args()
     systems, rates, seeds, epochs = list(SYSTEMS), LEARNING_RATES, options.seeds, 6
     if options.quick:
@@ -281,7 +254,7 @@ def main() -> None:
     jobs = [Job(*one, lr, seed, epochs) for seed in range(seeds) for one in runs for lr in tried[one]]
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-    outcomes = run(jobs, options.workers, options.output and options.output / "starts.csv")
+    outcomes = run(jobs, options.workers, options.output and options.output / "starts.json")
     results = [
         Result(*one, {lr: [outcomes[Job(*one, lr, seed, epochs)] for seed in range(seeds)] for lr in tried[one]})
         for one in runs

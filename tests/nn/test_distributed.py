@@ -13,16 +13,8 @@ TESTS = ("test_training", "test_sharded_layers_outside_forward", "test_starts")
 
 @pytest.mark.parametrize("formats", [("tt",), pytest.param(("tr", "bt", "ht"), marks=pytest.mark.slow)], ids="-".join)
 def test_two_processes_end_where_one_does(formats):
-    command = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "tests.nn.distributed_training",
-        *formats,
-    ]
+    launch = "-m torch.distributed.run --standalone --nproc-per-node 2 -m tests.nn.distributed_training"
+    command = [*launch.split(), *formats]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     # One launch for all: starting the processes takes longer than what they do.
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)

@@ -190,9 +190,7 @@ def test_state_dicts_copies_and_functional_calls(factorization):
     assert_close(other(x), module(x), atol=0, rtol=0)
     assert_close(torch.func.functional_call(twin, module.state_dict(), (x,)), module(x), atol=0, rtol=0)
     wider = factorized(nn.Conv2d(5, 7, 3), factorization=factorization, rank=3, start="random")
-    with pytest.raises(
-        RuntimeError, match=r"size mismatch for parametrizations.weight.original\d: copying a param with shape torch.Size"
-    ):
+    with pytest.raises(RuntimeError, match=r"size mismatch for parametrizations.weight.original\d: copying a param with shape torch.Size"):  # fmt: skip
         wider.load_state_dict(module.state_dict())
 
 
@@ -203,9 +201,7 @@ def test_a_meta_module_takes_a_state_dict():
     assert all(one.is_meta for one in empty.parameters()) and empty.weight.shape == (8, 12)
     empty.to_empty(device="cpu").load_state_dict(module.state_dict())
     assert_close(empty.weight, module.weight, atol=0, rtol=0)
-    with pytest.raises(
-        ValueError, match="rank must give the sizes of the factors on the meta device; expected a rank, got eps"
-    ):
+    with pytest.raises(ValueError, match="rank must give the sizes of the factors on the meta device; expected a rank, got eps"):  # fmt: skip
         factorized(nn.Linear(12, 8, device="meta"), eps=0.1)
 
 
@@ -281,44 +277,38 @@ def test_a_transformer_runs_in_both_modes():
             assert_close(layer.train(mode)(x), dense.train(mode)(x), atol=1e-10, rtol=0)
 
 
-def test_wrong_arguments_are_errors():
-    def refused(kind, match, module=None, name="weight", **changes):
-        module = nn.Linear(6, 4) if module is None else module
-        before = repr(module)
-        with pytest.raises(kind, match=f"^{match}"):
-            factorized(module, name, **{"factorization": "tt", **changes})
-        assert repr(module) == before
+def broken(weight):
+    module = nn.Module()
+    module.register_buffer("weight", weight)
+    return module
 
-    refused(TypeError, "module must be a torch.nn.Module; got Tensor", torch.zeros(3, 4))
-    refused(
-        ValueError,
-        r"name must be .* of Linear with at least two axes; expected one of \['weight'\], got 'kernel'",
-        name="kernel",
-    )
-    refused(ValueError, r"name must be .* got 'bias' of shape \(4,\)", name="bias")
-    refused(ValueError, r"name must be .* expected one of \[\], got 'weight'", FactorizedLinear(6, 4))
-    refused(ValueError, "factorization must be known", factorization="cp")
-    refused(ValueError, r"start must be known; expected one of \('weight', 'random'\), got 'normal'", start="normal")
-    refused(
-        ValueError,
-        "rank must give the sizes of the factors with start='random'; expected a rank, got n_param",
-        start="random",
-        n_param=30,
-    )
-    refused(ValueError, "n_gates must divide the rows; expected a divisor of 4, got 3", n_gates=3)
-    refused(ValueError, "n_gates must be a positive integer", n_gates=0)
-    refused(ValueError, "gate_mode must be known", gate_mode="stack")
-    refused(
-        ValueError, "out_modes must multiply to the size or more; expected a product of at least 4, got 2", out_modes=(2, 1)
-    )
-    refused(ValueError, "out_modes and in_modes must pair up", out_modes=(2, 2), in_modes=(6,))
-    refused(ValueError, "n_param must be the only budget", rank=2, n_param=30)
-    refused(ValueError, "n_param=2 must leave room for rank 1", n_param=2)
-    refused(ValueError, "rank must be a positive integer", rank=0)
-    refused(TypeError, "", speed="high")
-    broken = nn.Linear(6, 4)
-    broken.weight.data[0, 0] = float("nan")
-    refused(ValueError, "matrix must be finite", broken)
-    integers = nn.Module()
-    integers.register_buffer("weight", torch.ones(3, 4, dtype=torch.int64))
-    refused(TypeError, "matrix must be real floating point", integers)
+
+WRONG = (
+    (TypeError, "module must be a torch.nn.Module; got Tensor", lambda: torch.zeros(3, 4), {}),
+    (ValueError, r"name must be .* of Linear with at least two axes; expected one of \['weight'\], got 'kernel'", None, {"name": "kernel"}),
+    (ValueError, r"name must be .* got 'bias' of shape \(4,\)", None, {"name": "bias"}),
+    (ValueError, r"name must be .* expected one of \[\], got 'weight'", lambda: FactorizedLinear(6, 4), {}),
+    (ValueError, "factorization must be known", None, {"factorization": "cp"}),
+    (ValueError, r"start must be known; expected one of \('weight', 'random'\), got 'normal'", None, {"start": "normal"}),
+    (ValueError, "rank must give the sizes of the factors with start='random'; expected a rank, got n_param", None, {"start": "random", "n_param": 30}),
+    (ValueError, "n_gates must divide the rows; expected a divisor of 4, got 3", None, {"n_gates": 3}),
+    (ValueError, "n_gates must be a positive integer", None, {"n_gates": 0}),
+    (ValueError, "gate_mode must be known", None, {"gate_mode": "stack"}),
+    (ValueError, "out_modes must multiply to the size or more; expected a product of at least 4, got 2", None, {"out_modes": (2, 1)}),
+    (ValueError, "out_modes and in_modes must pair up", None, {"out_modes": (2, 2), "in_modes": (6,)}),
+    (ValueError, "n_param must be the only budget", None, {"rank": 2, "n_param": 30}),
+    (ValueError, "n_param=2 must leave room for rank 1", None, {"n_param": 2}),
+    (ValueError, "rank must be a positive integer", None, {"rank": 0}),
+    (TypeError, "", None, {"speed": "high"}),
+    (ValueError, "matrix must be finite", lambda: broken(torch.full((3, 4), math.nan)), {}),
+    (TypeError, "matrix must be real floating point", lambda: broken(torch.ones(3, 4, dtype=torch.int64)), {}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "match", "make", "changes"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_arguments_are_errors(kind, match, make, changes):
+    module = make() if make else nn.Linear(6, 4)
+    before = repr(module)
+    with pytest.raises(kind, match=f"^{match}"):
+        factorized(module, **{"name": "weight", "factorization": "tt", **changes})
+    assert repr(module) == before

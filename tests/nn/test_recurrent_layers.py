@@ -130,14 +130,6 @@ def test_full_rank_reproduces_outputs_states_and_gradients(cell, factorization, 
     options = {"factorization": factorization, "rank": "full", "decompose": decompose}
     layer = from_dense(cell, module, **options, implementation=implementation)
     compare(layer, module, packing)
-
-
-@in_pairs(cell=CELLS, implementation=["factorized", "reconstructed"], shape=SHAPES, decompose=DECOMPOSE)
-def test_every_shape_and_way_of_decomposing(cell, implementation, shape, decompose):
-    module = dense_module(cell, **SHAPES[shape])
-    options = {"factorization": "ht", "rank": "full", "decompose": decompose, "implementation": implementation}
-    layer = from_dense(cell, module, **options)
-    compare(layer, module, "unsorted")
     x, hx, _ = inputs(module)
     axis = 0 if module.batch_first else 1
     one_state = tuple(part[:, 0] for part in hx) if isinstance(hx, tuple) else hx[:, 0]

@@ -22,6 +22,7 @@ import torch
 from tests.benchmarks.speed import growth, memory, peers, report, timing
 from tests.benchmarks.speed.cases import COMPRESSION, Case, cases, compression
 from tests.benchmarks.speed.timing import PRECISIONS, Row, Setting
+from tests.benchmarks.tables import version
 
 KEYS = "abcde"
 
@@ -31,7 +32,7 @@ def run(case: Case, setting: Setting, options: argparse.Namespace, left_out: dic
     x = torch.randn(case.shape, device=setting.device)
     modules = {}
     for system in case.systems:
-        if system.package in peers.MODULES and peers.version(system.package) is None:
+        if system.package in peers.MODULES and version(system.package) is None:
             left_out[system.name] = f"{system.package} is not installed (extra bench)"
             continue
         module = system.make().to(setting.device)
@@ -92,7 +93,7 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "device": options.device if options.device == "cpu" else torch.cuda.get_device_name(),
-            **{package: peers.version(package) or "not installed" for package in peers.MODULES},
+            **{package: version(package) or "not installed" for package in peers.MODULES},
         },
         "quick": options.quick,
         "rounds": rounds,

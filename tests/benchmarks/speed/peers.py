@@ -7,7 +7,6 @@ functions does the rest.
 """
 
 import contextlib
-import importlib.metadata
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -17,14 +16,6 @@ from torch import Tensor, nn
 
 MODULES = {"tednet": "tednet.tnn", "tensorly-torch": "tltorch"}
 IMPLEMENTATIONS = ("factorized", "reconstructed")
-
-
-def version(package: str) -> str | None:
-    """Return the version that is installed, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 class FromZero(nn.Module):

@@ -1,8 +1,9 @@
 """Tables of the timings, and the targets that are met."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tests.benchmarks import tables
 from tests.benchmarks.speed.cases import DENSE
 from tests.benchmarks.speed.growth import MEASURES, slopes
 from tests.benchmarks.speed.timing import Row
@@ -17,31 +18,29 @@ class Target:
     case: str
     measure: str
     wanted: float
-    systems: tuple[str, ...] = ()
+    systems: Sequence[str] = ()
     against: str = DENSE
 
 
 #: At most 5 % slower, or 30 % where a whole dense forward pass is 0.4 ms.
 EVEN, NEARLY = 1 / 1.05, 1 / 1.3
 CPU = (
-    Target("a", "training", 40, ("tt", "tr")),
-    Target("a", "forward", 30, ("tt", "tr")),
-    Target("a", "training", 30, ("ht",)),
-    Target("a", "forward", 20, ("ht",)),
-    Target("a", "training", 12, ("fdht",)),
-    Target("a", "forward", 13, ("fdht",)),
-    Target("a", "training", 8, ("bt",)),
-    Target("a", "forward", 8, ("bt",)),
-    Target("a", "training", 15, ("tt",), "TedNet TT"),
-    Target("a", "training", 15, ("bt",), "TedNet BT"),
-    Target("a", "training", 6, ("tr",), "TedNet TR"),
-    Target("a", "projection", 1 / 3, ("tt", "tr", "ht"), "roofline"),
+    *(
+        Target("a", measure, least, systems)
+        for training, forward, *systems in ((40, 30, "tt", "tr"), (30, 20, "ht"), (12, 13, "fdht"), (8, 8, "bt"))
+        for measure, least in (("training", training), ("forward", forward))
+    ),
+    *(Target("a", "training", least, [name], f"TedNet {name.upper()}") for name, least in (("tt", 15), ("bt", 15), ("tr", 6))),
+    Target("a", "projection", 1 / 3, ["tt", "tr", "ht"], "roofline"),
     Target("a", "memory", 5),
     *(Target(case, measure, EVEN) for case in "bce" for measure in ("forward", "training")),
     Target("d", "forward", EVEN),
     Target("d", "training", NEARLY),
 )
-CUDA = (Target("a", "training", 5), *(Target(case, measure, EVEN) for case in "bcde" for measure in ("forward", "training")))
+CUDA = (
+    Target("a", "training", 5),
+    *(Target(case, measure, EVEN) for case in "bcde" for measure in ("forward", "training")),
+)
 #: Those of the CPU are stated in float32 alone.
 TARGETS = {("cpu", "float32"): CPU, **{("cuda", precision): CUDA for precision in ("float32", "tf32", "bfloat16")}}
 
@@ -77,13 +76,8 @@ def verdicts(rows: list[Row], device: str, precision: str) -> list[Row]:
 
 
 def table(title: str, heads: tuple[str, ...], lines: Iterable[tuple[object, ...]]) -> str:
-    """Set words to the left and numbers to the right; the first column is of words."""
-    cells = [heads, *(tuple(map(str, line)) for line in lines)]
-    widths = [max(len(line[k]) for line in cells) for k in range(len(heads))]
-    texts = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))]).rstrip() for line in cells
-    ]
-    return "\n".join(["", title, *texts])
+    """Return a table under its title."""
+    return f"\n{title}\n{tables.table(heads, lines)}"
 
 
 def number(value: float) -> str:
@@ -95,26 +89,17 @@ def times(rows: list[Row]) -> str:
 
     `operations` are those of dense over those planned, of a forward product with the weight in factors.
     """
-    measures = [
-        measure for measure in ("forward", "forward, train mode", "training") if any(row["measure"] == measure for row in rows)
-    ]
     found = {(row["system"], row["measure"]): row for row in rows}
+    measures = [one for one in ("forward", "forward, train mode", "training") if one in {measure for _, measure in found}]
     lines = []
     for name in dict.fromkeys(row["system"] for row in rows):
         own = [found[name, measure] for measure in measures]
+        ratios = [" - ".join(map(number, row["ratio_quartiles"])) for row in own]
+        cells = [cell for row, ratio in zip(own, ratios) for cell in (number(row["ms"]), f"{number(row['ratio'])} ({ratio})")]
         arithmetic = number(own[0]["flops_ratio"]) if own[0]["flops_ratio"] else ""
-        cells = []
-        for row in own:
-            low, high = row["ratio_quartiles"]
-            cells += [number(row["ms"]), f"{number(row['ratio'])} ({number(low)} - {number(high)})"]
         lines.append((name, f"{own[0]['n_param']:,}", number(own[0]["compression"]), arithmetic, *cells))
-    heads = (
-        "",
-        "weights",
-        "compression",
-        "operations",
-        *(word for measure in measures for word in (f"{measure} ms", "dense / it")),
-    )
+    heads = ("", "weights", "compression", "operations")
+    heads += tuple(word for measure in measures for word in (f"{measure} ms", "dense / it"))
     return table(f"({rows[0]['case']}) {rows[0]['title']}, {rows[0]['precision']}", heads, lines)
 
 
@@ -137,11 +122,7 @@ def others(rows: list[Row]) -> str:
         lines = [
             (
                 f"{row['system']}, {row['precision']}",
-                number(row["ms"]),
-                number(row["roofline_ms"]),
-                number(1 / row["ratio"]),
-                number(row["read_ms"]),
-                number(row["gemm_gflops"]),
+                *map(number, (row["ms"], row["roofline_ms"], 1 / row["ratio"], row["read_ms"], row["gemm_gflops"])),
             )
             for row in of["projection"]
         ]
@@ -163,29 +144,21 @@ def text(record: dict) -> str:
     """Return all tables."""
     rows = record["rows"]
     parts = []
-    keys = dict.fromkeys((row["title"], row["precision"]) for row in rows)
-    for key in keys:
+    for key in dict.fromkeys((row["title"], row["precision"]) for row in rows):
         own = [row for row in rows if (row["title"], row["precision"]) == key and "samples" in row]
         parts += [times(own)] if own else []
     parts += [against_peers(rows), others(rows), growth(record["growth"])]
-    lines = [
-        (
-            one["target"],
-            one["precision"],
-            number(one["wanted"]),
-            *(
-                (number(one["got"]), "met" if one["met"] else "MISSED", one["by"])
-                if one["got"] is not None
-                else ("-", "not measured", "")
-            ),
+    lines = []
+    for one in record["targets"]:
+        got = (
+            (number(one["got"]), "met" if one["met"] else "MISSED", one["by"])
+            if one["got"] is not None
+            else ("-", "not measured", "")
         )
-        for one in record["targets"]
-    ]
+        lines.append((one["target"], one["precision"], number(one["wanted"]), *got))
     if lines:
         parts.append(table("Targets: least ratios", ("", "precision", "wanted", "got", "", "least by"), lines))
     parts += [f"Left out: {name}: {why}" for name, why in record["left_out"].items()]
     machine = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
-    return "\n".join(
-        [part for part in parts if part]
-        + ["", machine, f"{record['rounds']} rounds; medians, quartiles of the rounds in parentheses"]
-    )
+    rounds = f"{record['rounds']} rounds; medians, quartiles of the rounds in parentheses"
+    return "\n".join([*filter(None, parts), "", machine, rounds])
