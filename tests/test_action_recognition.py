@@ -12,8 +12,22 @@ from tests.example_runs import assert_not_blank, kill_at, run, start, table, wro
 
 PROGRAM = "action_recognition.py"
 TIMES = {"seconds", "seconds_per_epoch"}
-SMALL = ["--systems", "tt,bt", "--seeds", "1", "--clips", "132", "--epochs", "4", "--clips-per-epoch", "80", "--batch-size", "8",
-         "--watched-clips", "22"]  # fmt: skip
+SMALL = [
+    "--systems",
+    "tt,bt",
+    "--seeds",
+    "1",
+    "--clips",
+    "132",
+    "--epochs",
+    "4",
+    "--clips-per-epoch",
+    "80",
+    "--batch-size",
+    "8",
+    "--watched-clips",
+    "22",
+]
 
 
 def write_video(path, images, size=(64, 48)):
@@ -100,8 +114,23 @@ def test_real_files_of_youtube_celebrities_with_the_dense_lstm(tmp_path):
     for number in range(8):
         name = f"{number + 1:04}_{number % 2 + 1:02}_{number // 2 + 1:03}_{('al_gore', 'jet_li')[number // 4]}.avi"
         write_video(tmp_path / "ytcelebrity" / name, greys(rng.integers(255, size=8)))
-    printed = run(PROGRAM, "--task", "youtube", "--data", tmp_path, "--systems", "dense,ht", "--seeds", 1, "--epochs", 1,
-               "--clips-per-epoch", 4, "--output", tmp_path / "out")  # fmt: skip
+    printed = run(
+        PROGRAM,
+        "--task",
+        "youtube",
+        "--data",
+        tmp_path,
+        "--systems",
+        "dense,ht",
+        "--seeds",
+        1,
+        "--epochs",
+        1,
+        "--clips-per-epoch",
+        4,
+        "--output",
+        tmp_path / "out",
+    )
     assert f"data: real (youtube, 8 clips of {tmp_path})" in printed
     dense, ht = table(tmp_path / "out" / "results.csv")
     assert [dense["recurrent_parameters"], ht["input_hidden_parameters"]] == ["59244544", "810"]

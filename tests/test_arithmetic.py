@@ -224,7 +224,10 @@ def test_wrong_terms_are_refused(case):
         with pytest.raises(TypeError, match="^other must be a factorized matrix; got .* Factorize it first"):
             f.inner(other)
         for operation in (lambda f, g: f + g, lambda f, g: g + f, lambda f, g: f - g, lambda f, g: g - f):
-            with pytest.raises(TypeError, match="unsupported operand|can only concatenate|the other operand must be a factorized matrix; got ndarray. Factorize it"):  # fmt: skip
+            with pytest.raises(
+                TypeError,
+                match="unsupported operand|can only concatenate|the other operand must be a factorized matrix; got ndarray. Factorize it",
+            ):
                 operation(f, other)
     strange = next(one for one in CASES if one.name != case.name)
     with pytest.raises(TypeError, match=f"must be of the same format; expected {kind.__name__}, got .* Factorize one of them"):
@@ -247,7 +250,10 @@ def test_wrong_scalars_are_refused(case):
     f = tlr.get_format(case.name).random(SMALL, 2, random_state=0)
     for scalar in (True, "2", None, 1j, np.ones(2), [2.0], f, np.ones((1, 1))):
         for operation in (lambda f, c: f * c, lambda f, c: c * f, lambda f, c: f / c):
-            with pytest.raises(TypeError, match="unsupported operand|can't multiply|the scalar must be a number or an array without dimensions; got shape"):  # fmt: skip
+            with pytest.raises(
+                TypeError,
+                match="unsupported operand|can't multiply|the scalar must be a number or an array without dimensions; got shape",
+            ):
                 operation(f, scalar)
     for scalar in (math.inf, -math.inf, math.nan):
         with pytest.raises(ValueError, match="^the scalar must be finite; got"):

@@ -68,7 +68,9 @@ def test_another_backend(case):
     f = made(case)
     arrays = [torch.ones(2, 15, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64), torch.ones(6, 15)]
     for argument, call in calls(f, *arrays):
-        with pytest.raises(TypeError, match=rf"^{argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"):  # fmt: skip
+        with pytest.raises(
+            TypeError, match=rf"^{argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
+        ):
             call()
     for _, call in calls(f, [1.0], [1.0], [[1.0]]):
         with pytest.raises(TypeError, match=r"expected numpy, got list"):
@@ -92,7 +94,9 @@ def test_another_device(case):
     f = made(case, like=torch.zeros(1, dtype=torch.float64))
     arrays = [torch.ones(shape, dtype=torch.float64, device="meta") for shape in ((2, 15), (2, 6), (6, 15))]
     for argument, call in calls(f, *arrays):
-        with pytest.raises(ValueError, match=rf"^{argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=rf"^{argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
+        ):
             call()
     with pytest.raises(ValueError, match=r"factors\[1\] must be on the device of factors\[0\]; expected cpu, got meta"):
         type(f)([f.factors[0], f.factors[1].to("meta"), *f.factors[2:]])
@@ -200,7 +204,9 @@ def test_the_checks_are_traced_by_jax_and_torch(case):
 
 
 def test_every_index_has_a_size():
-    with pytest.raises(ValueError, match=r"^factors\[0\] must have indices with sizes; expected some of \('j1',\), got \['r'\]"):  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"^factors\[0\] must have indices with sizes; expected some of \('j1',\), got \['r'\]"
+    ):
         tlr.Network((("j1", "r"),), ("j1",), (), (("j1", 2),))
 
 

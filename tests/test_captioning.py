@@ -11,8 +11,23 @@ from PIL import Image
 from tests.example_runs import assert_not_blank, kill_at, run, start, table
 
 PROGRAM = "captioning.py"
-SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "160", "--test-images", "40", "--front-end-epochs", "4",
-         "--epochs", "5", "--batch-size", "32", "--learning-rate", "0.003"]  # fmt: skip
+SMALL = [
+    "--quick",
+    "--systems",
+    "dense,bt",
+    "--train-images",
+    "160",
+    "--test-images",
+    "40",
+    "--front-end-epochs",
+    "4",
+    "--epochs",
+    "5",
+    "--batch-size",
+    "32",
+    "--learning-rate",
+    "0.003",
+]
 TIMES = {"seconds", "seconds_per_epoch"}
 
 

@@ -165,7 +165,10 @@ def test_wrong_orders_are_refused():
     "pairs", [((0, 1),), ((0, 1), (0, 2)), ((0, 1), (3, 3)), ((0, 3), (1, 2)), ((0, 1), (2, 4)), ((0, 1), (2, 3), (4, 0))]
 )
 def test_pairs_that_are_no_order_are_refused(pairs):
-    with pytest.raises(ValueError, match="^pairs must take every operand and every result but the last once; expected 2 pairs of the numbers 0 to 3"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match="^pairs must take every operand and every result but the last once; expected 2 pairs of the numbers 0 to 3",
+    ):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", 2), ("i", 3), ("j", 2), ("k", 2)), pairs)
 
 

@@ -11,8 +11,24 @@ from tests.example_runs import kill_at, run, start, table
 PROGRAM = "indian_pines.py"
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # 58 training pixels: the last batch of an epoch is one pixel, which leaves the second process without a share.
-SMALL = ["--splits", "random", "--seeds", "1", "--systems", "ht", "--hidden", "8", "--epochs", "8", "--fine-tune", "8",
-         "--batch-size", "19", "--learning-rate", "0.001"]  # fmt: skip
+SMALL = [
+    "--splits",
+    "random",
+    "--seeds",
+    "1",
+    "--systems",
+    "ht",
+    "--hidden",
+    "8",
+    "--epochs",
+    "8",
+    "--fine-tune",
+    "8",
+    "--batch-size",
+    "19",
+    "--learning-rate",
+    "0.001",
+]
 TIMES = {"seconds", "seconds_per_epoch"}
 
 

@@ -158,7 +158,9 @@ def test_every_law_is_seen_red():
 
 @pytest.mark.slow
 def test_a_wrong_count_and_a_write_to_what_is_read_only_are_red(cp, broken):
-    with pytest.raises(AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"):  # fmt: skip
+    with pytest.raises(
+        AssertionError, match="the law 'count' does not hold for CPMatrix on the backend numpy: the count of rank"
+    ):
         assert_format_laws(cp, count=lambda sizes, rank: rank * sum(sizes) + 1)
     written = broken("apply", lambda cp: lambda f, x: (cp.apply(f, x), np.add(x, 0.0, out=x))[0])
     assert_format_laws(written, max_examples=5)
@@ -170,7 +172,9 @@ def test_what_cannot_be_tested_is_refused(cp):
     class Unknown(cp):
         format = type("UnknownFormat", (type(cp.format),), {"name": "unknown"})()
 
-    with pytest.raises(ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"):  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"cls must be registered; expected one of .*, got Unknown named 'unknown'. Decorate it"
+    ):
         assert_format_laws(Unknown)
     for wrong in (cp.random(SHAPE, 1), "cp", tlr.BTTensor):
         with pytest.raises(TypeError, match="^cls must be a class of a matrix format; expected a Factorized"):

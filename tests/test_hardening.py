@@ -170,7 +170,9 @@ def test_trees_are_seen():
     on_tree = tlr.HTMatrix.random(MODES, 2, tree=((0, 2), 1), random_state=0)
     assert "tree=((0, 2), 1)" in repr(on_tree)
     assert "tree=((0, 2), 1)" in repr(tlr.random_ht((3, 4, 5), 2, tree=((0, 2), 1), random_state=0))
-    with pytest.raises(TypeError, match=r"must be of the same format; expected HTMatrix of tree=\(\(0, 2\), 1\), got HTMatrix\."):  # fmt: skip
+    with pytest.raises(
+        TypeError, match=r"must be of the same format; expected HTMatrix of tree=\(\(0, 2\), 1\), got HTMatrix\."
+    ):
         on_tree + tlr.HTMatrix.random(MODES, 2, random_state=0)
 
 

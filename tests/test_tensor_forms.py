@@ -226,7 +226,9 @@ def test_trees_that_are_none_are_refused():
 
 
 def test_a_root_rank_is_no_tensors():
-    with pytest.raises(ValueError, match=r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)"):  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)"
+    ):
         tlr.HTTensor([np.ones((2, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])
 
 

@@ -31,8 +31,16 @@ class Model(nn.Module):
         super().__init__()
         where = {"device": device, "dtype": torch.float64}
         self.lstm = FactorizedLSTM(11, 7, bidirectional=True, forget_bias=1.5, **settings, **MODES, **where)
-        self.gru = FactorizedGRU(14, 5, factorization=settings["factorization"], rank=settings["rank"], gate_mode="first",
-                                 input_modes=(3, 5, 1), hidden_modes=(5, 1, 1), **where)  # fmt: skip
+        self.gru = FactorizedGRU(
+            14,
+            5,
+            factorization=settings["factorization"],
+            rank=settings["rank"],
+            gate_mode="first",
+            input_modes=(3, 5, 1),
+            hidden_modes=(5, 1, 1),
+            **where,
+        )
         self.head = FactorizedLinear(5, 3, factorization="ht", rank=2, **where)
 
     def forward(self, x):

@@ -104,7 +104,9 @@ def test_conversion_on_the_meta_device_gives_the_form(factorization):
         form.to_empty(device="cpu").load_state_dict(real.state_dict())
         x = torch.randn(3, 2, 12)
         torch.testing.assert_close(form(x), real(x), atol=0, rtol=0)
-        with pytest.raises(ValueError, match=r"^rank must give the sizes .* on the meta device; expected a rank, got n_param\."):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=r"^rank must give the sizes .* on the meta device; expected a rank, got n_param\."
+        ):
             convert(kind(*sizes, device="meta"), factorization=factorization, n_param=90)
 
 

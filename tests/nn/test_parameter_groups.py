@@ -96,8 +96,9 @@ def test_every_parameter_stands_in_one_group():
 def test_parametrized_weights_are_in_factors_too(factorization):
     settings = {"factorization": factorization, "rank": 2, "decompose": "input", "gate_mode": "first"}
     layer = FactorizedLSTM(12, 7, **settings)
-    lstm = factorized(torch.nn.LSTM(12, 7), "weight_ih_l0", factorization=factorization, rank=2, n_gates=4, start="random",
-                      gate_mode="first")  # fmt: skip
+    lstm = factorized(
+        torch.nn.LSTM(12, 7), "weight_ih_l0", factorization=factorization, rank=2, n_gates=4, start="random", gate_mode="first"
+    )
     held = list(lstm.parametrizations.weight_ih_l0.parameters())
     with torch.no_grad():
         for one, other in zip(layer.weight_ih_l0.factors, held, strict=True):

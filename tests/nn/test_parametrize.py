@@ -190,7 +190,9 @@ def test_state_dicts_copies_and_functional_calls(factorization):
     assert_close(other(x), module(x), atol=0, rtol=0)
     assert_close(torch.func.functional_call(twin, module.state_dict(), (x,)), module(x), atol=0, rtol=0)
     wider = factorized(nn.Conv2d(5, 7, 3), factorization=factorization, rank=3, start="random")
-    with pytest.raises(RuntimeError, match=r"size mismatch for parametrizations.weight.original\d: copying a param with shape torch.Size"):  # fmt: skip
+    with pytest.raises(
+        RuntimeError, match=r"size mismatch for parametrizations.weight.original\d: copying a param with shape torch.Size"
+    ):
         wider.load_state_dict(module.state_dict())
 
 
@@ -201,7 +203,9 @@ def test_a_meta_module_takes_a_state_dict():
     assert all(one.is_meta for one in empty.parameters()) and empty.weight.shape == (8, 12)
     empty.to_empty(device="cpu").load_state_dict(module.state_dict())
     assert_close(empty.weight, module.weight, atol=0, rtol=0)
-    with pytest.raises(ValueError, match="rank must give the sizes of the factors on the meta device; expected a rank, got eps"):  # fmt: skip
+    with pytest.raises(
+        ValueError, match="rank must give the sizes of the factors on the meta device; expected a rank, got eps"
+    ):
         factorized(nn.Linear(12, 8, device="meta"), eps=0.1)
 
 
