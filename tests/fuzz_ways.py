@@ -35,7 +35,8 @@ NOT_CALLED_BY_USERS = (
     " Subject TensorSubject GatedWeight Layout Layout.boxes Layout.gate_major Layout.padded_columns Layout.padded_matrix"
     " Layout.ungated GatedWeight.part_network GatedWeight.rebuilding_is_cheaper GatedWeight.with_factors"
     " FactorizedWeight.reconstructs Subject.array Subject.dense Subject.dense_with Subject.equal Subject.matrices"
-    " Subject.numpy_factors Subject.pairs Subject.shapes TensorSubject.dense TensorSubject.equal TensorSubject.tensors"
+    " Subject.numpy_factors Subject.pairs Subject.shapes TensorSubject.dense TensorSubject.equal TensorSubject.numpy_factors"
+    " TensorSubject.tensors"
 ).split()
 
 
@@ -63,7 +64,7 @@ def tensors(*shape: int) -> torch.Tensor:
 
 
 MATRICES = {kind.__name__: kind for kind in map(tlr.get_format, tlr.available_formats())}
-TENSORS = {"BTTensor": tlr.BTTensor, "HTTensor": tlr.HTTensor}
+TENSORS = {name: getattr(tlr, name) for name in ("BTTensor", "HTTensor", "TRTensor", "TTTensor")}
 RECURRENT = {"RNN": (recurrent.RNN, 1), "GRU": (recurrent.GRU, 3), "LSTM": (recurrent.LSTM, 4)}
 
 
@@ -123,7 +124,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "tt_tensor": [normal(1, 3, 2), normal(2, 4, 2), normal(2, 5, 1)],
         "tr_tensor": [normal(2, 3, 2), normal(2, 4, 2), normal(2, 5, 2)],
         "blocks": TWO_BLOCKS, "tucker": TWO_BLOCKS[0], "cp": CPTensor((None, [normal(3, 2), normal(4, 2)])),
-        "first": normal(3, 4), "second": normal(4, 4), "third": normal(5, 2),
+        "matrix_or_tensor": normal(2, 4), "first": normal(3, 4), "second": normal(4, 4), "third": normal(5, 2),
         # Layers.
         "factorization": "tt", "decompose": "layerwise", "gate_mode": "last", "input_modes": (5, 1), "hidden_modes": (2, 2),
         "implementation": "factorized", "device": "cpu", "dtype": torch.float32, "input_size": 5, "hidden_size": 4,
