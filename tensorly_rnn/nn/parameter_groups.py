@@ -85,8 +85,10 @@ def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
         raise ValueError("model must have parameters; expected at least one, got none.")
     for place, module in model.named_modules():
         weight = _factorized_weight(module)
-        if weight is not None and weight.factors[0] in rates:  # factors of a buffer are no parameters
-            rates |= {factor: lr * scale for factor, scale in zip(weight.factors, _scales(place, weight))}
+        # Factors of a buffer are no parameters, nor are pruned ones.
+        if weight is not None and any(factor in rates for factor in weight.factors):
+            scales = zip(weight.factors, _scales(place, weight))
+            rates |= {factor: lr * scale for factor, scale in scales if factor in rates}
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter, rate in sorted(rates.items(), key=lambda item: item[1] != lr):
         groups.setdefault(rate, []).append(parameter)

@@ -13,8 +13,15 @@ from tensorly_rnn._checks import positive_int
 from tensorly_rnn.nn._arguments import check_sequences
 from tensorly_rnn.nn._torch_context import autocast_dtype, is_transformed
 from tensorly_rnn.nn.autograd import unroll
-from tensorly_rnn.nn.recurrent_module import DIRECTIONS, H, Options, RecurrentModule, X, checked_forget_bias
-from tensorly_rnn.nn.weight import FactorizedWeight
+from tensorly_rnn.nn.recurrent_module import (
+    DIRECTIONS,
+    Options,
+    RecurrentModule,
+    Weights,
+    apply_weight,
+    checked_forget_bias,
+    dense_matrix,
+)
 from tensorly_rnn.nn.weight_cache import may_cache
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, State
 
@@ -87,16 +94,19 @@ class RecurrentLayer(RecurrentModule):
     def _run_layers(self, steps: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
         """Run all layers over steps of shape (L, N, width) or, packed, (sum(batch_sizes), width)."""
         lasts = []
-        for layer, suffixes in enumerate(self._suffixes):
+        layers = [[self._weights(suffix) for suffix in suffixes] for suffixes in self._suffixes]
+        rows, count = math.prod(steps.shape[:-1]), (steps if batch_sizes is None else batch_sizes).shape[0]
+        kept = self._kept_weights(layers, rows, count)
+        for layer, weights in enumerate(layers):
             if layer:
                 steps = nn.functional.dropout(steps, self.dropout, self.training)
-            first = layer * len(suffixes)
-            before = state if self.num_layers == 1 else tuple(part[first : first + len(suffixes)] for part in state)
-            weights = self._kernel_weights(suffixes, steps, batch_sizes)
-            if weights is None:
-                steps, last = self._run_steps(suffixes, steps, batch_sizes, before)
+            first = layer * len(weights)
+            before = state if self.num_layers == 1 else tuple(part[first : first + len(weights)] for part in state)
+            dense = kept[layer] if kept else self._kernel_weights(weights, rows, count, steps.requires_grad)
+            if dense is None:
+                steps, last = self._run_steps(weights, steps, batch_sizes, before)
             else:
-                steps, last = self._run_kernel(weights, steps, batch_sizes, before)
+                steps, last = self._run_kernel(dense, steps, batch_sizes, before)
             lasts.append(last)
         return steps, lasts[0] if len(lasts) == 1 else tuple(torch.cat(parts) for parts in zip(*lasts))
 
@@ -107,26 +117,26 @@ class RecurrentLayer(RecurrentModule):
             return False
         return not torch.compiler.is_compiling() or (torch.compiler.is_exporting() and not self.proj_size)
 
-    def _kernel_weights(self, suffixes: tuple[str, ...], steps: Tensor, batch_sizes: Tensor | None) -> list[Tensor] | None:
-        """Return the dense weights of one layer for the kernel of torch, or None if it runs step by step."""
-        rows, count = math.prod(steps.shape[:-1]), (steps if batch_sizes is None else batch_sizes).shape[0]
-        weights = [child for child in self._modules.values() if isinstance(child, FactorizedWeight)]
-        parameters: list[Tensor] = [one for one in self._parameters.values() if one is not None]
-        parameters += [factor for weight in weights for factor in weight._factors()]
+    def _kept_weights(self, layers: list[list[Weights]], rows: int, count: int) -> list[list[Tensor] | None] | None:
+        """Return `_kernel_weights` of every layer from the cache, or None if nothing may be cached."""
+        own = self._factorized()
+        parameters = [factor for weight in own for factor in weight._factors()]
+        parameters += [one for directions in layers for direction in directions for one in direction.dense()]
         if not may_cache(self, parameters):
-            return self._make_kernel_weights(suffixes, rows, count, steps.requires_grad)
-        key = (suffixes, rows, count, autocast_dtype(parameters[0]))
-        sources = [weight._cache for weight in weights]
-        return self._cache.get(key, parameters, lambda: self._make_kernel_weights(suffixes, rows, count, False), sources)
-
-    def _make_kernel_weights(self, suffixes: tuple[str, ...], rows: int, count: int, x_gradient: bool) -> list[Tensor] | None:
-        if not self._has_kernels() or not self._reconstructs(suffixes, rows, count, x_gradient):
             return None
-        weights = []
-        for suffix in suffixes:
-            dense = [self._optional(f"{name}{suffix}") for name in ("bias_ih", "bias_hh", "weight_hr")]
-            weights += [*self._matrices(suffix), *(parameter for parameter in dense if parameter is not None)]
-        return weights
+        kept: list[list[Tensor] | None] = self._cache.get(
+            (rows, count, autocast_dtype(parameters[0])),
+            parameters,
+            lambda: [self._kernel_weights(weights, rows, count, False) for weights in layers],
+            [weight._cache for weight in own],
+        )
+        return kept
+
+    def _kernel_weights(self, weights: list[Weights], rows: int, count: int, x_gradient: bool) -> list[Tensor] | None:
+        """Return the dense weights of one layer for the kernel of torch, or None if it runs step by step."""
+        if not self._has_kernels() or not self._reconstructs(weights, rows, count, x_gradient):
+            return None
+        return [one for direction in weights for one in (*self._matrices(direction), *direction[2:]) if one is not None]
 
     def _run_kernel(
         self, weights: list[Tensor], steps: Tensor, batch_sizes: Tensor | None, state: State
@@ -139,16 +149,15 @@ class RecurrentLayer(RecurrentModule):
         return found[0], tuple(found[1:])
 
     def _run_steps(
-        self, suffixes: Sequence[str], steps: Tensor, batch_sizes: Tensor | None, state: State
+        self, weights: Sequence[Weights], steps: Tensor, batch_sizes: Tensor | None, state: State
     ) -> tuple[Tensor, State]:
         """Run one layer step by step, with one product for the input of all steps and the recurrent weight reconstructed."""
         outputs, lasts = [], []
-        for direction, suffix in enumerate(suffixes):
-            from_x = self._apply_weight(suffix, X, steps, self._optional(f"bias_ih{suffix}"))
-            recurrent = self._matrix(suffix, H)
-            bias, projection = self._optional(f"bias_hh{suffix}"), self._optional(f"weight_hr{suffix}")
-            before = tuple(part[direction] for part in state)
-            output, last = unroll(self.cell, from_x, batch_sizes, before, recurrent, bias, projection, bool(direction))
+        for direction, one in enumerate(weights):
+            from_x = apply_weight(*one.x, steps, one.bias_ih)
+            recurrent, before = dense_matrix(*one.h), tuple(part[direction] for part in state)
+            reverse = bool(direction)
+            output, last = unroll(self.cell, from_x, batch_sizes, before, recurrent, one.bias_hh, one.weight_hr, reverse)
             # Under autocast the kernel of an LSTM returns the lower precision; those of other cells return that of the steps.
             dtype = from_x.dtype if len(last) > 1 else output.dtype
             outputs.append(output.to(dtype))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tensorly_rnn.nn._arguments import check_features
 from tensorly_rnn.nn.autograd import BACKEND
-from tensorly_rnn.nn.recurrent_module import H, Options, RecurrentModule, X, checked_forget_bias
+from tensorly_rnn.nn.recurrent_module import Options, RecurrentModule, apply_weight, checked_forget_bias
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 
 
@@ -55,12 +55,12 @@ class RecurrentCell(RecurrentModule):
         return self._to_dense()
 
     def _step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        bias_ih, bias_hh = self._optional("bias_ih"), self._optional("bias_hh")
-        if self._reconstructs(("",), x.shape[0], 1, x.requires_grad):
+        weights = self._weights("")
+        if self._reconstructs([weights], x.shape[0], 1, x.requires_grad):
             kernel = getattr(torch, f"{self.kernel}_cell")
-            found = kernel(x, self._to_user(state), *self._matrices(""), bias_ih, bias_hh)
+            found = kernel(x, self._to_user(state), *self._matrices(weights), weights.bias_ih, weights.bias_hh)
             return found if len(state) > 1 else (found,)
-        from_x, from_h = self._apply_weight("", X, x, bias_ih), self._apply_weight("", H, state[0], bias_hh)
+        from_x, from_h = apply_weight(*weights.x, x, weights.bias_ih), apply_weight(*weights.h, state[0], weights.bias_hh)
         return self.cell.step(BACKEND, from_x, from_h, state)[0]
 
 

@@ -3,10 +3,11 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self, TypedDict
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from tensorly_rnn._checks import one_of, positive_int
 from tensorly_rnn.nn._arguments import check_like_weight
@@ -24,6 +25,7 @@ from tensorly_rnn.recurrent.initialization import (
     find_weight,
     ranks_by_name,
 )
+from tensorly_rnn.recurrent.parameters import PARAMETERS
 
 #: Largest number of float16; the sigmoid is 1 long before.
 LARGEST_BIAS = 65504.0
@@ -45,6 +47,20 @@ class Options(TypedDict, total=False):
     implementation: str
     device: Any
     dtype: Any
+
+
+class Weights(NamedTuple):
+    """The parameters of one layer and direction; x and h have a weight, in factors or dense, and its part of the columns."""
+
+    x: tuple[FactorizedWeight, int]
+    h: tuple[Any, int]
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+    weight_hr: Tensor | None
+
+    def dense(self) -> list[Tensor]:
+        """Return the dense parameters in the order of torch."""
+        return [one for one in (self.h[0], *self[2:]) if isinstance(one, Tensor)]
 
 
 class RecurrentModule(CachingModule):
@@ -83,6 +99,7 @@ class RecurrentModule(CachingModule):
         self.proj_size = checked_proj_size(proj_size, self.hidden_size, self.cell)
         self.bias = bool(bias)
         self.factorization, self.decompose = factorization, checked_decompose(decompose)
+        self._places = [find_weight(self.decompose, part) for part in (X, H)]
         #: Suffixes of the parameters' names: for each layer one a direction.
         self._suffixes = tuple(suffixes)
         known = tuple(Options.__annotations__)
@@ -101,8 +118,9 @@ class RecurrentModule(CachingModule):
     def reset_parameters(self) -> None:
         """Initialize like torch: reconstructed weights by their standard deviation, forget gates by `forget_bias` if given."""
         bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self._parameters.values():
-            if parameter is not None:
+        factors = {id(factor) for weight in self._factorized() for factor in weight.parameters()}
+        for parameter in self.parameters():
+            if id(parameter) not in factors:
                 initialize(parameter, lambda one: nn.init.uniform_(one, -bound, bound))
         for weight in self._factorized():
             weight.reset(bound / math.sqrt(3))
@@ -117,9 +135,10 @@ class RecurrentModule(CachingModule):
     @property
     def compression_ratio(self) -> float:
         """Entries of the parameters of torch's module over entries of these."""
-        own = sum(parameter.numel() for parameter in self.parameters())
-        saved = sum(math.prod(weight.shape) - weight.n_param for weight in self._factorized())
-        return (own + saved) / own
+        weights = self._factorized()
+        dense = sum(one.numel() for suffix in itertools.chain(*self._suffixes) for one in self._weights(suffix).dense())
+        own, replaced = (sum(sizes) for sizes in zip(*((one.n_param, math.prod(one.shape)) for one in weights)))
+        return (dense + replaced) / (dense + own)
 
     def extra_repr(self) -> str:
         """Return sizes, arguments that differ from their defaults, format, `decompose` and compression."""
@@ -133,7 +152,7 @@ class RecurrentModule(CachingModule):
         """Return a layer with the decomposed weights of a module of torch; options of the class and of `factorize`."""
         if not isinstance(dense, cls.dense):
             raise TypeError(f"{argument} must be a torch.nn.{cls.dense.__name__}; got {type(dense).__name__}.")
-        like = next(dense.parameters())
+        like = getattr(dense, "weight_ih_l0" if "num_layers" in cls.defaults else "weight_ih")
         make: Any = cls
         own = {name: options.pop(name) for name in Options.__annotations__ if name in options}
         # Made on the meta device, as all parameters are replaced.
@@ -158,18 +177,18 @@ class RecurrentModule(CachingModule):
 
     def _to_dense(self) -> Any:
         """Return a module of torch with the reconstructed weights; no memory is shared."""
-        like = next(self.parameters())
+        like = self._like()
         settings = {name: getattr(self, name) for name in self.defaults if name != "dropout"}
         make: Any = self.dense
         dense = make(self.input_size, self.hidden_size, **settings, device="meta", dtype=like.dtype)
         dense = dense.to_empty(device=like.device)
         with torch.no_grad():
             for suffix in itertools.chain(*self._suffixes):
-                for part, name in enumerate(DENSE_NAMES):
-                    getattr(dense, f"{name}{suffix}").copy_(self._matrix(suffix, part))
-            for name, parameter in self._parameters.items():
-                if parameter is not None:
-                    getattr(dense, name).copy_(gather_full(parameter))
+                weights = self._weights(suffix)
+                values = dict(zip(PARAMETERS[1:], (*self._matrices(weights), *weights[2:])))
+                for name, value in values.items():
+                    if value is not None:
+                        getattr(dense, f"{name}{suffix}").copy_(gather_full(value))
         if "dropout" in self.defaults:
             dense.dropout = self.dropout
         return dense.train(self.training)
@@ -192,7 +211,7 @@ class RecurrentModule(CachingModule):
         for name, module in weights.items():
             self.add_module(f"{name}{suffix}", module)
         for part, name in enumerate(DENSE_NAMES):
-            if find_weight(self.decompose, part)[0] not in weights:
+            if self._places[part][0] not in weights:
                 dense(name, gates, widths[part])
         if self.bias:
             dense("bias_ih", gates)
@@ -206,54 +225,42 @@ class RecurrentModule(CachingModule):
 
     def _set_forget_bias(self, forget_bias: float) -> None:
         """Set the biases of the forget gates of an LSTM, the second of four, such that their sum is `forget_bias`."""
-        for name, parameter in self.named_parameters(recurse=False):
-            if name.startswith("bias_"):
+        for suffix in itertools.chain(*self._suffixes):
+            for name, value in ((f"bias_ih{suffix}", forget_bias), (f"bias_hh{suffix}", 0.0)):
+                bias = getattr(self, name)
                 with torch.no_grad():
-                    gates = gather_full(parameter).clone()
-                    gates.chunk(4)[1].fill_(forget_bias if name.startswith("bias_ih") else 0.0)
-                assign(parameter, gates)
+                    gates = gather_full(bias).clone()
+                    gates.chunk(4)[1].fill_(value)
+                if is_parametrized(self, name):
+                    setattr(self, name, gates)
+                else:
+                    assign(bias, gates)
 
     def _like(self) -> Tensor:
-        """Return a parameter, whose dtype and device are those of all."""
-        first: Any = next(iter(self._modules.values()))
-        return first.first_factor
+        """Return a factor, whose dtype and device are those of all parameters."""
+        weight: FactorizedWeight = getattr(self, self._places[X][0] + self._suffixes[0][0])
+        return weight.first_factor
 
     def _factorized(self) -> list[FactorizedWeight]:
         return [module for module in self.children() if isinstance(module, FactorizedWeight)]
 
-    def _weight(self, suffix: str, part: int) -> tuple[Any, int]:
-        """Return the weight that multiplies x (part 0, always in factors) or h (part 1), and its part of the columns."""
-        name, number = find_weight(self.decompose, part)
-        return getattr(self, f"{name}{suffix}"), number
+    def _weights(self, suffix: str) -> Weights:
+        """Read the parameters by attribute: pruning, parametrizations, copies and users replace them by other tensors."""
+        (x, part_x), (h, part_h) = self._places
+        bias_ih, bias_hh = [getattr(self, name + suffix) if self.bias else None for name in ("bias_ih", "bias_hh")]
+        weight_hr = getattr(self, f"weight_hr{suffix}") if self.proj_size else None
+        return Weights((getattr(self, x + suffix), part_x), (getattr(self, h + suffix), part_h), bias_ih, bias_hh, weight_hr)
 
-    def _reconstructs(self, suffixes: Sequence[str], rows: int, steps: int, x_gradient: bool) -> bool:
-        """Return whether to reconstruct the weights of these suffixes for an input of so many rows."""
-        weights = [self._weight(suffix, X)[0] for suffix in suffixes]
-        return all(weight.reconstructs(rows, x_gradient=x_gradient, steps=steps) for weight in weights)
+    def _reconstructs(self, weights: Sequence[Weights], rows: int, steps: int, x_gradient: bool) -> bool:
+        """Return whether to reconstruct these weights for an input of so many rows."""
+        return all(one.x[0].reconstructs(rows, x_gradient=x_gradient, steps=steps) for one in weights)
 
-    def _matrices(self, suffix: str) -> list[Tensor]:
+    def _matrices(self, weights: Weights) -> list[Tensor]:
         """Return the dense matrices over x and over h, in the dtype of the parameters."""
-        both = self._weight(suffix, X)[0]
-        if both is self._weight(suffix, H)[0]:
+        both = weights.x[0]
+        if both is weights.h[0]:
             return [one.to(both.first_factor.dtype) for one in both.matrices()]
-        return [self._matrix(suffix, part) for part in (X, H)]
-
-    def _matrix(self, suffix: str, part: int) -> Tensor:
-        """Return a dense matrix in the dtype of the parameters, also under autocast."""
-        weight, number = self._weight(suffix, part)
-        if not isinstance(weight, FactorizedWeight):
-            return gather_full(weight)
-        matrix = weight.cached_matrix(number)
-        return matrix.to(weight.first_factor.dtype) if is_autocast(matrix) else matrix
-
-    def _apply_weight(self, suffix: str, part: int, x: Tensor, bias: Tensor | None) -> Tensor:
-        weight, number = self._weight(suffix, part)
-        if not isinstance(weight, FactorizedWeight):
-            return nn.functional.linear(x, weight, bias)
-        return weight(x, number, bias)
-
-    def _optional(self, name: str) -> Tensor | None:
-        return self._parameters.get(name)
+        return [dense_matrix(*weights.x), dense_matrix(*weights.h)]
 
     def _state(self, hx: Any, like: Tensor, leading: Sequence[int], suffix: str) -> State:
         """Return the tensors of an initial state, each of shape (*leading, size), zeros by default."""
@@ -278,6 +285,19 @@ class RecurrentModule(CachingModule):
     def _to_user(self, state: State) -> Any:
         """Return a state as in the public interface: one tensor if the cell has one."""
         return state if len(state) > 1 else state[0]
+
+
+def dense_matrix(weight: Any, part: int) -> Tensor:
+    """Return a dense matrix in the dtype of the parameters, also under autocast."""
+    if not isinstance(weight, FactorizedWeight):
+        return gather_full(weight)
+    matrix = weight.cached_matrix(part)
+    return matrix.to(weight.first_factor.dtype) if is_autocast(matrix) else matrix
+
+
+def apply_weight(weight: Any, part: int, x: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``x W^T + bias`` for a weight in factors or dense."""
+    return weight(x, part, bias) if isinstance(weight, FactorizedWeight) else nn.functional.linear(x, weight, bias)
 
 
 def checked_forget_bias(forget_bias: Any, bias: bool) -> float | None:

@@ -99,8 +99,8 @@ class FactorizedWeight(CachingModule):
     @property
     def first_factor(self) -> Tensor:
         """First factor, whose dtype and device are those of all."""
-        first: Any = self.factors._parameters.get("0")
-        return self.factors[0] if first is None else first
+        first: Tensor = getattr(self.factors, "0")
+        return first
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -270,9 +270,13 @@ class FactorizedWeight(CachingModule):
         return GatedWeight(self.layout, self.network, [gather_full(factor) for factor in self._factors()])
 
     def _factors(self) -> list[Tensor]:
+        """Return the factors, read by attribute: pruning, parametrizations, copies and users replace them by other tensors."""
+        # Pruning sets a tensor in a hook before the call of its module, but a ParameterList is not called.
+        factors = self.factors
+        for hook in factors._forward_pre_hooks.values():
+            hook(factors, ())
         # Indexing a ParameterList takes longer than a small product.
-        own: Any = self.factors._parameters
-        return [own[str(k)] for k in range(len(own))] if len(own) == len(self.factors) else list(self.factors)
+        return [getattr(factors, str(k)) for k in range(len(factors))]
 
 
 def draw_factors(weight: GatedWeight, std: float) -> None:
