@@ -109,27 +109,25 @@ def near(valid: Any) -> list[Hostile]:
     if isinstance(valid, (torch.Tensor, np.ndarray)):
         changes = OF_TENSORS if isinstance(valid, torch.Tensor) else OF_ARRAYS
         return [Hostile(name, lambda change=change: change(copy.deepcopy(valid))) for name, change in changes.items()]
-    if isinstance(valid, dict):
-        without = [
-            Hostile(f"without {name!r}", lambda name=name: {key: valid[key] for key in valid if key != name}) for name in valid
-        ]
-        return without + [
-            Hostile(f"{{..., {name!r}: {one}}}", lambda name=name, one=one: valid | {name: one.make()})
-            for name in valid
-            for one in _near_entry(valid[name])
-        ]
-    if isinstance(valid, (list, tuple)) and valid:
-        kind = type(valid) if type(valid) in (list, tuple) else list
-        return [
-            Hostile(f"{valid!r}[:-1]", lambda: kind(valid)[:-1]),
-            Hostile("one more", lambda: kind([*valid, valid[-1]])),
-            *(
-                Hostile(f"[{k}] = {one}", lambda k=k, one=one: kind([*valid[:k], one.make(), *valid[k + 1 :]]))
-                for k, entry in enumerate(valid)
-                for one in _near_entry(entry)
-            ),
-        ]
-    return []
+    if not isinstance(valid, (dict, list, tuple)) or not valid:
+        return []
+    named = isinstance(valid, dict)
+    kind = dict if named else type(valid) if type(valid) in (list, tuple) else list
+    entries = list(valid.items() if named else enumerate(valid))
+
+    def made(changed: list[tuple[Any, Any]]) -> Any:
+        return kind(changed if named else [value for _, value in changed])
+
+    others = [("one more", [*entries, entries[-1]])] if not named else []
+    others += [(f"without {key!r}", [one for one in entries if one[0] != key]) for key, _ in entries]
+    return [Hostile(name, lambda changed=changed: made(changed)) for name, changed in others] + [
+        Hostile(
+            f"[{key!r}] = {other}",
+            lambda key=key, other=other: made([(k, other.make() if k == key else v) for k, v in entries]),
+        )
+        for key, entry in entries
+        for other in _near_entry(entry)
+    ]
 
 
 def _near_entry(entry: Any) -> list[Hostile]:

@@ -79,11 +79,6 @@ def hierarchical_tucker(factors):
     return np.concatenate(stack)
 
 
-def gradients(reconstruct, factors, x, dy):
-    """Gradients of ``sum(dy * (x W^T))`` in the factors, by central differences, and in x."""
-    return differences(lambda moved: float(np.sum(dy * (x @ reconstruct(moved).T))), factors), dy @ reconstruct(factors)
-
-
 def differences(loss, arrays, step=0.5):
     """Central differences of a loss at most quadratic in every entry: exact but for rounding, so the step is large."""
     of_arrays = []

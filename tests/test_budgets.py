@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import tensorly_rnn as tlr
-from tensorly_rnn import plot
 from tensorly_rnn._checks import BudgetError
 from tensorly_rnn.decomposition import _decompose, hierarchical_tucker, tensor_train
 from tensorly_rnn.decomposition._algorithms import ALGORITHMS
@@ -88,18 +87,18 @@ def test_budgets_that_cannot_be_met_or_read_are_refused(case):
             tlr.factorize(dense, case.name, SHAPE, compression_ratio=ratio)
 
 
-@pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "pytorch"])
+@pytest.mark.parametrize(
+    ("array", "name", "modes"), [(np.array, "tr", (4, 4, 4)), (torch.tensor, "ht", (3, 3, 3, 3))], ids=["numpy", "pytorch"]
+)
 @pytest.mark.slow
-def test_the_best_format_is_that_of_the_planted_matrix(array):
-    for name, modes in (("tr", (4, 4, 4)), ("ht", (3, 3, 3, 3))):
-        planted = tlr.get_format(name).random((modes, modes), 3, random_state=0)
-        comparison = tlr.best_format(array(planted.to_matrix()), (modes, modes), n_param=planted.n_param, n_iter_max=30)
-        assert comparison.best.n_param <= planted.n_param
-        errors = [one.error for one in comparison.results if one.found is not None]
-        assert errors == sorted(errors)
-        assert comparison.best.relative_error(array(planted.to_matrix())) == pytest.approx(errors[0], abs=1e-12)
-        assert comparison.best.name == name
-        assert errors[0] < 1e-8
+def test_the_best_format_is_that_of_the_planted_matrix(array, name, modes):
+    planted = tlr.get_format(name).random((modes, modes), 3, random_state=0)
+    comparison = tlr.best_format(array(planted.to_matrix()), (modes, modes), n_param=planted.n_param, n_iter_max=30)
+    assert comparison.best.n_param <= planted.n_param
+    errors = [one.error for one in comparison.results if one.found is not None]
+    assert errors == sorted(errors)
+    assert comparison.best.relative_error(array(planted.to_matrix())) == pytest.approx(errors[0], abs=1e-12)
+    assert comparison.best.name == name and errors[0] < 1e-8
 
 
 @pytest.mark.parametrize("name", ["tt", "ht"])
@@ -183,6 +182,8 @@ def test_comparisons_that_make_no_sense_are_refused():
         (ValueError, "matrix must have rows and columns; expected two axes, got shape", lambda: tlr.best_format(dense.ravel(), n_param=300)),
         (TypeError, "n_param must be a positive integer; expected int, got 300.5", lambda: tlr.best_format(dense, SHAPE, n_param=300.5, formats=("tt",))),
         (ValueError, "eps must be a relative error; expected a number between 0 and 1, got 1.5", lambda: tlr.best_format(dense, SHAPE, eps=1.5, formats=("tt",))),
+        (ValueError, "^compression_ratio must be a positive number; got '3'", lambda: tlr.best_format(dense, SHAPE, compression_ratio="3")),
+        (TypeError, "^matrix must be real floating point", lambda: tlr.best_format(np.ones((30, 30), dtype=int), SHAPE, n_param=80)),
         (ValueError, "matrix must be finite", lambda: tlr.best_format(np.full((30, 30), np.nan), SHAPE, n_param=300)),
     )  # fmt: skip
 
@@ -193,13 +194,6 @@ def test_plots_return_axes_and_show_nothing():
     given_axes = Figure().subplots()
     assert comparison.plot(ax=given_axes) is given_axes
     assert [line.get_label() for line in given_axes.lines[:3]] == ["tt", "ht", "svd"]
-    tree = tlr.factorize(dense, "ht", SHAPE, eps=1e-3)
-    axes = plot.singular_values(tree, ax=Figure().subplots())
-    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
-    values = np.linalg.svd(tree.to_tensor().transpose(0, 3, 1, 4, 2, 5).reshape(10, 90), compute_uv=False)
-    np.testing.assert_allclose(drawn["modes 0 | 1, 2"], (values / values[0])[: len(drawn["modes 0 | 1, 2"])], atol=1e-10)
-    with pytest.raises(ValueError, match="must have no loops"):
-        plot.singular_values(tlr.TRMatrix.random(SHAPE, 2, random_state=0))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -110,14 +110,15 @@ def test_curves_cover_every_epoch_and_fall(small):
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on(small, tmp_path):
-    arguments = [*SMALL, "--output", tmp_path]
+    arguments = [*SMALL, "--systems", "bt", "--output", tmp_path]
     checkpoints = tmp_path / "checkpoints"
     kill_at(checkpoints / "bt-0.pt", start(PROGRAM, *arguments))
     assert (tmp_path / "features").exists() and not (tmp_path / "results.csv").exists()
     printed = " ".join(run(PROGRAM, *arguments).split())
     assert f"going on with the interrupted run in {checkpoints}" in printed
     for name in ("results.csv", "curves.csv", "captions.csv"):
-        assert table(tmp_path / name, TIMES) == table(small[0] / name, TIMES)
+        whole = [row for row in table(small[0] / name, TIMES) if row["system"] == "BT-LSTM"]
+        assert table(tmp_path / name, TIMES) == whole
     assert not checkpoints.exists()
 
 

@@ -113,6 +113,11 @@ class Counting:
     def __getattr__(self, name):
         return getattr(NUMPY, name)
 
+    def taken(self):
+        """Operations since it was asked last."""
+        flops, self.flops = self.flops, 0
+        return flops
+
     def matmul(self, left, right):
         result = np.matmul(left, right)
         self.flops += 2 * left.size * right.shape[-1]
@@ -151,14 +156,19 @@ def test_every_order_is_right_without_rows(contraction_order):
     assert y.shape == (0, 2, 3)
 
 
-def test_wrong_orders_are_refused():
+def test_wrong_orders_and_batches_are_refused():
+    modes, known = (
+        ((2, 3), (3, 2)),
+        r"^contraction_order must be known; expected one of \('planned', 'factors_first', 'input_first'\), got 'best'",
+    )
+    network = tlr.TTMatrix.random(modes, 2, random_state=0).network
     refused(
-        (ValueError, r"^contraction_order must be known; expected one of \('planned', 'factors_first', 'input_first'\), got 'best'", lambda: tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order="best")),
-        (TypeError, "^contraction_order must be a name; .*got 3 of type int", lambda: tlr.cost("tt", ((2, 3), (3, 2)), 2, contraction_order=3)),
+        (ValueError, known, lambda: tlr.cost("tt", modes, 2, contraction_order="best")),
+        (TypeError, "^contraction_order must be a name; .*got 3 of type int", lambda: tlr.cost("tt", modes, 2, contraction_order=3)),
+        (ValueError, known, lambda: apply_plan(network, 3, "best")),
+        (ValueError, "^batch must be a positive integer; expected at least 1, got 0", lambda: tlr.cost("tt", modes, 2, batch=0)),
+        (ValueError, "^batch must be a positive integer; expected at least 1, got -2", lambda: network.cost(-2)),
     )  # fmt: skip
-    f = tlr.TTMatrix.random(((2, 3), (3, 2)), 2, random_state=0)
-    with pytest.raises(ValueError, match="^contraction_order must be known"):
-        apply_plan(f.network, 3, "best")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from tensorly_rnn.decomposition import (
     tensor_train,
 )
 from tests.cases import every_format
-from tests.strategies import refused
 
 MODES = ((2, 2, 3), (2, 2, 3))
 W = np.random.default_rng(0).normal(size=(12, 12))
@@ -137,12 +136,6 @@ def test_comparisons_say_what_was_wrong_with_what_was_typed():
     for formats in ([], "tt", 3):
         with pytest.raises(TypeError, match="^formats must be a list of names; expected some of"):
             tlr.best_format(W, MODES, n_param=80, formats=formats)
-    refused(
-        (TypeError, "^n_param must be a positive integer; expected int, got '100'", lambda: tlr.best_format(W, MODES, n_param="100")),
-        (ValueError, "^eps must be a relative error; expected a number between 0 and 1, got 2.0", lambda: tlr.best_format(W, MODES, eps=2.0)),
-        (ValueError, "^compression_ratio must be a positive number; got '3'", lambda: tlr.best_format(W, MODES, compression_ratio="3")),
-        (TypeError, "^matrix must be real floating point", lambda: tlr.best_format(np.ones((12, 12), dtype=int), MODES, n_param=80)),
-    )  # fmt: skip
 
 
 def test_arrays_that_are_none_are_refused():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tests.example_runs import assert_not_blank, kill_at, run, start, table
+from tests.example_runs import assert_not_blank, run, table
 
 PROGRAM = "image_generation.py"
 SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "400", "--glimpses", "3", "--epochs", "10"]
@@ -82,19 +82,6 @@ def test_every_system_has_about_as_many_parameters(mnist):
         for system in image_generation.SYSTEMS
     }
     assert counts == {"bt": 1184, "tt": 1312, "tr": 1232, "ht": 1113}
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on(quick, tmp_path):
-    arguments = [*SMALL, "--output", tmp_path]
-    kill_at(tmp_path / "checkpoints" / "bt-0.pt", start(PROGRAM, *arguments))
-    assert not (tmp_path / "results.csv").exists()
-    printed = " ".join(run(PROGRAM, *arguments).split())
-    assert f"going on with the interrupted run in {tmp_path / 'checkpoints'}" in printed
-    for name in ("results.csv", "curves.csv"):
-        assert table(tmp_path / name, TIMES) == table(quick[0] / name, TIMES)
-    assert (tmp_path / "samples.png").read_bytes() == (quick[0] / "samples.png").read_bytes()
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_mnist_is_trained_on(mnist, tmp_path):

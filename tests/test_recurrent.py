@@ -118,20 +118,26 @@ def test_equal_to_torch(kind, leading, given):
     theirs, ours = torch_layer(kind)
     x, hx, d_output, d_state = draws(ours, leading)
     hx = hx if given else None
-    output, state, x_grad, state_grads, parameters = through_torch(theirs, x, hx, d_output, d_state)
-    found, last, tape = ours.forward(x, hx)
-    close(found, output)
-    for one, other in zip(as_tuple(last), state, strict=True):
-        close(one, other)
-    gradients = ours.backward(tape, d_output, d_state)
-    close(gradients.x, x_grad)
-    for one, other in zip((gradients.h_0, gradients.c_0), state_grads):
-        close(one, other)
-    assert {f"{name}_l0" for name in gradients.parameters} == set(parameters)
+    parameters = compare(ours, theirs, x, hx, d_output, d_state)
     for name, gradient in parameters.items():
-        close(getattr(gradients, name.removesuffix("_l0")), gradient)
         unused = 0 in leading or (name == "weight_hh_l0" and leading[0] == 1 and not given)
         assert (abs(to_numpy(gradient)).max(initial=0) > 1e-3) != unused
+
+
+def compare(ours, theirs, x, hx, d_output, d_state):
+    """Assert that outputs, last state and all gradients are those of a torch layer; return its gradients by name."""
+    output, state, x_grad, state_grads, parameters = through_torch(theirs, x, hx, d_output, d_state)
+    found, last, tape = ours.forward(x, hx)
+    gradients = ours.backward(tape, d_output, d_state)
+    close(found, output)
+    close(gradients.x, x_grad)
+    for one, other in zip((*as_tuple(last), gradients.h_0, gradients.c_0), (*state, *state_grads)):
+        close(one, other)
+    assert len(parameters) == sum(len(of) for of in gradients.parameters.values())
+    for name, gradient in parameters.items():
+        name, _, number = name.replace("_l0", "").partition(".factors.")
+        close(gradients.parameters[name][int(number or 0)], gradient)
+    return parameters
 
 
 # The torch layer in factors, wherever the gates are.
@@ -151,7 +157,6 @@ def twin(layer):
 
 PLACES = [(name, mode) for name in FORMATS for mode in tlr.get_format(name).format.gate_modes]
 
-
 SIZES = {"plain": (11, 7, {}), "padded": (17, 6, {}), "even": (6, 6, {}), "projected": (11, 7, {"proj_size": 3})}
 
 
@@ -168,21 +173,7 @@ def test_equal_to_the_torch_layer_in_factors(place, decompose, sizes, rebuilds, 
     )
     ours = twin(theirs)
     x, hx, d_output, d_state = draws(ours, (3, 2))
-    output, state, x_grad, state_grads, parameters = through_torch(theirs, x, hx, d_output, d_state)
-    found, last, tape = ours.forward(x, hx)
-    close(found, output)
-    for one, other in zip(last, state):
-        close(one, other)
-    gradients = ours.backward(tape, d_output, d_state)
-    close(gradients.x, x_grad)
-    close(gradients.h_0, state_grads[0])
-    close(gradients.c_0, state_grads[1])
-    compared = 0
-    for name, gradient in parameters.items():
-        name, _, number = name.replace("_l0", "").partition(".factors.")
-        close(gradients.parameters[name][int(number or 0)], gradient)
-        compared += 1
-    assert compared == sum(len(of) for of in gradients.parameters.values())
+    compare(ours, theirs, x, hx, d_output, d_state)
 
 
 # Slopes along random directions, for what torch has no layer of ours for.
@@ -577,17 +568,7 @@ def test_a_missing_half_of_a_state_is_zero():
     assert np.array_equal(found, layer.backward(same_tape, d_state=(d_h, zeros)).to_vec())
 
 
-def test_arrays_on_another_device_are_refused():
-    gru = recurrent.GRU.random(5, 3, like=torch.zeros(1, dtype=torch.float64), random_state=0)
-    x = torch.zeros(4, 2, 5, dtype=torch.float64)
-    refused(
-        (ValueError, "^x must be on the device of the parameters; expected cpu, got meta", lambda: gru.forward(x.to("meta"))),
-        (ValueError, "h_0 must be on the device of the parameters; expected cpu, got meta", lambda: gru.forward(x, x[0, :, :3].to("meta"))),
-        (ValueError, "bias_hh must be on the device of weight_ih; expected cpu, got meta", lambda: recurrent.GRU(gru.matrices()[0], gru.matrices()[1], gru.bias_ih, gru.bias_hh.to("meta"))),
-    )  # fmt: skip
-
-
-def test_wrong_sequences_are_refused():
+def test_wrong_sequences_and_parameters_are_refused():
     lstm, gru = recurrent.LSTM.random(5, 3, random_state=0), recurrent.GRU.random(5, 3, random_state=0)
     x, state = np.zeros((4, 2, 5)), np.zeros((2, 3))
     refused(
@@ -613,17 +594,17 @@ def test_wrong_sequences_are_refused():
         (TypeError, "d_output must have the dtype of the parameters", lambda: gru.backward(tape, output.astype(np.float32))),
         (TypeError, "d_output must be of the same backend as the parameters", lambda: gru.backward(tape, torch.zeros(4, 2, 3))),
     )  # fmt: skip
-
-
-def test_wrong_parameters_by_name_or_vector_are_refused():
-    gru = recurrent.GRU.random(5, 3, random_state=0)
-    parameters = gru.parameters
+    on_cpu = recurrent.GRU.random(5, 3, like=torch.zeros(1, dtype=torch.float64), random_state=0)
+    there = torch.zeros(4, 2, 5, dtype=torch.float64, device="meta")
     refused(
-        (ValueError, r"^parameters must have as many arrays by name; .* got \{'weight_ih': 1\}", lambda: gru.with_parameters({"weight_ih": parameters["weight_ih"]})),
-        (TypeError, "^parameters must be lists of arrays by name; .* got list", lambda: gru.with_parameters([parameters["weight_ih"]])),
-        (ValueError, r"bias_hh must fit the layer; expected shape \(9,\), got \(8,\)", lambda: gru.with_parameters({**parameters, "bias_hh": [np.zeros(8)]})),
+        (ValueError, r"^parameters must have as many arrays by name; .* got \{'weight_ih': 1\}", lambda: gru.with_parameters({"weight_ih": gru.parameters["weight_ih"]})),
+        (TypeError, "^parameters must be lists of arrays by name; .* got list", lambda: gru.with_parameters([gru.parameters["weight_ih"]])),
+        (ValueError, r"bias_hh must fit the layer; expected shape \(9,\), got \(8,\)", lambda: gru.with_parameters({**gru.parameters, "bias_hh": [np.zeros(8)]})),
         (ValueError, r"^vector must fit the layer; expected shape \(90,\), got \(89,\)", lambda: gru.with_vec(np.zeros(89))),
         (TypeError, "vector must have the dtype of the parameters", lambda: gru.with_vec(np.zeros(90, np.float32))),
+        (ValueError, "^x must be on the device of the parameters; expected cpu, got meta", lambda: on_cpu.forward(there)),
+        (ValueError, "h_0 must be on the device of the parameters; expected cpu, got meta", lambda: on_cpu.forward(torch.zeros(4, 2, 5).double(), there[0, :, :3])),
+        (ValueError, "bias_hh must be on the device of weight_ih; expected cpu, got meta", lambda: recurrent.GRU(on_cpu.matrices()[0], on_cpu.matrices()[1], on_cpu.bias_ih, on_cpu.bias_hh.to("meta"))),
     )  # fmt: skip
 
 
@@ -646,8 +627,12 @@ BAD_STARTS = [
 
 @pytest.mark.parametrize(("arguments", "error", "message"), BAD_STARTS, ids=lambda value: str(value)[:30])
 def test_wrong_starts_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        recurrent.LSTM.random(**{"input_size": 5, "hidden_size": 3, **arguments})
+
+
+def test_wrong_starts_of_other_layers_are_refused():
     refused(
-        (error, message, lambda: recurrent.LSTM.random(**{"input_size": 5, "hidden_size": 3, **arguments})),
         (ValueError, "^proj_size must be 0 except for an LSTM; expected 0, got 2", lambda: recurrent.GRU.random(5, 3, proj_size=2)),
         (ValueError, "^factorization must be known", lambda: recurrent.LSTM.random(5, 3, random_state=0).factorized("cp")),
     )  # fmt: skip

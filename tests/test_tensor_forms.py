@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -169,14 +170,6 @@ def test_equal_l_converts_both_ways(array, ranks):
     assert_allclose(to_numpy(back.to_tensor()), dense, atol=1e-13)
 
 
-def test_what_is_not_ll1_is_refused():
-    refused(
-        (ValueError, r"rank must be \(n_blocks, \(L, L, 1\)\) for three modes; got \(2, \(2, 2, 2\)\)", lambda: tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0).to_ll1()),
-        (ValueError, "equal multiples of 2, got 4 and 5", lambda: tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones((3, 5)), np.ones((3, 2)))),
-        (ValueError, r"^second must be a matrix that is not empty; got shape \(4,\)", lambda: tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones(4), np.ones((3, 2)))),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.asarray], ids=["numpy", "pytorch", "jax"])
 def test_trains_convert_both_ways(array):
     rng = np.random.default_rng(0)
@@ -198,13 +191,6 @@ def test_a_tree_becomes_a_train(tree):
     assert_allclose(tt_to_tensor(t.to_tt()), t.to_tensor(), atol=1e-13)
 
 
-def test_what_is_no_train_is_refused():
-    with pytest.raises(ValueError, match=r"ends 1; expected \(1, mode, rank\), got \(2, 3, 2\) \(at factors\[0\]\)"):
-        tlr.HTTensor.from_tt([np.ones((2, 3, 2)), np.ones((2, 3, 1))])
-    with pytest.raises(ValueError, match="tree must have its leaves in the order of the modes"):
-        tlr.HTTensor.random((3, 4, 5), 2, tree=((0, 2), 1), random_state=0).to_tt()
-
-
 def test_trees_that_are_none_are_refused():
     for tree, kind, message in (
         ((0, 1, 2), ValueError, r"tree must be binary; expected pairs, got a node of 3 children"),
@@ -212,24 +198,13 @@ def test_trees_that_are_none_are_refused():
         ((1, 2), ValueError, "expected the numbers 0 to 1 once each"),
         ("01", TypeError, "tree must be nested pairs of mode numbers; expected an int or a pair, got '01'"),
         ((0, 1.0), TypeError, "got 1.0 of type float"),
-        (((0, 1), (2, 3)), ValueError, "tree must have one leaf per mode; expected 3 leaves, got .* with 4"),
+        ((0, (1, (2, 3))), ValueError, "tree must have one leaf per mode; expected 3 leaves, got .* with 4"),
     ):
-        if tree == ((0, 1), (2, 3)):
-            tree = (0, (1, (2, 3)))
-        with pytest.raises(kind, match=message):
-            tlr.HTMatrix.format.validate_rank(((2, 3, 5), (1, 1, 1)), 2, tree=tree)
-        with pytest.raises(kind, match=message):
-            hierarchical_tucker(np.ones((2, 3, 5)), 2, tree=tree)
+        validate = partial(tlr.HTMatrix.format.validate_rank, ((2, 3, 5), (1, 1, 1)), 2, tree=tree)
+        refused((kind, message, validate), (kind, message, partial(hierarchical_tucker, np.ones((2, 3, 5)), 2, tree=tree)))
     with pytest.raises(ValueError, match="^order must be a positive integer; expected at least 1, got 0"):
         tlr.balanced_tree(0)
     assert tlr.linear_tree(1) == 0 and tlr.linear_tree(np.int64(3)) == (0, (1, 2))
-
-
-def test_a_root_rank_is_no_tensors():
-    with pytest.raises(
-        ValueError, match=r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)"
-    ):
-        tlr.HTTensor([np.ones((2, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])
 
 
 DECOMPOSITIONS = (
@@ -381,6 +356,11 @@ def test_errors_name_the_argument():
         (ValueError, r"^rank must be \(leaf, node\)", lambda: tlr.validate_ht_rank((3, 4, 5), (1, 2, 3))),
         (ValueError, r"^rank must be known; expected 'full', 'same' or numbers, got 'all'", lambda: block_term(np.ones((3, 4)), "all")),
         (ValueError, r"^rank must be 1 at the ends", lambda: tensor_train(np.ones((3, 4)), (2, 2, 1))),
-        (ValueError, r"^tree must be binary", lambda: hierarchical_tucker(np.ones((3, 4, 5)), 2, tree=(0, 1, 2))),
+        (ValueError, r"rank must be \(n_blocks, \(L, L, 1\)\) for three modes; got \(2, \(2, 2, 2\)\)", lambda: tlr.BTTensor.random((3, 4, 5), (2, 2), random_state=0).to_ll1()),
+        (ValueError, "equal multiples of 2, got 4 and 5", lambda: tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones((3, 5)), np.ones((3, 2)))),
+        (ValueError, r"^second must be a matrix that is not empty; got shape \(4,\)", lambda: tlr.BTTensor.from_ll1(np.ones((3, 4)), np.ones(4), np.ones((3, 2)))),
+        (ValueError, r"ends 1; expected \(1, mode, rank\), got \(2, 3, 2\) \(at factors\[0\]\)", lambda: tlr.HTTensor.from_tt([np.ones((2, 3, 2)), np.ones((2, 3, 1))])),
+        (ValueError, "tree must have its leaves in the order of the modes", lambda: tlr.HTTensor.random((3, 4, 5), 2, tree=((0, 2), 1), random_state=0).to_tt()),
+        (ValueError, r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)", lambda: tlr.HTTensor([np.ones((2, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])),
         (TypeError, r"^tree must be an option of the format 'tt'; expected none", lambda: tlr.factorize(np.ones((6, 6)), "tt", ((2, 3), (3, 2)), 2, tree=(0, 1))),
     )  # fmt: skip

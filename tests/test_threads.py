@@ -70,25 +70,19 @@ def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "names"),
+    "jobs",
     [
-        *((case.name, ("numpy", "pytorch")) for case in CASES),
-        pytest.param("ht", ("numpy", "pytorch", "jax", "numpy_read_only"), marks=pytest.mark.slow),
+        *([("numpy", case.name), ("pytorch", case.name)] for case in CASES),
+        pytest.param([(name, "ht") for name in ("numpy", "pytorch", "jax", "numpy_read_only")], marks=pytest.mark.slow),
+        [("numpy", case.name) for case in CASES],
     ],
+    ids=str,
 )
-def test_backends_at_once(format, names):
-    expected = [everything(name, format) for name in names]
+def test_backends_and_formats_at_once(jobs):
+    expected = [everything(*job) for job in jobs]
     for _ in range(3):
         clear_caches()
-        for found, alone in zip(at_once(*(lambda name=name: everything(name, format) for name in names)), expected):
-            assert_equal(found, alone)
-
-
-def test_formats_at_once_on_one_backend():
-    expected = [everything("numpy", case.name) for case in CASES]
-    for _ in range(3):
-        clear_caches()
-        for found, alone in zip(at_once(*(lambda case=case: everything("numpy", case.name) for case in CASES)), expected):
+        for found, alone in zip(at_once(*(lambda job=job: everything(*job) for job in jobs)), expected):
             assert_equal(found, alone)
 
 
@@ -187,12 +181,3 @@ def test_what_was_planned_before_an_order_was_preferred_is_not_seen_after():
 
     assert slow("key") == "before"
     assert slow("key") == "after"
-
-
-def test_equal_trees_are_equal_formats():
-    tree = ((0, 2), 1)
-    f = tlr.HTMatrix.random(((2, 2, 2), (2, 2, 2)), 2, tree=tree, random_state=0)
-    clear_caches()
-    g = tlr.HTMatrix.random(((2, 2, 2), (2, 2, 2)), 2, tree=[[0, 2], 1], random_state=1)
-    assert f.format == g.format and hash(f.format) == hash(g.format)
-    np.testing.assert_allclose((f + g).to_matrix(), f.to_matrix() + g.to_matrix())

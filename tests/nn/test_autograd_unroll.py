@@ -7,7 +7,6 @@ import warnings
 import pytest
 import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
-from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN, autograd
@@ -154,23 +153,6 @@ def test_autocast_and_traces_take_the_single_steps(ours):
         traced = torch.jit.trace(layer, (x,))
     again = torch.randn(4, 2, 5)
     assert_close(traced(again), layer(again))
-
-
-@pytest.mark.slow
-def test_a_penalty_on_the_gradient_trains():
-    torch.manual_seed(0)
-    layer = FactorizedLSTM(
-        5, 3, bidirectional=True, factorization="ht", rank=2, implementation="factorized", dtype=torch.float64
-    )
-    packed = pack_sequence([torch.randn(n, 5, dtype=torch.float64) for n in (4, 2)])
-    leaves = list(layer.parameters())
-
-    def penalty(*leaves):
-        named = dict(zip(dict(layer.named_parameters()), leaves))
-        y = torch.func.functional_call(layer, named, (packed,))[0].data
-        return sum(one.square().sum() for one in torch.autograd.grad(y.square().sum(), leaves, create_graph=True))
-
-    assert gradcheck(penalty, leaves)
 
 
 @pytest.mark.parametrize("ours", [FactorizedRNN, FactorizedGRU, FactorizedLSTM])

@@ -161,18 +161,6 @@ def test_gradients_of_the_factors_are_those_through_the_dense_weights(cell, fact
     assert all(gradient.abs().max() > 1e-3 for gradient in found)
 
 
-@in_pairs(cell=CELLS, format_and_way=zip(FORMATS, [*DECOMPOSE, "full"]), implementation=["factorized", "reconstructed"])
-def test_gradcheck(cell, format_and_way, implementation):
-    factorization, decompose = format_and_way
-    torch.manual_seed(0)
-    ours, _, _, own = CELLS[cell]
-    proj = {"proj_size": 2} if "proj_size" in own else own
-    options = {"factorization": factorization, "rank": 2, "decompose": decompose, "dtype": torch.float64}
-    layer = ours(5, 3, bidirectional=True, **proj, **options, implementation=implementation)
-    run, arguments = as_function(layer)
-    assert torch.autograd.gradcheck(run, arguments, fast_mode=True)
-
-
 def as_function(layer):
     """A function of input, states and parameters over a packed sequence, and what to call it with."""
     names = [name for name, _ in layer.named_parameters()]

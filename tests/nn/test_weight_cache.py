@@ -105,16 +105,8 @@ def optimizer_step(layer, **settings):
     optimizer.step()
 
 
-def swap_storage(layer):
-    layer.weight.factors[0].data = 2 * layer.weight.factors[0].data
-
-
-def replace_parameter(layer):
-    layer.weight.factors[1] = torch.nn.Parameter(torch.ones_like(layer.weight.factors[1]))
-
-
-def load_assigned(layer):
-    layer.load_state_dict({name: 2 * one for name, one in layer.state_dict().items()}, assign=True)
+def doubled(layer):
+    return {name: 2 * one for name, one in layer.state_dict().items()}
 
 
 def edit_unseen(layer):
@@ -122,28 +114,18 @@ def edit_unseen(layer):
         factor.data.mul_(2)
 
 
-def edit_unseen_and_clear(layer):
-    edit_unseen(layer)
-    layer.clear_cache()
-
-
-def fused_step_and_clear(layer):
-    optimizer_step(layer, fused=True)
-    layer.clear_cache()
-
-
 CHANGES = {
     "in-place step": optimizer_step,
     "foreach step": lambda layer: optimizer_step(layer, foreach=True),
-    "fused step, cleared": fused_step_and_clear,
+    "fused step, cleared": lambda layer: (optimizer_step(layer, fused=True), layer.clear_cache()),
     "multiplied": lambda layer: layer.weight.factors[2].mul_(3),
-    "memory swapped": swap_storage,
-    "parameter replaced": replace_parameter,
-    "load_state_dict": lambda layer: layer.load_state_dict({name: 2 * one for name, one in layer.state_dict().items()}),
-    "load_state_dict, assigned": load_assigned,
+    "memory swapped": lambda layer: setattr(layer.weight.factors[0], "data", 2 * layer.weight.factors[0].data),
+    "parameter replaced": lambda layer: setattr(layer.weight.factors, "1", torch.nn.Parameter(2 * layer.weight.factors[1])),
+    "load_state_dict": lambda layer: layer.load_state_dict(doubled(layer)),
+    "load_state_dict, assigned": lambda layer: layer.load_state_dict(doubled(layer), assign=True),
     "load_matrices": lambda layer: layer.weight.load_matrices(torch.randn(5, 7, dtype=torch.float64)),
     "reset_parameters": lambda layer: layer.reset_parameters(),
-    "edited, cleared": edit_unseen_and_clear,
+    "edited, cleared": lambda layer: (edit_unseen(layer), layer.clear_cache()),
     "edited, train and eval": lambda layer: (edit_unseen(layer), layer.train().eval()),
     "edited, eval": lambda layer: (edit_unseen(layer), layer.eval()),
     "edited, _apply": lambda layer: (edit_unseen(layer), layer.to("cpu")),
