@@ -48,14 +48,10 @@ def test_another_width_or_leading_shape(case):
     f = made(case)
     for argument, call in calls(f, np.ones((2, 14)), np.ones((2, 5)), np.ones((6, 14))):
         width, got = (15, 14) if argument == "x" else (6, 5)
-        message = {
-            "target": r"target must have the shape of f; expected \(6, 15\), got \(6, 14\)",
-            "mask": r"mask must have a shape that broadcasts to that of f; expected \(6, 15\), got \(6, 14\)",
-        }.get(
-            argument, rf"{argument} must have {width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)"
-        )
-        with pytest.raises(ValueError, match=rf"^{message}"):
-            call()
+        of_shape = {"target": "the shape of f", "mask": "a shape that broadcasts to that of f"}.get(argument)
+        wanted = rf"{width} entries along its last axis; expected \(..., {width}\), got \(2, {got}\)"
+        wanted = rf"{of_shape}; expected \(6, 15\), got \(6, 14\)" if of_shape else wanted
+        refused((ValueError, f"^{argument} must have {wanted}", call))
     for call in (lambda dy: f.gradients(np.ones((2, 15)), dy), f.vjp(np.ones((2, 15)))[1]):
         with pytest.raises(ValueError, match=r"^dy must have the leading shape of x; expected \(2,\), got \(1, 2\)"):
             call(np.ones((1, 2, 6)))
@@ -67,14 +63,9 @@ def test_another_width_or_leading_shape(case):
 def test_another_backend(case):
     f = made(case)
     arrays = [torch.ones(2, 15, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64), torch.ones(6, 15)]
-    for argument, call in calls(f, *arrays):
-        with pytest.raises(
-            TypeError, match=rf"^{argument} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
-        ):
-            call()
-    for _, call in calls(f, [1.0], [1.0], [[1.0]]):
-        with pytest.raises(TypeError, match=r"expected numpy, got list"):
-            call()
+    message = r"^{} must be of the same backend as factors\[0\]; expected numpy, got pytorch"
+    refused(*((TypeError, message.format(argument), call) for argument, call in calls(f, *arrays)))
+    refused(*((TypeError, "expected numpy, got list", call) for _, call in calls(f, [1.0], [1.0], [[1.0]])))
 
 
 @every_format
@@ -93,18 +84,14 @@ def test_another_dtype(case):
 def test_another_device(case):
     f = made(case, like=torch.zeros(1, dtype=torch.float64))
     arrays = [torch.ones(shape, dtype=torch.float64, device="meta") for shape in ((2, 15), (2, 6), (6, 15))]
-    for argument, call in calls(f, *arrays):
-        with pytest.raises(
-            ValueError, match=rf"^{argument} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
-        ):
-            call()
-    with pytest.raises(ValueError, match=r"factors\[1\] must be on the device of factors\[0\]; expected cpu, got meta"):
-        type(f)([f.factors[0], f.factors[1].to("meta"), *f.factors[2:]])
-    with pytest.raises(ValueError, match=r"^matrix must be on the device of .*; expected cpu, got meta"):
-        f.relative_error(arrays[2])
     elsewhere = type(f)([factor.to("meta") for factor in f.factors])
-    with pytest.raises(ValueError, match=r"^other must be on the device of .*; expected cpu, got meta"):
-        f.inner(elsewhere)
+    message = r"^{} must be on the device of factors\[0\]; expected cpu, got meta. Move one"
+    refused(
+        *((ValueError, message.format(argument), call) for argument, call in calls(f, *arrays)),
+        (ValueError, r"factors\[1\] must be on the device of factors\[0\]; expected cpu, got meta", lambda: type(f)([f.factors[0], f.factors[1].to("meta"), *f.factors[2:]])),
+        (ValueError, r"^matrix must be on the device of .*; expected cpu, got meta", lambda: f.relative_error(arrays[2])),
+        (ValueError, r"^other must be on the device of .*; expected cpu, got meta", lambda: f.inner(elsewhere)),
+    )  # fmt: skip
     # All on one device, whichever, is fine.
     of_factors, of_x = elsewhere.gradients(arrays[0], arrays[1])
     assert {one.device.type for one in (*of_factors, of_x, elsewhere.apply(arrays[0]))} == {"meta"}
