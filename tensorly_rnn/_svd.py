@@ -71,8 +71,13 @@ def left_basis(backend: Any, tensor: Any, axis: int, rank: int, max_error: float
 def singular_values(backend: Any, matrix: Any) -> Any:
     """Return all ``min(m, n)`` singular values of a matrix of shape (m, n), in descending order, with its dtype."""
     rows, columns = matrix.shape
-    slabs = (rows, columns, 1) if rows > columns else (1, rows, columns)
-    values, _ = _spectrum(backend, backend.reshape(at_least_single(backend, matrix), slabs))
+    slabs = backend.reshape(at_least_single(backend, matrix), (rows, columns, 1) if rows > columns else (1, rows, columns))
+    double = wider_float(backend, slabs)
+    if double is None:
+        values, _ = _decomposed(backend, slabs, _triangle(backend, slabs).T, _values_by_svd)
+    else:
+        squares, _ = _decomposed(backend, slabs, _gram(backend, slabs, double), _values_by_eigh)
+        values = np.sqrt(np.maximum(squares, 0.0))
     return new_array(backend, values, matrix)
 
 
@@ -144,6 +149,16 @@ def _by_eigh(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _by_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     vectors, values, _ = np.linalg.svd(matrix, full_matrices=False)
     return values, vectors
+
+
+def _values_by_eigh(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values = np.linalg.eigvalsh(gram)[::-1].copy()
+    return values, values
+
+
+def _values_by_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values = np.linalg.svd(matrix, compute_uv=False)
+    return values, values
 
 
 def _by_other_driver(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

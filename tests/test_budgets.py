@@ -205,7 +205,7 @@ def test_an_error_asked_for_is_spent(monkeypatch, name, dtype):
         found = tlr.factorize(dense.astype(dtype), name, shape, eps=eps)
         assert 0.85 * eps < found.relative_error(dense.astype(dtype)) <= eps
         with monkeypatch.context() as patch:
-            patch.setattr(_decompose, "spend_error", lambda problem, factors: factors)
+            patch.setattr(_decompose, "within_error", lambda problem, direct: direct(problem))
             evenly = tlr.factorize(dense.astype(dtype), name, shape, eps=eps)
         assert found.n_param < evenly.n_param
 

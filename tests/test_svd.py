@@ -272,9 +272,11 @@ def fails(*arguments, **options):
     raise np.linalg.LinAlgError("did not converge")
 
 
-def gives_nan(matrix, *arguments, **options):
-    n = len(matrix)
-    return (np.full(n, np.nan), np.full((n, n), np.nan)) + ((np.full((n, n), np.nan),) if options else ())
+def gives_nan(matrix, compute_uv=True, full_matrices=None):
+    values, vectors = np.full(len(matrix), np.nan), np.full((len(matrix),) * 2, np.nan)
+    if not compute_uv:
+        return values
+    return (values, vectors) if full_matrices is None else (vectors, values, vectors)
 
 
 @every_backend

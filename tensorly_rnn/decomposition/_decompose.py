@@ -22,7 +22,7 @@ from tensorly_rnn.contraction.execute import apply_view
 from tensorly_rnn.contraction.plan import view
 from tensorly_rnn.decomposition._algorithms import ALGORITHMS, algorithm_of
 from tensorly_rnn.decomposition._problem import Problem
-from tensorly_rnn.decomposition.budget import spend_error, within_budget
+from tensorly_rnn.decomposition.budget import within_budget, within_error
 from tensorly_rnn.decomposition.fitting.subspaces import relative_error
 from tensorly_rnn.decomposition.progress import Progress
 from tensorly_rnn.formats import FactorizedMatrix, Format, get_format
@@ -62,13 +62,13 @@ def decompose(
     wrap: Callable[[FactorizedMatrix], Any] = lambda found: found,
 ) -> Any:
     """Decompose a matrix, named `argument` in errors; `wrap` converts the result, also for the callback."""
-    working, largest = _check_matrix(backend, argument, matrix)
+    working, largest = check_matrix(backend, argument, matrix)
     modes = validate_tensorized_shape(tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
     kind = get_format(format)
     cls, options = kind.format.with_options(options, len(modes[0]))
-    budget = _budget(math.prod(shape), rank, settings)
-    eps = _check_eps(settings.eps, format)
+    budget = budget_of(math.prod(shape), rank, settings)
+    eps = check_eps(settings.eps, format)
     if eps and not largest:
         # Rank 1 holds zeros.
         rank = cls.uniform_rank(modes, 1, **options)
@@ -86,7 +86,7 @@ def decompose(
         start = _own_start(settings.init, argument, matrix, cls, modes, wanted, scale)
     else:
         raise ValueError("init must come with its rank; expected rank=, got a budget. Give init.rank.")
-    tensor = _as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
+    tensor = as_tensor(backend, working if scale == 1.0 else working / scale, network.shape, modes, stack)
 
     def finished(factors: list[Any]) -> FactorizedMatrix:
         found_rank = problem.rank_of(factors)
@@ -114,10 +114,8 @@ def decompose(
         **problem_settings,
     )
     if budget is None:
-        algorithm = algorithm_of(format)
-        found = algorithm.solve(problem)
-        if problem.max_error and algorithm.direct is algorithm.solve:
-            found = spend_error(problem, found)
+        solve, direct, _ = algorithm_of(format)
+        found = within_error(problem, direct) if problem.max_error and direct is solve else solve(problem)
     else:
         found = within_budget(problem, budget[0], options)
     if problem.progress.watched and not problem.progress.told:
@@ -138,7 +136,7 @@ def _users_stacklevel() -> int:
     return level
 
 
-def _budget(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:
+def budget_of(entries: int, rank: Any, settings: Settings) -> tuple[int, str] | None:
     """Return the largest number of parameters, and the argument that gave it, for errors."""
     budgets = {"rank": rank, "n_param": settings.n_param, "compression_ratio": settings.compression_ratio}
     if settings.n_param is not None or settings.compression_ratio is not None:
@@ -198,7 +196,7 @@ def _number(argument: str, value: Any, rule: str, least: float, itself: bool = F
     return number
 
 
-def _check_matrix(backend: Any, argument: str, matrix: Any) -> tuple[Any, float]:
+def check_matrix(backend: Any, argument: str, matrix: Any) -> tuple[Any, float]:
     """Return a matrix without its autograd graph, at least in single precision, and its largest magnitude."""
     if getattr(matrix, "is_meta", False) is True:
         raise TypeError(
@@ -225,7 +223,7 @@ def _check_matrix(backend: Any, argument: str, matrix: Any) -> tuple[Any, float]
     return working, largest
 
 
-def _check_eps(eps: Any, format: str) -> float:
+def check_eps(eps: Any, format: str) -> float:
     """Return the allowed relative error, 0 for none."""
     if eps is None:
         return 0.0
@@ -283,7 +281,7 @@ def _evened(backend: Any, factors: list[Any]) -> list[Any]:
     return [factor * (mean / size) for factor, size in zip(factors, sizes)]
 
 
-def _as_tensor(
+def as_tensor(
     backend: Any, matrix: Any, padded: tuple[int, int], modes: tuple[tuple[int, ...], tuple[int, ...]], stack: int
 ) -> Any:
     """Return a matrix as a tensor with the axes (stack, m_1 n_1, ..., m_d n_d)."""

@@ -15,7 +15,6 @@ from tensorly_rnn._svd import singular_values
 from tensorly_rnn.decomposition.factorize import factorize
 from tensorly_rnn.formats import FactorizedMatrix, available_formats, get_format
 from tensorly_rnn.formats._random import RandomState
-from tensorly_rnn.tensorize import default_order, factorize_size
 
 # Multiples of the given number of parameters for the curves of the plot.
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -99,7 +98,7 @@ def best_format(
     ----------
     matrix : array of NumPy, PyTorch, JAX, ..., shape (rows, columns), floating point
     tensorized_shape : (tuple of int, tuple of int), optional
-        ``(out_modes, in_modes)``; balanced modes of about 8 by default.
+        ``(out_modes, in_modes)``; by default chosen for each format, as in `factorize`.
     n_param : int, optional
         Most parameters.
     compression_ratio : float, optional
@@ -150,10 +149,6 @@ def best_format(
     shape = tuple(int(n) for n in matrix.shape)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"matrix must have rows and columns; expected two axes, got shape {shape}.")
-    order = default_order(*shape)
-    modes = (
-        (factorize_size(shape[0], order), factorize_size(shape[1], order)) if tensorized_shape is None else tensorized_shape
-    )
     ((word, value),) = asked.items()
 
     minima: list[int] = []
@@ -164,7 +159,7 @@ def best_format(
             found = factorize(
                 matrix,
                 name,
-                modes,
+                tensorized_shape,
                 **_scaled(word, value, level),
                 n_starts=n_starts,
                 n_iter_max=n_iter_max,

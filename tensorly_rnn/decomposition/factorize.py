@@ -4,6 +4,7 @@ from typing import Any
 
 from tensorly_rnn._backend import backend_of
 from tensorly_rnn.decomposition._decompose import Callback, Settings, decompose
+from tensorly_rnn.decomposition.shape_search import decompose_in_best_shape
 from tensorly_rnn.formats import FactorizedMatrix
 from tensorly_rnn.formats._random import RandomState
 
@@ -11,7 +12,7 @@ from tensorly_rnn.formats._random import RandomState
 def factorize(
     matrix: Any,
     format: str,
-    tensorized_shape: Any,
+    tensorized_shape: Any = None,
     rank: Any = None,
     *,
     eps: float | None = None,
@@ -39,8 +40,11 @@ def factorize(
         Not changed. Half precision is computed in single precision.
     format : str
         One of `available_formats()`.
-    tensorized_shape : (tuple of int, tuple of int)
-        ``(out_modes, in_modes)``; their products are at least rows and columns.
+    tensorized_shape : (tuple of int, tuple of int), optional
+        ``(out_modes, in_modes)``; their products are at least rows and columns. By default it is chosen for the budget or
+        error, among balanced modes that pair rows and columns and modes of rows and columns apart, such as
+        ``((1, rows), (columns, 1))``, in which a train is the truncated singular value decomposition. With a rank that is not
+        a share of the parameters: balanced modes of about 8.
     rank : 'full', 'same', float, int or the format's own form
         ``'full'`` reproduces any matrix. A rank above what the sizes allow is clipped, with a warning. Default: ``'same'``,
         or as high as `eps` needs.
@@ -90,7 +94,8 @@ def factorize(
 
     Notes
     -----
-    The cost is dominated by the first decomposition: ``O(rows * columns * p)`` with p the size of the first mode.
+    The cost of TT and HT is dominated by the singular value decompositions of the tensor's unfoldings,
+    ``O(rows * columns * p)`` with p the smaller side of one; a budget or error computes their singular values before.
 
     Examples
     --------
@@ -115,4 +120,7 @@ def factorize(
         verbose=verbose,
         callback=callback,
     )
-    return decompose(backend_of("matrix", matrix), "matrix", matrix, format, tensorized_shape, rank, settings, options)
+    backend = backend_of("matrix", matrix)
+    if tensorized_shape is None:
+        return decompose_in_best_shape(backend, matrix, format, rank, settings, options)
+    return decompose(backend, "matrix", matrix, format, tensorized_shape, rank, settings, options)

@@ -127,12 +127,12 @@ def rounded(
     """
     results = orthogonalized(backend, network, [backend.copy(factor) for factor in factors])
     # After orthogonalization, so that bonds reduced to size 1 are not counted as cuts.
-    cuts = _cuts(network, results)
-    error_per_cut = error / math.sqrt(max(len(set(cuts.values())), 1))
+    cut_of = cuts(network, [tuple(factor.shape) for factor in results])
+    error_per_cut = error / math.sqrt(max(len(set(cut_of.values())), 1))
     truncated: set[str] = set()
 
     def truncate(edge: Edge, matrix: Any) -> tuple[Any, Any]:
-        cut = cuts.get(edge.index)
+        cut = cut_of.get(edge.index)
         if cut is None:
             q, r = backend.qr(matrix)
             return q, r
@@ -141,6 +141,20 @@ def rounded(
         return truncated_svd(backend, matrix, (bounds or {}).get(edge.index, matrix.shape[1]), max_error)
 
     return _sweep(backend, network, results, truncate)
+
+
+def cuts(network: Network, shapes: Sequence[tuple[int, ...]]) -> dict[str, str]:
+    """Return a name of the cut for every bond larger than 1 in factors of these shapes; bonds with the same cut share it."""
+    live = [[index for index, n in zip(indices, shape) if n > 1] for indices, shape in zip(network.factors, shapes)]
+    times = Counter(index for indices in live for index in indices)
+    bonds = {index for index, count in times.items() if count == 2}
+    found = {index: index for index in bonds}
+    for indices in live:
+        # A factor with two bonds and nothing else lies between two sides of one cut.
+        if len(indices) == 2 and bonds.issuperset(indices):
+            kept, dropped = (found[index] for index in indices)
+            found = {index: kept if cut == dropped else cut for index, cut in found.items()}
+    return found
 
 
 def far_sides(network: Network) -> dict[str, tuple[str, ...]]:
@@ -209,17 +223,3 @@ def _unfolded(backend: Any, factor: Any, axis: int) -> tuple[Any, tuple[int, ...
 def _folded(backend: Any, matrix: Any, rest: tuple[int, ...], order: tuple[int, ...]) -> Any:
     back = tuple(sorted(range(len(order)), key=order.__getitem__))
     return backend.transpose(backend.reshape(matrix, (*rest, matrix.shape[1])), back)
-
-
-def _cuts(network: Network, factors: Sequence[Any]) -> dict[str, str]:
-    """Return a name of the cut for every bond larger than 1; bonds with the same cut have the same name."""
-    live = [[index for index, n in zip(indices, factor.shape) if n > 1] for indices, factor in zip(network.factors, factors)]
-    times = Counter(index for indices in live for index in indices)
-    bonds = {index for index, count in times.items() if count == 2}
-    cuts = {index: index for index in bonds}
-    for indices in live:
-        # A factor with two bonds and nothing else lies between two sides of one cut.
-        if len(indices) == 2 and bonds.issuperset(indices):
-            kept, dropped = (cuts[index] for index in indices)
-            cuts = {index: kept if cut == dropped else cut for index, cut in cuts.items()}
-    return cuts
