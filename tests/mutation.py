@@ -18,12 +18,25 @@ from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.testing import run_tests
 from cosmic_ray.work_db import use_db
 
-# The tests of a folder; any other file runs all tests.
+# The tests of a folder or file, the likeliest to fail first; any other file runs all tests.
 TESTS = {
-    "decomposition": "decomposition hierarchical_tucker fit refit rank_search budgets calibrate hardening tensor_forms",
-    "formats": "identities bad_input format_laws tensor_forms lstsq_grad arithmetic hardening",
-    "plot": "plot",
-    "recurrent": "recurrent",
+    "cli": "test_cli",
+    "contraction": "test_contraction test_cost test_tuning test_gradients",
+    "decomposition": "test_decomposition test_hierarchical_tucker test_fit test_refit test_rank_search test_budgets "
+    "test_calibrate test_hardening test_tensor_forms",
+    "files": "test_files test_cli",
+    "formats": "test_identities test_bad_input test_format_laws test_tensor_forms test_lstsq_grad test_arithmetic "
+    "test_hardening test_rounding test_formats",
+    "network": "test_gradients test_arithmetic test_rounding test_lstsq_grad test_tuning test_cost test_identities",
+    "nn": "nn/test_linear nn/test_convert nn/test_recurrent_layers nn/test_recurrent_cells nn",
+    "plot": "test_plot",
+    "recurrent": "test_recurrent nn/test_recurrent_layers",
+    "testing": "test_testing test_format_laws",
+    "_backend.py": "test_backends test_bad_input test_hardening test_numerics test_decomposition test_fit",
+    "_checks.py": "test_bad_input test_budgets test_fuzz",
+    "_memoize.py": "test_threads test_tracing test_contraction",
+    "_svd.py": "test_svd test_decomposition",
+    "tensorize.py": "test_tensorize test_bad_input test_cost",
 }
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("paths", nargs="*", type=Path, default=[Path("tensorly_rnn")], metavar="PATH")
@@ -47,8 +60,8 @@ with use_db(options.session) as session:
         session.add_work_items(rng.choice(places[place]) for place in drawn)
     for item in session.pending_work_items:
         names = TESTS.get(item.mutations[0].module_path.parts[1], "").split()
-        tests = options.tests or " ".join(f"tests/test_{name}.py" for name in names) or "tests"
-        command = f"python -m pytest -x -q -p no:cacheprovider {tests}"
+        files = (f"tests/{name}" if name == "nn" else f"tests/{name}.py" for name in names)
+        command = f"python -m pytest -n 0 -x -q -p no:cacheprovider {options.tests or ' '.join(files) or 'tests'}"
         if command not in limits:
             start = time.monotonic()
             if run_tests(command, None)[0].value != "survived":

@@ -79,7 +79,7 @@ def within_error(problem: Problem, direct: Solve) -> list[Any]:
 
 
 def tree_of(format: Format, tensor: Any) -> Network:
-    """Return the network of a direct algorithm, a tree, for a tensor (stack, p_1, ..., p_d); its bonds hold any such tensor."""
+    """Return the network of a direct algorithm, a tree, whose bonds hold any tensor of that shape, (stack, p_1, ..., p_d)."""
     stack, *modes = (int(size) for size in tensor.shape)
     root_rank = {"root_rank": stack} if format.stack_index else {}
     column = tuple(modes), (1,) * len(modes)

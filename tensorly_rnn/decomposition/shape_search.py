@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorly_rnn._checks import BudgetError, positive_int
 from tensorly_rnn.decomposition._algorithms import algorithm_of
 from tensorly_rnn.decomposition._decompose import Settings, as_tensor, budget_of, check_eps, check_matrix, decompose
 from tensorly_rnn.decomposition.budget import bond_values, tree_of, truncated_sizes
@@ -43,12 +44,16 @@ def decompose_in_best_shape(
     The error of every shape is estimated, and the best is decomposed. It is compared with the singular value decomposition,
     which is one of the shapes, and in formats that are fitted with the shape of paired modes.
     """
-    if "tree" in options:
+    if options.get("tree") is not None:
         raise ValueError("tensorized_shape must be given with a tree; expected one mode for each leaf, got None.")
-    found = [
-        decompose(backend, "matrix", matrix, format, shape, rank, settings, options)
-        for shape in _promising(backend, matrix, format, rank, settings, options)
-    ]
+    found, reasons = [], []
+    for shape in _promising(backend, matrix, format, rank, settings, options):
+        try:
+            found.append(decompose(backend, "matrix", matrix, format, shape, rank, settings, options))
+        except BudgetError as reason:
+            reasons.append(reason)
+    if not found:
+        raise min(reasons, key=lambda reason: reason.minimum)
     if len(found) == 1:
         return found[0]
     return min(found, key=lambda one: one.n_param if settings.eps is not None else one.relative_error(matrix))
@@ -59,19 +64,27 @@ def _promising(
 ) -> list[TensorizedShape]:
     """Return the shapes to decompose in."""
     working, largest = check_matrix(backend, "matrix", matrix)
-    stack = int(options.get("root_rank") or 1)
-    rows, columns = matrix.shape[0] // stack, matrix.shape[1]
+    kind, rank_options = get_format(format).format.with_options(options, 2)
+    root_rank = rank_options.get("root_rank")
+    stack = 1 if root_rank is None else positive_int("root_rank", root_rank)
+    rows, columns = -(-matrix.shape[0] // stack), matrix.shape[1]
     paired, separate = paired_shape(rows, columns), separate_shapes(rows, columns)
     solve, direct, _ = algorithm_of(format)
-    share = 1.0 if rank is None and settings.eps is None or isinstance(rank, str) and rank == "same" else rank
     budget = budget_of(math.prod(matrix.shape), rank, settings)
-    most = budget[0] if budget else share * math.prod(matrix.shape) if isinstance(share, float) else 0
-    if direct is None or not largest or not (most or (settings.eps is not None and rank is None)):
+    share = 1.0 if settings.eps is None and str(rank) in ("None", "same") else rank
+    if budget is None and isinstance(share, (float, np.floating)) and 0 < share < math.inf:
+        budget = math.floor(share * math.prod(matrix.shape)), "rank"
+    if (
+        direct is None
+        or not largest
+        or matrix.shape[0] % stack
+        or (budget is None and (settings.eps is None or rank is not None))
+    ):
         return [paired]
+    most = budget[0] if budget else 0
     eps = check_eps(settings.eps, format) or 1.0
     if direct is not solve:
         return [separate[0]] if most > MOST_FITTED else [separate[0], paired]
-    kind = get_format(format).format
     estimates = dict(_estimates(backend, kind, working / largest, stack, (*separate, paired), most, eps))
     best = min(estimates, key=lambda shape: estimates[shape], default=paired)
     return list(dict.fromkeys((best, separate[0])))
@@ -87,8 +100,8 @@ def _estimates(
         tensor = as_tensor(backend, matrix, padded, shape, stack)
         inputs, outputs = (frozenset(f"j{k + 1}" for k, size in enumerate(side) if size > 1) for side in reversed(shape))
         # The cut between rows and columns has the values of the matrix in every shape.
-        apart = of_matrix is not None and not inputs & outputs
-        values = bond_values(backend, format, tensor, {inputs: of_matrix, outputs: of_matrix} if apart else {})
+        known = {} if of_matrix is None or inputs & outputs else {inputs: of_matrix, outputs: of_matrix}
+        values = bond_values(backend, format, tensor, known)
         if of_matrix is None and stack == 1:
             of_matrix = next(iter(values.values()), None)
         network = tree_of(format, tensor)
