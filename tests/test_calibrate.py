@@ -111,3 +111,29 @@ def test_wrong_arguments_are_errors():
         (ValueError, "ridge must be a finite number of at least 0; got -1", lambda: calibrate(f, matrix, inputs, ridge=-1)),
         (ValueError, "n_iter_max must be a positive integer", lambda: calibrate(f, matrix, inputs, n_iter_max=0)),
     )  # fmt: skip
+
+
+@every_format
+@pytest.mark.parametrize("ridge", [0.0, 1e-2])
+@pytest.mark.parametrize("batch", [5, 40])
+def test_with_one_mode_for_the_inputs_it_is_the_best_product_of_two_factors(name, ridge, batch):
+    matrix, inputs = planted(batch=batch)
+    f = tlr.factorize(matrix, name, ((1, 11), (13, 1)), n_param=100)
+    found = calibrate(f, matrix, inputs, ridge=ridge)
+    rank = np.linalg.matrix_rank(f.to_matrix())
+    scale = float(np.sum(inputs**2)) / 13
+    values, vectors = np.linalg.eigh(inputs.T @ inputs + ridge * scale * np.eye(13))
+    lost = np.linalg.svd(matrix @ vectors * np.sqrt(np.maximum(values, 0)), compute_uv=False)[rank:]
+    best, whole = (objective(one, matrix, inputs, ridge) for one in (found, 0.0 * f))
+    assert 1 <= rank <= 4 and found.rank == f.rank
+    assert best == pytest.approx(float(np.sum(lost**2)), rel=1e-10, abs=1e-10 * whole)
+
+
+def test_a_tree_is_kept():
+    matrix, inputs = planted((8, 24))
+    f = tlr.factorize(matrix, "ht", ((2, 2, 2), (2, 3, 4)), rank=2, tree=((0, 1), 2))
+    g = tlr.factorize(matrix, "ht", ((2, 2, 2), (2, 3, 4)), rank=2, tree=(0, (1, 2)))
+    for one in (f, g):
+        found = calibrate(one, matrix, inputs)
+        assert found.format == one.format
+        assert objective(found, matrix, inputs, 1e-2) < objective(one, matrix, inputs, 1e-2)

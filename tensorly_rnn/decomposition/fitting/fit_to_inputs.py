@@ -10,10 +10,15 @@ from scipy.optimize import minimize
 from tensorly_rnn._backend import at_least_single, detached, is_real_float, new_array, same_backend_and_device
 from tensorly_rnn._checks import positive_int
 from tensorly_rnn.contraction.execute import plan_vjp
+from tensorly_rnn.decomposition._decompose import Settings, decompose
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tensorly_rnn.formats import FactorizedMatrix
+from tensorly_rnn.network import trees
 from tensorly_rnn.network.network import tensor_plan
-from tensorly_rnn.tensorize import crop_matrix, pad_matrix
+from tensorly_rnn.tensorize import crop_matrix, pad_axes, pad_matrix
+
+# Least energy of a direction of the inputs, as a share of the strongest one's, where no ridge is above it.
+FLOOR = 1e-12
 
 
 def calibrate(
@@ -50,9 +55,11 @@ def calibrate(
 
     Notes
     -----
-    L-BFGS on the host in double precision. Every step takes a reconstruction, ``4 rows columns min(columns, batch)``
-    operations, and the gradient of the reconstruction. More inputs than columns are replaced by the triangle R of their QR
-    decomposition, ``R^T R = X^T X``.
+    Where one mode has all inputs and the format has no loops, as with rows and columns in modes apart, ``W C`` is decomposed
+    first, with ``C C^T = X^T X + ridge c`` [1]_. With one mode each for rows and columns this is the minimum at that rank.
+    Otherwise L-BFGS follows, on the host in double precision. Every step takes a reconstruction,
+    ``4 rows columns min(columns, batch)`` operations, and the gradient of the reconstruction. More inputs than columns are
+    replaced by the triangle R of their QR decomposition, ``R^T R = X^T X``.
 
     References
     ----------
@@ -92,8 +99,9 @@ def calibrate(
     for argument, one in (("matrix", dense[0]), ("inputs", rows[0])):
         if not np.isfinite(one).all():
             raise ValueError(f"{argument} must be finite; expected numbers, got NaN or infinity.")
-    found = _fitted(type(f)(factors, shape=f.shape), dense[0], merged_rows(None, rows[0]), float(ridge), n_iter_max)
-    return type(f)([new_array(backend, one, f.factors[0]) for one in found], shape=f.shape)
+    on_host = f.in_format(f.format, factors, f.shape)
+    found = _fitted(on_host, dense[0], merged_rows(None, rows[0]), float(ridge), n_iter_max)
+    return f.in_format(f.format, [new_array(backend, one, f.factors[0]) for one in found], f.shape)
 
 
 def merged_rows(rows: np.ndarray | None, more: np.ndarray) -> np.ndarray:
@@ -134,13 +142,41 @@ def _fitted(f: FactorizedMatrix, matrix: np.ndarray, rows: np.ndarray, ridge: fl
         loss = 0.5 * float(np.sum(difference * of_dense))
         return loss, flat(pull_back(pad_matrix(NUMPY, of_dense, network.shape, f.stack)))
 
-    start = flat([one / share for one in factors])
+    starts = [factors]
+    if sum(size > 1 for size in network.in_modes) <= 1 and trees.is_tree(network):
+        starts.append(_decomposed_in_even_basis(f, matrix, rows, ridge))
+    start = min((flat([one / share for one in some]) for some in starts), key=lambda point: loss_and_gradient(point)[0])
+    if len(starts) > 1 and sum(size > 1 for size in (f.stack, *(m * n for m, n in zip(*f.tensorized_shape)))) <= 2:
+        return [one * share for one in parts(start)]  # the singular value decomposition, which is the best
     found = minimize(
         loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": n_iter_max, "gtol": 1e-8, "maxcor": 20}
     )
     # A failed line search may end above its start.
     best = found.x if found.fun <= loss_and_gradient(start)[0] else start
     return [one * share for one in parts(best)]
+
+
+def _decomposed_in_even_basis(f: FactorizedMatrix, matrix: np.ndarray, rows: np.ndarray, ridge: float) -> list[np.ndarray]:
+    r"""Decompose ``W C`` at the rank of f, with ``C C^T = X^T X + ridge``, and multiply by the inverse of C.
+
+    The objective is ``||(W - f) C||_F^2``: in the basis C all directions of the inputs have the same energy. One factor has
+    all inputs, so that it takes the inverse.
+    """
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    scales = np.sqrt(np.maximum(values + ridge, FLOOR * values[-1]))
+    options = f.format.fields | ({"root_rank": f.stack} if f.format.stack_index else {})
+    # With an error the rank is an upper bound, and no warning is given where less suffices.
+    settings = Settings(eps=np.finfo(float).eps)
+    weighted = matrix @ (vectors * scales)
+    even = decompose(NUMPY, "matrix", weighted, f.format.name, f.tensorized_shape, f.rank, settings, options)
+    network, factors = f.network, list(even.factors)
+    index = max(network.inputs, key=network.size.__getitem__)
+    number = next(k for k, indices in enumerate(network.factors) if index in indices)
+    axis = network.factors[number].index(index)
+    inverse = np.eye(network.size[index])
+    inverse[: len(values), : len(values)] = (vectors / scales).T
+    factors[number] = np.moveaxis(np.tensordot(factors[number], inverse, axes=([axis], [0])), -1, axis)
+    return [pad_axes(NUMPY, one, shape) for one, shape in zip(factors, network.factor_shapes)]
 
 
 def _on_host(backend: Any, array: Any) -> np.ndarray:
