@@ -145,19 +145,20 @@ class FactorizedWeight(CachingModule):
         if matrix is not None:
             return nn.functional.linear(x, matrix, bias)
         y = self._weight().apply(x, part, apply)
-        return y if bias is None else y + bias.to(y.dtype)
+        # In memory as the result of a dense layer; a contraction may leave its axes in another order.
+        return (y if bias is None else y + bias.to(y.dtype)).contiguous()
 
     def matrix(self, part: int = 0) -> Tensor:
-        """Return the dense columns of one part, shape (n_gates * rows, widths[part])."""
-        return self._weight().matrix(part)
+        """Return the dense columns of one part, shape (n_gates * rows, widths[part]), contiguous."""
+        return self._weight().matrix(part).contiguous()
 
     def cached_matrix(self, part: int = 0) -> Tensor:
-        """Return a contiguous `matrix`, cached in evaluation mode without gradients; it must not be changed."""
+        """Return `matrix`, cached in evaluation mode without gradients; it must not be changed."""
         part = checked_part(part, len(self.widths))
         factors = self._factors()
         if not may_cache(self, factors):
-            return self.matrix(part).contiguous()
-        return self._cache.get((part, autocast_dtype(factors[0])), factors, lambda: self.matrix(part).contiguous())
+            return self.matrix(part)
+        return self._cache.get((part, autocast_dtype(factors[0])), factors, lambda: self.matrix(part))
 
     def _matrix_for(self, rows: int, part: int, x_gradient: bool) -> Tensor | None:
         """Return the matrix to multiply `rows` rows with, or None for the factors; both are cached."""
@@ -165,7 +166,7 @@ class FactorizedWeight(CachingModule):
         if may_cache(self, factors):
             key = (part, rows, autocast_dtype(factors[0]))
             return self._cache.get(key, factors, lambda: self.cached_matrix(part) if self.reconstructs(rows, part) else None)
-        return self.matrix(part).contiguous() if self.reconstructs(rows, part, x_gradient=x_gradient) else None
+        return self.matrix(part) if self.reconstructs(rows, part, x_gradient=x_gradient) else None
 
     def matrices(self) -> list[Tensor]:
         """Return the contiguous dense columns of every part, cached like `cached_matrix` or from one reconstruction."""
