@@ -80,6 +80,14 @@ def checked_eps(eps: object) -> float:
     return float(eps)
 
 
+def checked_flag(argument: str, value: object) -> bool:
+    """Return a bool of Python or NumPy as a plain bool; other values are refused, as 'False' counts as true."""
+    flag = plain(value)
+    if not isinstance(flag, bool):
+        raise TypeError(f"{argument} must be a bool; expected True or False, got {value!r} of type {type(value).__name__}.")
+    return flag
+
+
 def one_of(argument: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of the `choices`."""
     if not isinstance(value, str):

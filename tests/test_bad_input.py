@@ -16,7 +16,7 @@ from tensorly.tt_tensor import TTTensor
 import tensorly_rnn as tlr
 from tensorly_rnn import recurrent
 from tensorly_rnn._backend import device_of, same_device
-from tensorly_rnn.nn import FactorizedLinear
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLinear, FactorizedLSTMCell
 from tests.cases import CASES, every_format
 from tests.strategies import refused, slow_but_one
 
@@ -201,6 +201,25 @@ def test_the_index_of_the_rows_of_x_is_taken():
     # A rank index of that name would be merged with the rows silently where the sizes agree.
     with pytest.raises(ValueError, match=r"^sizes must leave 'b' to the rows of x; .* got \('b', 'i1', 'j1'\)"):
         tlr.Network((("b", "j1"), ("b", "i1")), ("j1",), ("i1",), (("b", 2), ("i1", 4), ("j1", 5)))
+
+
+@pytest.mark.parametrize("value", ["False", 1, None, np.ones(2, bool)], ids=str)
+def test_flags_are_bools(value):
+    f = tlr.TTMatrix.random(SHAPE, 2, random_state=0)
+    for argument, call in (
+        ("tune", lambda: f.plan(2, tune=value)),
+        ("full", lambda: tlr.random_bt((2, 3), (1, 2), full=value)),
+        ("full", lambda: tlr.random_ht((2, 3), 2, full=value)),
+        ("bias", lambda: recurrent.GRU.random(5, 3, bias=value)),
+        ("bias", lambda: FactorizedLinear(15, 6, value)),
+        ("bias", lambda: FactorizedLSTMCell(15, 6, value)),
+        ("bias", lambda: FactorizedGRU(15, 6, bias=value)),
+        ("batch_first", lambda: FactorizedGRU(15, 6, batch_first=value)),
+        ("bidirectional", lambda: FactorizedGRU(15, 6, bidirectional=value)),
+    ):
+        with pytest.raises(TypeError, match=f"^{argument} must be a bool; expected True or False, got .* of type"):
+            call()
+    assert FactorizedGRU(15, 6, batch_first=np.True_, rank=1).batch_first is True
 
 
 def test_errors_name_the_argument_or_stay_those_of_the_framework():

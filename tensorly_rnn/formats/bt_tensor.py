@@ -7,7 +7,7 @@ from tensorly.cp_tensor import CPTensor
 from tensorly.tucker_tensor import TuckerTensor
 
 from tensorly_rnn._backend import context, same_backend
-from tensorly_rnn._checks import positive_ints
+from tensorly_rnn._checks import checked_flag, positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats.bt import BT, BTRank
 from tensorly_rnn.formats.tensor import FactorizedTensor
@@ -260,4 +260,4 @@ def random_bt(
     BTTensor(shape=(3, 4, 5), rank=(2, (2, 2, 2)), n_param=64, compression_ratio=0.9375)
     """
     drawn = BTTensor.random(shape, rank, std, random_state, like)
-    return drawn.to_tensor() if full else drawn
+    return drawn.to_tensor() if checked_flag("full", full) else drawn

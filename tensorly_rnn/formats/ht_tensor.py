@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from tensorly_rnn._backend import context, same_backend
-from tensorly_rnn._checks import positive_ints
+from tensorly_rnn._checks import checked_flag, positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats._tree import Tree, linear_tree, tree_nodes
 from tensorly_rnn.formats.ht import HT, HTRank
@@ -212,4 +212,4 @@ def random_ht(
     HTTensor(shape=(3, 4, 5), rank=(1, 2, 2, 2, 2), n_param=36, compression_ratio=1.667)
     """
     drawn = HTTensor.random(shape, rank, std, random_state, like, tree=tree)
-    return drawn.to_tensor() if full else drawn
+    return drawn.to_tensor() if checked_flag("full", full) else drawn

@@ -13,7 +13,7 @@ from tensorly_rnn._backend import (
     most_axes,
     same_backend_and_device,
 )
-from tensorly_rnn._checks import check_memory, positive_int
+from tensorly_rnn._checks import check_memory, checked_flag, positive_int
 from tensorly_rnn.contraction.execute import execute
 from tensorly_rnn.contraction.plan import Plan
 from tensorly_rnn.formats._operators import torch_reflected
@@ -145,7 +145,7 @@ class FactorizedMatrix(Factorized):
         batch = positive_int("batch", batch)
         backend = self.backend
         network, factors, _ = operations.columns(self.network, self.factors, 0, self.shape[1])
-        if not tune:
+        if not checked_flag("tune", tune):
             return apply_plan(network, batch)
         factors = [detached(factor) for factor in factors]
         x = backend.ones((batch, network.shape[1]), **backend.context(factors[0]))

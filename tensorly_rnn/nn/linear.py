@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import checked_flag, positive_int
 from tensorly_rnn.nn._arguments import check_like_weight, check_tensor
 from tensorly_rnn.nn._sharded import gather_full, initialize
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -75,7 +75,9 @@ class FactorizedLinear(nn.Module):
             device=device,
             dtype=dtype,
         )
-        self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
+        self.bias = (
+            nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if checked_flag("bias", bias) else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

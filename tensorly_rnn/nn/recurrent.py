@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from tensorly_rnn._checks import positive_int
+from tensorly_rnn._checks import checked_flag, positive_int
 from tensorly_rnn.nn._arguments import check_sequences
 from tensorly_rnn.nn._torch_context import autocast_dtype, is_transformed
 from tensorly_rnn.nn.autograd import unroll
@@ -46,10 +46,12 @@ class RecurrentLayer(RecurrentModule):
         **options: Unpack[Options],
     ) -> None:
         num_layers = positive_int("num_layers", num_layers, most=MAX_LAYERS)
+        bidirectional = checked_flag("bidirectional", bidirectional)
         directions = DIRECTIONS if bidirectional else DIRECTIONS[:1]
         suffixes = [tuple(f"_l{layer}{direction}" for direction in directions) for layer in range(num_layers)]
         super().__init__(input_size, hidden_size, bias, proj_size, suffixes, **options)
-        self.num_layers, self.batch_first, self.bidirectional = num_layers, bool(batch_first), bool(bidirectional)
+        self.num_layers, self.bidirectional = num_layers, bidirectional
+        self.batch_first = checked_flag("batch_first", batch_first)
         self.dropout = _checked_dropout(dropout, num_layers)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from tensorly_rnn._checks import one_of, positive_int
+from tensorly_rnn._checks import checked_flag, one_of, positive_int
 from tensorly_rnn.nn._arguments import check_like_weight
 from tensorly_rnn.nn._sharded import assign, gather_full, initialize
 from tensorly_rnn.nn._torch_context import is_autocast
@@ -31,6 +31,8 @@ from tensorly_rnn.recurrent.parameters import PARAMETERS
 LARGEST_BIAS = 65504.0
 #: Parts of the columns that x and h multiply.
 X, H = 0, 1
+#: Arguments of torch's modules that are bools.
+FLAGS = ("bias", "batch_first", "bidirectional")
 #: Suffixes of the two directions of a layer.
 DIRECTIONS = ("", "_reverse")
 
@@ -97,7 +99,7 @@ class RecurrentModule(CachingModule):
         self.input_size = positive_int("input_size", input_size)
         self.hidden_size = positive_int("hidden_size", hidden_size)
         self.proj_size = checked_proj_size(proj_size, self.hidden_size, self.cell)
-        self.bias = bool(bias)
+        self.bias = checked_flag("bias", bias)
         self.factorization, self.decompose = factorization, checked_decompose(decompose)
         self._places = [find_weight(self.decompose, part) for part in (X, H)]
         #: Suffixes of the parameters' names: for each layer one a direction.
@@ -158,6 +160,8 @@ class RecurrentModule(CachingModule):
         # Made on the meta device, as all parameters are replaced.
         own = {"dtype": like.dtype, **own, "rank": 1, "device": "meta"}
         settings = {name: getattr(dense, name) for name in cls.defaults if name != "dropout"}
+        # torch takes other flags than bools.
+        settings |= {name: bool(settings[name]) for name in FLAGS if name in settings}
         layer = make(dense.input_size, dense.hidden_size, **settings, **own).to_empty(device=like.device)
         for suffixes, rank_of_layer in zip(layer._suffixes, per_layer("rank", rank, len(layer._suffixes), required=True)):
             by_direction = ranks_by_name(layer.decompose, rank_of_layer, DIRECTIONS[: len(suffixes)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tensorly_rnn._backend import context
-from tensorly_rnn._checks import instance_of, one_of, positive_int
+from tensorly_rnn._checks import checked_flag, instance_of, one_of, positive_int
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, drawn_like
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, Cell, State
@@ -311,7 +311,7 @@ class Recurrent:
         for name, width in zip(DENSE_NAMES, widths):
             if name not in parameters and "weight" not in parameters:
                 parameters[name] = uniform(rows, width)
-        if bias:
+        if checked_flag("bias", bias):
             parameters |= {"bias_ih": uniform(rows), "bias_hh": uniform(rows)}
         if state_size != hidden_size:
             parameters["weight_hr"] = uniform(state_size, hidden_size)
