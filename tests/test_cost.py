@@ -120,7 +120,7 @@ class Counting:
 
     def matmul(self, left, right):
         result = np.matmul(left, right)
-        self.flops += 2 * left.size * right.shape[-1]
+        self.flops += 2 * result.size * left.shape[-1]
         self.moved += left.size + right.size + result.size
         self.peak = max(self.peak, result.size)
         return result
