@@ -84,7 +84,7 @@ from learning.trial_options import chosen_systems, fingerprint_of, make_parser, 
 from learning.trial_report import curve_rows, result_rows, results_table, score_of
 from learning.trials import Outcome, Settings, Trial, run_trials
 from running.checkpoint import Checkpoints, digest, open_checkpoints, versions
-from running.options import end_with_one_line, mistakes_in_one_line, parse, positive
+from running.options import mistakes_in_one_line, parse, positive
 from running.parallel import run_jobs
 from running.report import make_console, make_progress, write_csv
 
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         task = make_task(plan, console)
     except (TypeError, ValueError) as error:
-        end_with_one_line(str(error))
+        argparse.ArgumentParser(usage=argparse.SUPPRESS).error(str(error).splitlines()[0])
     trials = [(Trial(system, seed), task) for seed in range(plan.seeds) for system in plan.systems]
     outcomes = run_trials(trials, plan.settings, plan.checkpoints, console)
     write_results(plan, outcomes, console)

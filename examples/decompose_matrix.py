@@ -42,8 +42,8 @@ from hyperspectral import load_scene
 from running.options import positive
 from tensorly_rnn import plot
 
-SIDE, QUICK_SIDE, QUICK_BANDS = 144, 36, 40
-STEPS, QUICK_STEPS = 50, 10  # of each iterative fit
+SIDE, QUICK_SIDE, QUICK_BANDS = 144, 24, 20
+STEPS, QUICK_STEPS = 50, 5  # of each iterative fit
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,7 +132,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("decompose_matrix_results"), help="folder for what is written")
     options = parser.parse_args(arguments)
     if options.quick and options.ratio == 1000.0:
-        options.ratio = 100.0
+        options.ratio = 40.0
     return options
 
 

@@ -36,6 +36,24 @@ def kill_at(path, process):
     process.communicate()  # returns when all processes that could write have ended
 
 
+def interrupt_and_go_on(task, trial, settings, folder):
+    """Return the losses, scores and what is shown of a trial: in one go, and interrupted after the first epoch."""
+    from learning.trials import run_trial
+    from running.checkpoint import Checkpoints
+
+    def interrupt(report):
+        if report[1]:
+            raise InterruptedError
+
+    whole, broken = (Checkpoints(folder / name, {}) for name in ("whole", "broken"))
+    with pytest.raises(InterruptedError):
+        run_trial(task, trial, settings, broken, interrupt)
+    reports = []
+    found = [run_trial(task, trial, settings, states, reports.append) for states in (broken, whole)]
+    assert [epochs for _, epochs in reports] == [1, *[1] * (settings.epochs - 1), 0, *[1] * settings.epochs]
+    return [([(epoch.loss, epoch.watched) for epoch in one.history], one.scores, one.shown) for one in found]
+
+
 def wrong_flag(program, arguments, capsys):
     """Return what a program, imported by its name, writes to the error stream before it ends with exit status 2."""
     main = importlib.import_module(program).main

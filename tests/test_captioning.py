@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.example_runs import assert_not_blank, kill_at, run, start, table
+from tests.example_runs import assert_not_blank, interrupt_and_go_on, run, table
 
 PROGRAM = "captioning.py"
 SMALL = [
@@ -28,7 +28,6 @@ SMALL = [
     "--learning-rate",
     "0.003",
 ]
-TIMES = {"seconds", "seconds_per_epoch"}
 
 
 pytestmark = pytest.mark.usefixtures("examples")
@@ -108,20 +107,6 @@ def test_curves_cover_every_epoch_and_fall(small):
         assert own[-1]["test_loss"] == row["test_loss"]
 
 
-@pytest.mark.slow
-def test_a_killed_run_goes_on(small, tmp_path):
-    arguments = [*SMALL, "--systems", "bt", "--output", tmp_path]
-    checkpoints = tmp_path / "checkpoints"
-    kill_at(checkpoints / "bt-0.pt", start(PROGRAM, *arguments))
-    assert (tmp_path / "features").exists() and not (tmp_path / "results.csv").exists()
-    printed = " ".join(run(PROGRAM, *arguments).split())
-    assert f"going on with the interrupted run in {checkpoints}" in printed
-    for name in ("results.csv", "curves.csv", "captions.csv"):
-        whole = [row for row in table(small[0] / name, TIMES) if row["system"] == "BT-LSTM"]
-        assert table(tmp_path / name, TIMES) == whole
-    assert not checkpoints.exists()
-
-
 def test_an_interrupted_training_of_the_features_goes_on(tmp_path):
     from captions.image_features import WordDetection, train_small_network, trained_small_network
     from running.checkpoint import Checkpoints
@@ -185,9 +170,12 @@ def test_a_front_end_of_ones_own_gives_the_features(coco, tmp_path, monkeypatch)
     assert len(counted.seen) == 2 and np.array_equal(again.test.features, task.test.features)  # kept
     assert task.training.image.tolist() == [k for k in range(5) for _ in range(k + 1)]
     assert plan.source == f"real (MSCOCO's layout in {coco})"
-    outcome = run_trial(task, Trial(plan.systems[1], 0), plan.settings, plan.checkpoints, lambda report: None)
+    trial = Trial(plan.systems[1], 0)
+    outcome = run_trial(task, trial, plan.settings, plan.checkpoints, lambda report: None)
     assert outcome.parameters.input_hidden == 1728 and len(outcome.shown) == 2
     assert outcome.history[1].loss < outcome.history[0].loss
+    interrupted, whole = interrupt_and_go_on(task, trial, plan.settings, tmp_path)
+    assert interrupted == whole
 
 
 def test_the_widest_beam_finds_the_likeliest_caption():

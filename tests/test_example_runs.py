@@ -137,6 +137,25 @@ def test_a_state_is_replaced_whole_or_not_at_all(checkpoint, tmp_path):
     assert states.load("a") == {"epoch": 1} and len(states.check()) == 1
 
 
+def test_programs_that_save_at_once_leave_a_state_of_one_of_them(checkpoint, tmp_path, monkeypatch):
+    states = checkpoint.Checkpoints(tmp_path, {})
+    save, written = torch.save, iter([{"epoch": 4, "weight": torch.ones(999)}])
+
+    def save_between(content, path):
+        """Save, and let the other program save before this one has closed its file."""
+        with path.open("wb") as file:
+            file.write(b"half")
+            for state in written:
+                states.save("a", state)
+            file.seek(0)
+            save(content, file)
+
+    monkeypatch.setattr(torch, "save", save_between)
+    states.save("a", {"epoch": 3, "weight": torch.zeros(999)})
+    assert states.load("a")["epoch"] == 3 and not states.load("a")["weight"].any()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
 def test_foreign_files_are_left_alone(checkpoint, tmp_path):
     checkpoint.Checkpoints(tmp_path, {"rate": 0.1, "data": "a", "seeds": 2}).save("a", STATE)
     other = checkpoint.Checkpoints(tmp_path, {"rate": 0.2, "data": "a", "new": 1})

@@ -7,11 +7,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tests.example_runs import assert_not_blank, run, table
+from tests.example_runs import assert_not_blank, interrupt_and_go_on, run, table
 
 PROGRAM = "image_generation.py"
 SMALL = ["--quick", "--systems", "dense,bt", "--train-images", "400", "--glimpses", "3", "--epochs", "10"]
-TIMES = {"seconds", "seconds_per_epoch"}
 
 
 pytestmark = pytest.mark.usefixtures("examples")
@@ -101,6 +100,8 @@ def test_mnist_is_trained_on(mnist, tmp_path):
     assert bounds[0] != bounds[1] and all(outcome.history[0].loss > outcome.history[1].loss for outcome in outcomes)
     again = run_trial(plan.task, trials[0], plan.settings, plan.checkpoints, reports.append)
     assert again == outcomes[0] and reports[-1] == ("BT-LSTM, seed 0", 2)
+    interrupted, whole = interrupt_and_go_on(plan.task, trials[0], plan.settings, tmp_path)
+    assert interrupted == whole
 
 
 def test_mnists_files_are_read(mnist):

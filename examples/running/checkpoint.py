@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,8 @@ class Checkpoints:
     def save(self, name: str, state: State) -> None:
         """Replace the state of that name, in one step: a program killed meanwhile leaves the old one."""
         if processes.rank() == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self.folder / f"{name}.new"
-            torch.save({"fingerprint": self.fingerprint, "state": state}, temporary)
-            os.replace(temporary, self.path(name))
+            with replacing(self.path(name)) as temporary:
+                torch.save({"fingerprint": self.fingerprint, "state": state}, temporary)
 
     def remove(self, name: str) -> None:
         """Remove a state, if there is one."""
@@ -90,7 +89,24 @@ def open_checkpoints(folder: Path, fingerprint: Mapping[str, Any], *, fresh: boo
     checkpoints = Checkpoints(folder, {**fingerprint, **versions()})
     if fresh:
         checkpoints.discard()
+    for left in folder.glob("*.new"):
+        left.unlink(missing_ok=True)
     return checkpoints, checkpoints.check()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a new file, which replaces a file at the end of the block.
+
+    Every call has a file of its own: processes of a program just killed may still write beside those of its next start.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> State:

@@ -1,14 +1,13 @@
-"""Parsers of command-line values, with messages that give the rule."""
+"""The command line: parsers of values, whose messages give the rule, and mistakes in one line."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -34,33 +33,19 @@ def mistakes_in_one_line(parser: argparse.ArgumentParser, output: Path) -> Itera
         parser.error(str(error).splitlines()[0])
 
 
-def end_with_one_line(message: str) -> NoReturn:
-    """End the program with a message on the error stream and exit status 2."""
-    sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message.splitlines()[0]}\n")
-    raise SystemExit(2)
-
-
-def positive(number: type[int] | type[float]) -> Callable[[str], float]:
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     """Return a parser of positive numbers."""
-    kind = "integer" if number is int else "number"
-    return _parser(number, lambda value: 0 < value < math.inf, f"a positive {kind}")
+    return number(kind, lambda value: 0 < value < math.inf, f"a positive {'integer' if kind is int else 'number'}")
 
 
-def number_from_zero(below: float = math.inf) -> Callable[[str], float]:
-    """Return a parser of numbers from zero up, below a limit."""
-    limit = f" and below {below:g}" if math.isfinite(below) else ""
-    return _parser(float, lambda value: 0 <= value < below, f"a number from 0 up{limit}")
+def number(kind: type[int] | type[float], allowed: Callable[[float], bool], rule: str) -> Callable[[str], float]:
+    """Return a parser of the numbers that are allowed; the rule says which."""
 
-
-def _parser(number: Callable[[str], float], allowed: Callable[[float], bool], rule: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        try:
-            value = number(text)
-        except ValueError:
-            value = math.nan
-        if not allowed(value):
-            raise argparse.ArgumentTypeError(f"expected {rule}, got {text!r}")
-        return value
+        with suppress(ValueError):
+            if allowed(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"expected {rule}, got {text!r}")
 
     return parse
 
@@ -81,8 +66,7 @@ def some_of(names: Sequence[str]) -> Callable[[str], list[str]]:
     """Return a parser of names between commas; they come back in the order of ``names``."""
 
     def parse(text: str) -> list[str]:
-        wanted = text.split(",")
-        for name in wanted:
+        for name in (wanted := text.split(",")):
             if name not in names:
                 raise argparse.ArgumentTypeError(f"unknown name {name!r}, expected some of {', '.join(names)}")
         return [name for name in names if name in wanted]

@@ -65,18 +65,18 @@ def rank() -> int:
 
 def from_first(function: Callable[[], Result]) -> Result:
     """Return, in all processes, what the function returns in the first; if it exits there, exit in all."""
-    if count() == 1:
-        return function()
-    outcome: list[Any] = [None, None]
-    failure = None
-    if rank() == 0:
-        try:
-            outcome[0] = function()
-        except BaseException as error:
-            failure, outcome[1] = error, getattr(error, "code", 1)
-    distributed.broadcast_object_list(outcome, device=torch.device("cpu"))
+    outcome: list[Any] = [None, 1]
+    try:
+        if rank() == 0:
+            outcome = [function(), None]
+    except BaseException as error:
+        outcome[1] = getattr(error, "code", 1)
+        raise
+    finally:
+        if count() > 1:
+            distributed.broadcast_object_list(outcome, device=torch.device("cpu"))
     if outcome[1] is not None:
-        raise failure or SystemExit(outcome[1])
+        raise SystemExit(outcome[1])
     return outcome[0]
 
 

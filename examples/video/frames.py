@@ -12,6 +12,7 @@ import av
 import numpy as np
 import torch
 
+from running.checkpoint import replacing
 from running.parallel import run_jobs
 from video.clips import Clip
 
@@ -119,7 +120,7 @@ def decode_clips(clips: tuple[Clip, ...], count: int, folder: Path, report: Call
     """
     files = frame_files(clips, count, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in set(folder.glob("*.npy")) - set(files):
+    for old in set(folder.iterdir()) - set(files):
         old.unlink()
     jobs = []
     for number, path in enumerate(files):
@@ -135,8 +136,6 @@ def decode_clips(clips: tuple[Clip, ...], count: int, folder: Path, report: Call
 def decode_part(part: list[tuple[int, Path]], count: int, path: Path, report: Callable[[int], None]) -> None:
     """Decode some clips, given with their numbers, and write their frames on a file."""
     frames = np.stack([sample_frames(clip, count, np.random.default_rng(number)) for number, clip in part])
-    temporary = path.with_suffix(".new")  # a program killed meanwhile leaves no half of a file under the final name
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, frames)
-    temporary.replace(path)
     report(len(part))

@@ -15,7 +15,7 @@ from learning.comparison import Split
 from learning.own_network import make_own_network
 from learning.training import Training
 from learning.trials import Report, Settings, train
-from running.checkpoint import Checkpoints
+from running.checkpoint import Checkpoints, replacing
 from video.clips import Clips
 from video.frames import Frames
 
@@ -202,9 +202,6 @@ def obtain_features(
     deviation = training.std(dim=0)
     deviation[deviation == 0] = 1
     features = (features - training.mean(dim=0)) / deviation
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")  # a program killed meanwhile leaves no half of a file under the final name
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, features.numpy())
-    temporary.replace(path)
     return Features(path), parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from learning import trial_options
 from learning.systems import System
 from learning.trials import Settings
-from running.options import number_from_zero, positive
+from running.options import number, positive
 from video.stand_in import CLIPS
 
 QUICK_RUN = {"seeds": 1, "epochs": 2, "clips": 132, "clips_per_epoch": 80, "watched_clips": 22}
@@ -36,8 +37,17 @@ def make_parser(description: str, systems: Mapping[str, Sequence[System]], **def
     add("--clips-per-epoch", type=positive(int), help="drawn of the training clips for every epoch")
     add("--watched-clips", type=positive(int), default=160, help="test clips on which the curves are taken")
     add("--dense-learning-rate", type=positive(float), default=3e-4, help="of Adam, for the dense LSTM")
-    add("--dropout", type=number_from_zero(below=1), help="of the LSTM's last output")
-    add("--weight-decay", type=number_from_zero(), default=0.0, help="L2 coefficient of Adam")
+    add(
+        "--dropout",
+        type=number(float, lambda share: 0 <= share < 1, "a number from 0 up and below 1"),
+        help="of the LSTM's last output",
+    )
+    add(
+        "--weight-decay",
+        type=number(float, lambda value: 0 <= value < math.inf, "a number from 0 up"),
+        default=0.0,
+        help="L2 coefficient of Adam",
+    )
     parser.set_defaults(**defaults)
     return parser
 

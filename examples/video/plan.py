@@ -18,7 +18,6 @@ from learning.systems import System, make_recurrent
 from learning.trial_options import fingerprint_of
 from learning.trials import Settings
 from running.checkpoint import Checkpoints, open_checkpoints
-from running.options import end_with_one_line
 from running.report import make_progress
 from video.clips import Clips, find_clips
 from video.frames import Frames, decode_clips, fingerprint
@@ -135,4 +134,4 @@ def obtain_frames(plan: Plan, console: Console) -> tuple[Clips, Frames]:
             return clips, decode_clips(clips.clips, FRAMES, plan.output / "frames", lambda count: progress.advance(bar, count))
         except ValueError as error:
             failure = str(error)
-    end_with_one_line(failure)
+    argparse.ArgumentParser(usage=argparse.SUPPRESS).error(failure)

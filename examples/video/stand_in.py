@@ -19,6 +19,7 @@ import torch
 from scipy.ndimage import affine_transform, zoom
 from sklearn.datasets import load_digits
 
+from running.checkpoint import replacing
 from running.parallel import run_jobs
 
 WIDTH, HEIGHT, FRAMES, RATE = 320, 240, 24, 30
@@ -148,17 +149,14 @@ def drawing(film: Film, digits: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
 
 def write_film(film: Film, digits: dict[int, np.ndarray], path: Path) -> None:
     """Encode a clip, as MPEG-2 in a .mpg file, as MPEG-4 in a .avi file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     container_format, codec = {".mpg": ("mpeg", "mpeg2video"), ".avi": ("avi", "mpeg4")}[path.suffix]
-    temporary = path.with_suffix(".new")
-    with av.open(str(temporary), "w", format=container_format) as container:
+    with replacing(path) as temporary, av.open(str(temporary), "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 2_000_000
         for image in drawing(film, digits):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(WIDTH, HEIGHT, "yuv420p")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    temporary.replace(path)
 
 
 def write_films(chosen: list[Film], folder: Path, report: Callable[[int], None]) -> None:

@@ -1,8 +1,7 @@
 """Curves of the error against the number of parameters, and of the singular values of cuts."""
 
-import math
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -51,23 +50,21 @@ def error_against_parameters(curves: Mapping[str, Curve], ax: Any = None, marked
     instance_of("curves", curves, Mapping, "a mapping; expected sequences of (parameters, error) by name")
     for name in curves:
         instance_of("curves", name, str, "named by strings; expected formats")
-    points_of = {name: _points(f"curves[{name!r}]", curve) for name, curve in curves.items()}
-    marks = _points("marked", marked)
+    points_of = {name: _shown(_points(f"curves[{name!r}]", curve)) for name, curve in curves.items()}
+    marks = _shown(_points("marked", marked))
     ax = axes_of(ax)
     styles = styles_of([name for name in curves if name != "svd"])
     for name, points in points_of.items():
-        points = _shown(points)
-        if not len(points):
-            continue
         look = {"linestyle": "--", "color": "0.5"} if name == "svd" else {**styles[name], "markersize": 5}
-        ax.plot(points[:, 0], points[:, 1], label=name, linewidth=1.6, **look)
-    for parameters, error in _shown(marks):
-        ax.plot([parameters], [error], marker="o", markerfacecolor="none", color="black", markersize=10, zorder=3)
+        if len(points):
+            ax.plot(*points.T, label=name, linewidth=1.6, **look)
+    if len(marks):
+        ax.plot(*marks.T, "o", markerfacecolor="none", color="black", markersize=10, zorder=3)
     ax.set(xlabel="parameters", ylabel="relative error")
     if ax.lines:
         ax.set(xscale="log", yscale="log")
         ax.legend(fontsize="small", frameon=False)
-    compared = _shown(np.concatenate([marks[:0], *(points for name, points in points_of.items() if name != "svd")]))
+    compared = np.concatenate([marks[:0], *(points for name, points in points_of.items() if name != "svd")])
     if len(compared):
         # The baseline continues to full rank, far beyond the other curves.
         start = min((parameters for parameters, _ in points_of.get("svd", ())), default=0)
@@ -142,19 +139,19 @@ def singular_values(factorized: Any, ax: Any = None, eps: float | None = None) -
 
 def _points(argument: str, points: Any) -> Any:
     """Return pairs of numbers as an array of shape (points, 2)."""
-    expected = f"{argument} must be a sequence of points (parameters, error)"
-    listed = list(points) if isinstance(points, Iterable) and not isinstance(points, (str, Mapping)) else None
-    if listed is None:
-        raise TypeError(f"{expected}; expected pairs of numbers, got {points!r} of type {type(points).__name__}.")
-    for k, point in enumerate(listed):
-        pair = tuple(point) if isinstance(point, (Sequence, np.ndarray)) and not isinstance(point, str) else (point,)
-        if len(pair) != 2 or not all(isinstance(one, numbers.Real) for one in pair):
-            raise TypeError(f"{expected}; expected pairs of numbers, got {point!r} (at {argument}[{k}]).")
-        if not all(map(math.isfinite, pair)) or pair[0] <= 0 or pair[1] < 0:
-            raise ValueError(
-                f"{expected}; expected finite numbers, parameters above 0 and errors of at least 0, got {point!r}."
-            )
-    return np.array(listed, dtype=float).reshape(-1, 2)
+    message = (
+        f"{argument} must be a sequence of points (parameters, error); expected pairs of finite numbers, parameters above 0 "
+        f"and errors of at least 0, got {points!r}."
+    )
+    try:
+        found = np.array([*points] or np.empty((0, 2)), dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(message) from None
+    if found.shape != (len(found), 2):
+        raise TypeError(message)
+    if not np.isfinite(found).all() or (found[:, 0] <= 0).any() or (found[:, 1] < 0).any():
+        raise ValueError(message)
+    return found
 
 
 def _shown(points: Any) -> Any:
@@ -170,10 +167,5 @@ def _tails(values: Any) -> Any:
 
 def _listed(modes: Sequence[int]) -> str:
     """Return ascending numbers as text; three or more consecutive ones by the first and the last: ``0, 2-5``."""
-    runs: list[list[int]] = []
-    for mode in modes:
-        if runs and mode == runs[-1][-1] + 1:
-            runs[-1].append(mode)
-        else:
-            runs.append([mode])
+    runs = [[mode for _, mode in run] for _, run in groupby(enumerate(modes), lambda one: one[1] - one[0])]
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
