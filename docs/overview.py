@@ -3,6 +3,7 @@
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -79,24 +80,33 @@ def draw_dense(axes: Axes) -> None:
     axes.axis("off")
 
 
-def main(path: Path) -> None:
-    """Write the picture to `path`."""
-    figure, axes = plt.subplots(1, 5, figsize=(16, 4.1))
-    draw_dense(axes[0])
-    for axis, name in zip(axes[1:], ("tt", "tr", "bt", "ht")):
+def draw(path: Path, shape: tuple[int, int], size: tuple[float, float], rect: tuple[float, ...], **legend: Any) -> None:
+    """Write the panels in rows and columns, with the legend in the space that they leave."""
+    figure, axes = plt.subplots(*shape, figsize=size)
+    draw_dense(axes.flat[0])
+    for axis, name in zip(axes.flat[1:], PLACES):
         draw_format(axis, name)
-    legend = [
+    for axis in axes.flat[1 + len(PLACES) :]:
+        axis.axis("off")
+    handles = [
         plt.Line2D([], [], marker="o", linestyle="", markersize=11, color=FACTOR, label="factor of one mode"),
         plt.Line2D([], [], marker="o", linestyle="", markersize=11, color=CORE, label="core or node"),
         plt.Line2D([], [], color=BOND, linewidth=2, label="summed rank index"),
         plt.Line2D([], [], color=OPEN_OUT, linewidth=2.5, label="row index"),
         plt.Line2D([], [], color=OPEN_IN, linewidth=2.5, label="column index"),
     ]
-    figure.legend(handles=legend, loc="lower center", ncols=5, frameon=False, fontsize=11)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(handles=handles, frameon=False, **legend)
+    figure.tight_layout(rect=rect)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def main(path: Path) -> None:
+    """Write the picture to `path`, and one for narrow screens beside it."""
+    draw(path, (1, 5), (16, 4.1), (0, 0.08, 1, 1), loc="lower center", ncols=5, fontsize=11)
+    phone = path.with_stem(f"{path.stem}_phone")
+    draw(phone, (3, 2), (5.2, 8.2), (0, 0, 1, 1), loc="lower right", bbox_to_anchor=(0.98, 0.09), fontsize=10)
 
 
 if __name__ == "__main__":

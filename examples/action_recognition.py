@@ -61,6 +61,8 @@ seconds_per_epoch                                    median, training alone
 seconds; ``claims.csv`` the orderings with their verdicts and numbers.
 """
 
+# sphinx_gallery_thumbnail_path = "images/action_clips.png"
+
 from __future__ import annotations
 
 from dataclasses import replace

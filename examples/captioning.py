@@ -57,6 +57,8 @@ seconds_per_epoch                                    median, training alone
 ``captions.csv`` has every caption: seed, system, image, caption and reference, the first of the image's own.
 """
 
+# sphinx_gallery_thumbnail_path = "images/captions.png"
+
 from __future__ import annotations
 
 import argparse

@@ -37,6 +37,8 @@ If it is killed at any moment, the same command resumes and gives the same resul
 ``front_end_parameters`` and ``total_parameters``. ``claims.csv`` has the paper's orderings with their verdicts.
 """
 
+# sphinx_gallery_thumbnail_path = "images/cnn_features_curves.png"
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -22,6 +22,8 @@ error, seconds) and two pictures: ``formats.png``, error against parameters, and
 cut of the tree, from which its ranks can be read.
 """
 
+# sphinx_gallery_thumbnail_path = "images/plot_errors.png"
+
 from __future__ import annotations
 
 import argparse

@@ -55,6 +55,8 @@ seconds_per_epoch                                    median, training alone
 ``curves.csv`` has seed, system, epoch, training_bound (mean over the epoch, while it learns), test_bound and seconds.
 """
 
+# sphinx_gallery_thumbnail_path = "images/drawn_digits.png"
+
 from __future__ import annotations
 
 import argparse

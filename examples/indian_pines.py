@@ -56,6 +56,8 @@ seconds_per_epoch                                    median, training alone
 seconds.
 """
 
+# sphinx_gallery_thumbnail_path = "images/accuracy_against_parameters.png"
+
 from __future__ import annotations
 
 import argparse

@@ -35,6 +35,8 @@ input-hidden ones are in factors. ``against_order.csv`` (order, rank, parameters
 which HT has not the fewest.
 """
 
+# sphinx_gallery_thumbnail_path = "images/complexity.png"
+
 from __future__ import annotations
 
 import argparse

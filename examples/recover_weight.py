@@ -42,6 +42,8 @@ seconds                 of training
 ``curves.csv`` has panel, format, seed, epoch, loss, error and seconds.
 """
 
+# sphinx_gallery_thumbnail_path = "images/recovered.png"
+
 from __future__ import annotations
 
 import argparse

@@ -136,6 +136,10 @@ def test_what_the_gallery_shows_are_the_programs(extensions):
     assert re.search(run, "examples/video.py") and not re.search(run, "examples/my_video.py")
     assert not re.search(programs.pattern([]), "examples/video.py")
     assert set(programs.SECONDS) == set(found)
+    # The card of a program that does not run in a build shows a committed picture.
+    for name in found:
+        (shown,) = re.findall(r'^# sphinx_gallery_thumbnail_path = "(.*)"$', (ROOT / f"examples/{name}.py").read_text(), re.M)
+        assert (DOCS / shown).is_file()
     assert sum(programs.SECONDS[name] for name in programs.DEFAULT_PROGRAMS) <= 300
 
 
