@@ -106,7 +106,7 @@ def main(path: Path) -> None:
     """Write the picture to `path`, and one for narrow screens beside it."""
     draw(path, (1, 5), (16, 4.1), (0, 0.08, 1, 1), loc="lower center", ncols=5, fontsize=11)
     phone = path.with_stem(f"{path.stem}_phone")
-    draw(phone, (3, 2), (5.2, 8.2), (0, 0, 1, 1), loc="lower right", bbox_to_anchor=(0.98, 0.09), fontsize=10)
+    draw(phone, (3, 2), (6.0, 8.2), (0, 0, 1, 1), loc="lower right", bbox_to_anchor=(0.98, 0.09), fontsize=10)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The main example in the processes of torchrun, killed and started again."""
 
 import os
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,6 +156,16 @@ def test_programs_that_save_at_once_leave_a_state_of_one_of_them(checkpoint, tmp
     states.save("a", {"epoch": 3, "weight": torch.zeros(999)})
     assert states.load("a")["epoch"] == 3 and not states.load("a")["weight"].any()
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_process_of_a_pool_ends_when_its_parent_had_gone_before_it_looked(examples, monkeypatch):
+    from running import processes
+
+    ended = threading.Event()
+    monkeypatch.setattr(processes.os, "_exit", lambda code: ended.set())
+    monkeypatch.setattr(processes.multiprocessing, "parent_process", lambda: SimpleNamespace(join=lambda: None))
+    processes.end_with_parent()
+    assert ended.wait(10)
 
 
 def test_foreign_files_are_left_alone(checkpoint, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import threading
@@ -42,11 +43,16 @@ def joined_processes() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """End this process when its parent is killed, so that it does not write checkpoints beside the program's next start."""
-    parent = os.getppid()
+    """End this process when its parent is killed, so that it does not write checkpoints beside the program's next start.
+
+    A process of a pool may be told so after its parent has gone.
+    """
+    starter, number = multiprocessing.parent_process(), os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        if starter:
+            starter.join()
+        while not starter and os.getppid() == number:
             time.sleep(0.1)
         os._exit(1)
 
