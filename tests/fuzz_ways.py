@@ -137,7 +137,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "pattern": "0", "min_size": 10, "calibration": tensors(3, 15), "executor": None, "inplace": False,
         # Pictures, on axes that no window shows. Files: there is nothing to read, and no folder to write to.
         "ax": lambda: Figure().subplots(), "curves": {"tt": POINTS, "svd": POINTS}, "marked": POINTS,
-        "report": lambda: nn.factorize_module(model(), factorization="tt", rank=1)[1], "path": "/dev/null/nothing",
+        "report": lambda: nn.factorize_module(model(), factorization="tt", rank=1)[1], "path": "/dev/null/nothing", "folder": "/dev/null/nothing",
+        "structure": {"version": 1, "modules": {}, "weights": {}},
         "matrices": {"a": random(tlr.TTMatrix)}, "tensors": {"b": normal(2)},
         # For tests of formats.
         "name": "tt", "backend": "numpy", "backends": ("numpy",), "law": "linearity", "max_examples": 1, "ranks": None,

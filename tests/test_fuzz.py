@@ -141,7 +141,7 @@ def outcome(name: str, function: Any, arguments: dict[str, Any]) -> Any:
         except (TypeError, ValueError, ImportError, ZeroDivisionError) as error:
             found = error
         except OSError as error:
-            assert "path" in arguments
+            assert {"path", "folder"} & set(arguments)
             found = error
         assert warnings.filters == filters
     assert global_state(name) == state, f"{name} changes global state"

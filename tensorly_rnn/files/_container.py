@@ -99,12 +99,18 @@ def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str,
         file.write(tensors[name].data.data)
 
 
+def as_path(argument: str, path: Any) -> Path:
+    """Return a path."""
+    instance_of(argument, path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
+    return Path(path)
+
+
 def checked_path(path: Any) -> Path:
     """Return the path of a file."""
-    instance_of("path", path, (str, os.PathLike), "a path; expected a str or a pathlib.Path")
-    if not Path(path).name:
+    path = as_path("path", path)
+    if not path.name:
         raise ValueError(f"path must name a file; got {str(path)!r}.")
-    return Path(path)
+    return path
 
 
 def safetensors() -> Any:

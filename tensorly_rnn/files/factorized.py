@@ -180,7 +180,7 @@ def descriptions(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> d
         version, matrices = content["version"], content["matrices"]
         if version != VERSION:
             raise ValueError(f"expected version {VERSION}, got {version!r}. Update tensorly_rnn.")
-        return {name: _checked(Description(**_tuples(one))) for name, one in matrices.items()}
+        return {name: _checked(Description(**as_tuples(one))) for name, one in matrices.items()}
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as reason:
         raise ValueError(f"{cure}: {type(reason).__name__}: {reason}") from None
 
@@ -196,11 +196,11 @@ def _checked(one: Description) -> Description:
     return one
 
 
-def _tuples(value: Any) -> Any:
+def as_tuples(value: Any) -> Any:
     """Convert lists to tuples at any depth."""
     if isinstance(value, dict):
-        return {name: _tuples(one) for name, one in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+        return {name: as_tuples(one) for name, one in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def _factor(tensors: Mapping[str, Stored], name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from tensorly_rnn.nn.conversion.factorize_module import factorize_module
 from tensorly_rnn.nn.conversion.report import ConversionReport, WeightReport
+from tensorly_rnn.nn.conversion.saved import load_factorized, save_factorized
+from tensorly_rnn.nn.conversion.structure import structure_of, with_structure
 from tensorly_rnn.nn.layer_tuning import tune
 from tensorly_rnn.nn.linear import FactorizedLinear
 from tensorly_rnn.nn.parameter_groups import parameter_groups
@@ -23,6 +25,10 @@ __all__ = [
     "WeightReport",
     "factorize_module",
     "factorized",
+    "load_factorized",
     "parameter_groups",
+    "save_factorized",
+    "structure_of",
     "tune",
+    "with_structure",
 ]

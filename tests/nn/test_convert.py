@@ -298,8 +298,8 @@ def test_calibration_takes_a_loop_or_arguments_and_says_what_it_did_not_reach(ta
 
 def test_every_class_of_torch_has_ours():
     assert {nn.RNNCell, nn.GRUCell, nn.LSTMCell} < set(CONVERSIONS)
-    for theirs, (ours, method) in CONVERSIONS.items():
-        assert ours.__name__ == f"Factorized{theirs.__name__}" and hasattr(ours, method)
+    for theirs, ours in CONVERSIONS.items():
+        assert ours.__name__ == f"Factorized{theirs.__name__}"
 
 
 def test_wrong_arguments_are_errors(tagger):

@@ -1,19 +1,18 @@
 """Decomposition of the weights of dense layers, in parallel on any executor."""
 
-import copy
-import inspect
 import numbers
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tensorly_rnn._checks import BudgetError
+from tensorly_rnn.nn.conversion.arguments import argument_names, layer_arguments, make_layer
 from tensorly_rnn.nn.conversion.layer_inputs import Names
 from tensorly_rnn.nn.conversion.selection import CONVERSIONS
 from tensorly_rnn.nn.weight import FactorizedWeight
@@ -45,27 +44,26 @@ class DenseLayer:
         """Return the dense weights of these names."""
         return [_array(getattr(self.module, name)) for name in names]
 
+    def copy_flags(self) -> nn.Module:
+        """Return the replacement in the mode of the dense layer and with its ``requires_grad``."""
+        for names, weight in self.weights.items():
+            weight.requires_grad_(any(getattr(self.module, name).requires_grad for name in names))
+        for name, parameter in self.empty.named_parameters(recurse=False):
+            parameter.requires_grad_(getattr(self.module, name).requires_grad)
+        return self.empty.train(self.module.training)
 
-def keywords(cls: type) -> tuple[str, ...]:
+
+def layer_options(cls: type) -> tuple[str, ...]:
     """Return the keyword arguments of a layer without `OWN_KEYWORDS`."""
-    names: list[str] = []
-    for one in inspect.signature(cls).parameters.values():
-        if one.kind is one.KEYWORD_ONLY:
-            names.append(one.name)
-        elif one.kind is one.VAR_KEYWORD:
-            names += get_args(one.annotation)[0].__annotations__
-    return tuple(name for name in names if name not in OWN_KEYWORDS)
+    return tuple(name for name, by_keyword in argument_names(cls).items() if by_keyword and name not in OWN_KEYWORDS)
 
 
 def empty_layer(module: nn.Module, factorization: str, options: dict[str, Any]) -> nn.Module:
     """Return the replacement of a dense layer, of rank 1 and on the meta device."""
-    ours, method = CONVERSIONS[type(module)]
-    shapes = {
-        id(one): nn.Parameter(torch.empty_like(one, device="meta"), requires_grad=one.requires_grad)
-        for one in module.parameters()
-    }
-    own = {name: value for name, value in options.items() if name in keywords(ours)}
-    return getattr(ours, method)(copy.deepcopy(module, shapes), factorization=factorization, rank=1, **own)
+    ours = CONVERSIONS[type(module)]
+    own = {name: value for name, value in options.items() if name in layer_options(ours)}
+    own |= {"factorization": factorization, "rank": 1, "dtype": next(module.parameters()).dtype}
+    return make_layer(ours, {**layer_arguments(module), **own})
 
 
 def decompose_layers(

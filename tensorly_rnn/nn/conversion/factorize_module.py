@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tensorly_rnn.decomposition._decompose import Settings
-from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, keywords
+from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, layer_options
 from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
 from tensorly_rnn.nn.conversion.replacement import dense_row, make_replacement, replace_layers
 from tensorly_rnn.nn.conversion.report import ConversionReport
@@ -105,7 +105,7 @@ def factorize_module(
             f"function of the model, got {type(calibration).__name__}."
         )
     budget = {"rank": rank, "eps": eps, "n_param": n_param, "compression_ratio": compression_ratio}
-    settings, layer_options = _split_options(budget, {"decompose": decompose, **options})
+    settings, own_options = _split_options(budget, {"decompose": decompose, **options})
     layers, rows = [], {}
     shared = shared_parameters(model)
     for name, module in select_layers(model, pattern, int(min_size)):
@@ -114,7 +114,7 @@ def factorize_module(
             rows[name] = [dense_row(name, module, reason)]
             continue
         with errors_at_layer(name):
-            layers.append(DenseLayer(name, module, empty_layer(module, factorization, layer_options)))
+            layers.append(DenseLayer(name, module, empty_layer(module, factorization, own_options)))
     inputs = None
     if calibration is not None:
         inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
@@ -150,7 +150,7 @@ def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dic
             "order of the weights."
         )
     checked_decompose(options["decompose"])
-    known = {name for ours, _ in CONVERSIONS.values() for name in keywords(ours)}
+    known = {name for ours in CONVERSIONS.values() for name in layer_options(ours)}
     for name, value in options.items():
         if name not in (*SETTINGS, *known):
             raise TypeError(f"{name} must be an option of a layer or a decomposition; got {name}={value!r}.")

@@ -33,8 +33,6 @@ def make_replacement(
         sample = None if inputs is None else inputs.get((layer.module, names))
         error, output_error = _errors(dense, [one.matrix(part) for part in range(len(dense))], sample)
         weight.load(one.with_factors([torch.tensor(factor) for factor in one.factors]))
-        for factor in weight.factors:
-            factor.requires_grad_(any(getattr(layer.module, name).requires_grad for name in names))
         own = next(name for name, child in replacement.named_children() if child is weight)
         rows.append(
             WeightReport(
@@ -49,12 +47,9 @@ def make_replacement(
             )
         )
     with torch.no_grad():
-        for name, parameter in replacement.named_parameters():
-            if ".factors." not in name:
-                given = getattr(layer.module, name)
-                parameter.copy_(given)
-                parameter.requires_grad_(given.requires_grad)
-    return rows, replacement.train(layer.module.training)
+        for name, parameter in replacement.named_parameters(recurse=False):
+            parameter.copy_(getattr(layer.module, name))
+    return rows, layer.copy_flags()
 
 
 def _errors(dense: list[np.ndarray], found: list[np.ndarray], sample: np.ndarray | None) -> tuple[float, float | None]:

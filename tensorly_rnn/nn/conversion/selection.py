@@ -13,15 +13,15 @@ from tensorly_rnn.nn.recurrent import FactorizedGRU, FactorizedLSTM, FactorizedR
 from tensorly_rnn.nn.recurrent_cells import FactorizedGRUCell, FactorizedLSTMCell, FactorizedRNNCell
 from tensorly_rnn.recurrent.initialization import DENSE_NAMES
 
-#: Class of torch -> class in factors and its method for conversion. Subclasses may behave differently and are excluded.
-CONVERSIONS: dict[type[nn.Module], tuple[type[nn.Module], str]] = {
-    nn.Linear: (FactorizedLinear, "from_linear"),
-    nn.RNN: (FactorizedRNN, "from_rnn"),
-    nn.GRU: (FactorizedGRU, "from_gru"),
-    nn.LSTM: (FactorizedLSTM, "from_lstm"),
-    nn.RNNCell: (FactorizedRNNCell, "from_cell"),
-    nn.GRUCell: (FactorizedGRUCell, "from_cell"),
-    nn.LSTMCell: (FactorizedLSTMCell, "from_cell"),
+#: Class of torch -> class in factors. Subclasses may behave differently and are excluded.
+CONVERSIONS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: FactorizedLinear,
+    nn.RNN: FactorizedRNN,
+    nn.GRU: FactorizedGRU,
+    nn.LSTM: FactorizedLSTM,
+    nn.RNNCell: FactorizedRNNCell,
+    nn.GRUCell: FactorizedGRUCell,
+    nn.LSTMCell: FactorizedLSTMCell,
 }
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
