@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn.nn._torch_context import is_autocast
@@ -18,6 +18,12 @@ def check_device_and_dtype(device: Any, dtype: Any) -> None:
         raise TypeError(f"device must be a device of torch; expected 'cpu' or 'cuda:0', got {device!r}: {reason}.") from None
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"dtype must be a floating-point dtype of torch; expected torch.float32, got {dtype!r}.")
+
+
+def check_module(argument: str, module: Any) -> None:
+    """Raise if an argument is not a module."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{argument} must be a torch.nn.Module; got {type(module).__name__}.")
 
 
 def check_like_weight(argument: str, tensor: Tensor, weight: Tensor) -> None:

@@ -146,6 +146,8 @@ def test_what_cannot_be_compressed_is_kept_and_named():
         "2": "it shares a parameter with another layer",
         "4": "its weights are computed from others",
         "hooked": "it has hooks",
+        "parametrized": "its weights are computed from others",
+        "attention.out_proj": "its class NonDynamicallyQuantizableLinear may compute something else",
     }
     assert [row.name for row in report.replaced] == ["1.weight", "3.weight"]
     for kept in ("0", "2", "4", "hooked", "parametrized", "attention.out_proj"):
@@ -155,6 +157,48 @@ def test_what_cannot_be_compressed_is_kept_and_named():
     assert row.note.startswith("no smaller: ") and row.name == "Linear" and not row.replaced
     meta = factorize_module(nn.Linear(7, 5, device="meta"), factorization="tt", rank=1)[1].rows[0]
     assert meta.note == "its weights are on the meta device"
+
+
+#: Makers of layers that are not supported, and the reason in the report.
+UNSUPPORTED = {
+    "complex": (lambda: nn.Linear(8, 8, dtype=torch.complex64), "its weights are torch.complex64"),
+    "float8_gru": (lambda: nn.GRU(8, 8).to(torch.float8_e5m2), "its weights are torch.float8_e5m2"),
+    "float8": (lambda: nn.Linear(8, 8).to(torch.float8_e4m3fn), "its weights are torch.float8_e4m3fn"),
+    "lazy": (lambda: nn.LazyLinear(5), "its parameters are not initialized: run the model once before"),
+    "empty": (lambda: holding(torch.empty(5, 0)), "a weight has no entries"),
+    "no_output": (lambda: holding(torch.empty(0, 5)), "a weight has no entries"),
+    "normed": (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)), "its weights are computed from others"),
+    "spectral": (lambda: nn.utils.parametrizations.spectral_norm(nn.LSTMCell(8, 8), "weight_hh"), "its weights are computed from others"),
+    "normed_gru": (lambda: nn.utils.parametrizations.weight_norm(nn.GRU(8, 8), "weight_hh_l0"), "its weights are computed from others"),
+    "subclass": (lambda: type("Mine", (nn.Linear,), {})(8, 8), "its class Mine may compute something else"),
+    "script": (lambda: torch.jit.script(nn.Linear(8, 8)), "it is compiled by TorchScript: convert the model before"),
+    "sparse": (lambda: holding(torch.eye(8).to_sparse()), "its weights are torch.sparse_coo"),
+    "pruned_bias": (lambda: nn.utils.prune.identity(nn.LSTMCell(8, 8), "bias_ih"), "its weights are computed from others"),
+}  # fmt: skip
+
+
+def holding(weight):
+    linear = nn.Linear(8, 8)
+    linear.weight = nn.Parameter(weight)
+    return linear
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
+def test_a_layer_that_is_not_supported_is_a_row():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({name: make() for name, (make, _) in UNSUPPORTED.items()})
+    model["supported"] = nn.Linear(16, 16)
+    _, report = factorize_module(model, factorization="tt", rank=1, inplace=True)
+    assert {row.name: row.note for row in report.kept} == {name: note for name, (_, note) in UNSUPPORTED.items()}
+    assert [row.name for row in report.replaced] == ["supported.weight"] and isinstance(model["supported"], FactorizedLinear)
+    assert report.n_param == sum(one.numel() for name, one in model.named_parameters() if name.split(".")[0] != "lazy")
+    for name, (make, note) in UNSUPPORTED.items():
+        if name != "script":
+            assert [row.note for row in factorize_module(make(), factorization="tt", rank=1, inplace=True)[1]] == [note]
+    with pytest.raises(
+        TypeError, match="^model must be a torch.nn.Module of Python; got a RecursiveScriptModule. Convert it before"
+    ):
+        factorize_module(UNSUPPORTED["script"][0](), factorization="tt", rank=1)
 
 
 def test_frozen_parameters_modes_and_dtypes_stay(tagger):

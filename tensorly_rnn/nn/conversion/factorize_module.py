@@ -5,14 +5,22 @@ import numbers
 from concurrent.futures import Executor
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tensorly_rnn.decomposition._decompose import Settings
+from tensorly_rnn.nn._arguments import check_module
 from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, layer_options
 from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
 from tensorly_rnn.nn.conversion.replacement import dense_row, make_replacement, replace_layers
 from tensorly_rnn.nn.conversion.report import ConversionReport
-from tensorly_rnn.nn.conversion.selection import CONVERSIONS, reason_to_keep, select_layers, shared_parameters
+from tensorly_rnn.nn.conversion.selection import (
+    CONVERSIONS,
+    count_parameters,
+    reason_to_keep,
+    select_layers,
+    shared_parameters,
+)
 from tensorly_rnn.recurrent.initialization import checked_decompose
 
 SETTINGS = tuple(Settings.__dataclass_fields__)
@@ -77,9 +85,10 @@ def factorize_module(
 
     Notes
     -----
-    A layer is kept if the budget is too small for rank 1, if its factors would not be smaller (unless ``rank='full'``), if it
-    has hooks or weights computed from others (weight norm, pruning), or if it shares a parameter with another layer. A module
-    with several names is replaced once, by one module.
+    A layer is kept, with the reason in the report, if the budget is too small for rank 1, if its factors would not be smaller
+    (unless ``rank='full'``), if it has hooks or weights computed from others (weight norm, pruning), if it shares a parameter
+    with another layer, if it is a subclass, compiled, sharded or not initialized, or if its weights are empty or of a dtype
+    other than a real floating-point one of 16 bits or more. A module with several names is replaced once, by one module.
 
     Calibration needs memory for the inputs of every weight, reduced to at most twice as many rows as it has columns, in double
     precision. The inputs are those of the dense model.
@@ -93,8 +102,12 @@ def factorize_module(
     >>> [(row.name, row.n_param_before) for row in report]
     [('0.weight', 4096)]
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
+    check_module("model", model)
+    if isinstance(model, torch.jit.ScriptModule):
+        kind = type(model).__name__
+        raise TypeError(
+            f"model must be a torch.nn.Module of Python; got a {kind}. Convert it before torch.jit.script or trace."
+        )
     if executor is not None and not hasattr(executor, "submit"):
         raise TypeError(f"executor must be a concurrent.futures.Executor; got {type(executor).__name__}.")
     if isinstance(min_size, bool) or not isinstance(min_size, numbers.Integral) or min_size < 0:
@@ -125,11 +138,9 @@ def factorize_module(
         if replacement is not None:
             replacements[id(layer.module)] = replacement
     order = {name: number for number, (name, _) in enumerate(model.named_modules())}
-    before = sum(parameter.numel() for parameter in model.parameters())
-    converted = replace_layers(model, replacements, inplace)
-    after = sum(parameter.numel() for parameter in converted.parameters())
+    before, converted = count_parameters(model), replace_layers(model, replacements, inplace)
     in_order = (row for name in sorted(rows, key=order.__getitem__) for row in rows[name])
-    return converted, ConversionReport(tuple(in_order), before, after)
+    return converted, ConversionReport(tuple(in_order), before, count_parameters(converted))
 
 
 def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

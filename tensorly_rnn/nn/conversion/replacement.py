@@ -11,6 +11,7 @@ from torch import nn
 from tensorly_rnn.nn.conversion.dense_layers import DenseLayer
 from tensorly_rnn.nn.conversion.layer_inputs import Names
 from tensorly_rnn.nn.conversion.report import WeightReport
+from tensorly_rnn.nn.conversion.selection import count_parameters
 from tensorly_rnn.recurrent.gated_weight import GatedWeight
 
 
@@ -65,7 +66,7 @@ def _errors(dense: list[np.ndarray], found: list[np.ndarray], sample: np.ndarray
 
 def dense_row(name: str, module: nn.Module, note: str) -> WeightReport:
     """Return the row of a layer that stays dense."""
-    n_param = sum(parameter.numel() for parameter in module.parameters())
+    n_param = count_parameters(module)
     return WeightReport(name or type(module).__name__, n_param, n_param, note=note)
 
 

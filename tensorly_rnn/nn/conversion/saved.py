@@ -17,11 +17,11 @@ from tensorly_rnn import files
 from tensorly_rnn.files._container import Stored, as_path, read, write
 from tensorly_rnn.files._replacing import replacing
 from tensorly_rnn.formats import FactorizedMatrix, TTMatrix
+from tensorly_rnn.nn._arguments import check_module
 from tensorly_rnn.nn._sharded import gather_full
 from tensorly_rnn.nn.conversion.selection import CONVERSIONS
 from tensorly_rnn.nn.conversion.structure import (
     VERSION,
-    check_model,
     described,
     find,
     joined,
@@ -93,7 +93,7 @@ def save_factorized(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     >>> all(torch.equal(one, again.state_dict()[name]) for name, one in small.state_dict().items())
     True
     """
-    check_model(model)
+    check_module("model", model)
     folder, structure = as_path("folder", folder), structure_of(model)
     state = model.state_dict()
     for name, tensor in state.items():
@@ -146,7 +146,7 @@ def load_factorized(path: str | os.PathLike[str], model: nn.Module | None = None
     """
     path = as_path("path", path)
     if model is not None:
-        check_model(model)
+        check_module("model", model)
         if any(parameter.is_meta for parameter in model.parameters()):
             raise ValueError("model must be in memory; got parameters on the meta device. Call model.to_empty(device='cpu').")
     if path.is_dir():

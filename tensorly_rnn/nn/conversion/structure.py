@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from tensorly_rnn._checks import plain
 from tensorly_rnn.files.factorized import as_tuples
+from tensorly_rnn.nn._arguments import check_module
 from tensorly_rnn.nn.conversion.arguments import PLACE, argument_names, layer_arguments, make_layer
 from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, errors_at_layer
 from tensorly_rnn.nn.conversion.replacement import replace_layers
@@ -63,7 +64,7 @@ def structure_of(model: nn.Module) -> dict[str, Any]:
     >>> structure["weights"]["weight"]["rank"], structure["weights"]["weight"]["in_modes"]
     ((1, 2, 1), (4, 3))
     """
-    check_model(model)
+    check_module("model", model)
     modules: dict[str, Any] = {}
     weights: dict[str, Any] = {}
     alone = _is_rebuildable(model) and not _shares_parameters(model)
@@ -114,7 +115,7 @@ def with_structure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     >>> again.load_state_dict(small.state_dict())
     <All keys matched successfully>
     """
-    check_model(model)
+    check_module("model", model)
     modules, weights = _checked(structure)
     layers = []
     for path, entry in modules.items():
@@ -172,12 +173,6 @@ def find(model: nn.Module, path: str) -> Any:
             raise _unlike(path, "a module or parameter", "none")
         found = getattr(found, name)
     return found
-
-
-def check_model(model: Any) -> None:
-    """Raise unless a model is a module."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
 
 
 def joined(path: str, name: str) -> str:
