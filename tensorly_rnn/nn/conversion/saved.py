@@ -137,7 +137,7 @@ def load_factorized(path: str | os.PathLike[str], model: nn.Module | None = None
     Notes
     -----
     Nothing in the files is executed: they contain numbers and JSON only. Layers of a file become layers in factors
-    (`torch.nn.LSTM` a `FactorizedLSTM`); the weights of other modules, such as embeddings, are parametrized by `factorized`.
+    (`torch.nn.LSTM` a `FactorizedLSTM`); all other weights, such as those of embeddings, are parametrized by `factorized`.
     Where a recurrent layer needs a weight in factors that is dense in the file, it has one factor, the matrix.
 
     See Also
@@ -197,19 +197,12 @@ def _of_matrices(
     """Return the structure of a model with layers in factors for matrices in factors, and its state."""
     state, matrices = dict(state), dict(given)
     modules: dict[str, Any] = {}
-    for path, matrix in given.items():
-        parent, _, name = path.rpartition(".")
+    for parent in dict.fromkeys(path.rpartition(".")[0] for path in given):
         ours = CONVERSIONS.get(type(find(model, parent)))
         if ours is None:
             continue
         entry = {"class": ours.__name__, "arguments": {}}
         if issubclass(ours, RecurrentModule):
-            if not name.startswith(DENSE_NAMES):
-                # The layer holds a projection dense.
-                state[path] = torch.from_numpy(matrices.pop(path).to_matrix())
-                for k in range(len(matrix.factors)):
-                    del state[f"{path}.factors.{k}"]
-                continue
             layerwise = any(one.startswith(joined(parent, DENSE_NAMES[1])) for one in given)
             entry["arguments"] = {"decompose": "layerwise" if layerwise else "input"}
             needed = tuple(joined(parent, one) for one in DENSE_NAMES[: 1 + layerwise])
@@ -223,7 +216,8 @@ def _of_matrices(
             raise ValueError(f"path must hold factors of {type(matrix).format}; got {matrix.format} at {path!r}.")
         parent, _, name = path.rpartition(".")
         cell = getattr(CONVERSIONS.get(type(find(model, parent))), "cell", None)
-        layout = _with_gates(GatedWeight.of_format(matrix).layout, cell.n_gates if cell else 1)
+        n_gates = cell.n_gates if cell and name.startswith(DENSE_NAMES) else 1
+        layout = _with_gates(GatedWeight.of_format(matrix).layout, n_gates)
         weights[path] = described(matrix.name, matrix.rank, layout)
     return {"version": VERSION, "modules": modules, "weights": weights}, state
 
