@@ -1,6 +1,7 @@
 """A linear layer with its weight in factors."""
 
 import math
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from tensorly_rnn._checks import checked_flag, positive_int
 from tensorly_rnn.nn._arguments import check_like_weight, check_tensor
 from tensorly_rnn.nn._sharded import gather_full, initialize
+from tensorly_rnn.nn.mode_choice import best_layer, modes_to_try
 from tensorly_rnn.nn.weight import FactorizedWeight
 
 
@@ -111,7 +113,8 @@ class FactorizedLinear(nn.Module):
             Not changed, and no memory is shared with it.
         factorization, rank, **options
             Arguments of the class and of `tensorly_rnn.factorize`: ``eps``, ``n_param``, ``compression_ratio``, ...
-            ``rank='full'`` reproduces the dense layer.
+            ``rank='full'`` reproduces the dense layer. For a budget or error without modes, the better of modes that pair
+            rows and columns and of one mode each for rows and columns is taken.
 
         Raises
         ------
@@ -126,6 +129,11 @@ class FactorizedLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"linear must be a torch.nn.Linear; got {type(linear).__name__}.")
+        choices = modes_to_try(linear, factorization, rank, options)
+        if choices:
+            settings = {"factorization": factorization, "rank": rank, **options}
+            makers = [partial(cls.from_linear, linear, **settings, **modes) for modes in choices]
+            return best_layer(linear, makers, options.get("eps"), "to_linear")
         names = ("in_modes", "out_modes", "implementation", "dtype", "device")
         own: dict[str, Any] = {"dtype": linear.weight.dtype, "rank": "same" if rank is None else rank}
         own |= {name: options.pop(name) for name in names if name in options}

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 import torch
@@ -13,6 +14,7 @@ from tensorly_rnn._checks import checked_flag, one_of, positive_int
 from tensorly_rnn.nn._arguments import check_like_weight
 from tensorly_rnn.nn._sharded import assign, gather_full, initialize
 from tensorly_rnn.nn._torch_context import is_autocast
+from tensorly_rnn.nn.mode_choice import best_layer, modes_to_try
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.nn.weight_cache import CachingModule
 from tensorly_rnn.recurrent.cells import RNN_CELLS, Cell, State
@@ -154,6 +156,10 @@ class RecurrentModule(CachingModule):
         """Return a layer with the decomposed weights of a module of torch; options of the class and of `factorize`."""
         if not isinstance(dense, cls.dense):
             raise TypeError(f"{argument} must be a torch.nn.{cls.dense.__name__}; got {type(dense).__name__}.")
+        choices = modes_to_try(dense, options.get("factorization", "ht"), rank, options)
+        if choices:
+            makers = [partial(cls._from_dense, argument, dense, rank, {**options, **modes}) for modes in choices]
+            return best_layer(dense, makers, options.get("eps"), "_to_dense")
         like = getattr(dense, "weight_ih_l0" if "num_layers" in cls.defaults else "weight_ih")
         make: Any = cls
         own = {name: options.pop(name) for name in Options.__annotations__ if name in options}

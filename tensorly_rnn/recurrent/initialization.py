@@ -81,8 +81,11 @@ def factorized_weights(
     for name, parts in DECOMPOSE[decompose].items():
         out_modes, in_modes = hidden_modes, input_modes
         if 0 not in parts:
-            # Columns of h alone take the modes of the hidden size, unless h is projected.
-            out_modes = weights["weight_ih"].layout.out_modes
-            in_modes = None if projected else out_modes
+            # Columns of h alone take the modes of the hidden size, unless h is projected; in the reverse order where rows and
+            # columns of W_ih have modes apart, so that those of W_hh are apart too.
+            layout = weights["weight_ih"].layout
+            out_modes = layout.out_modes
+            apart = all(1 in pair for pair in zip(out_modes, layout.in_modes))
+            in_modes = None if projected else out_modes[::-1] if apart else out_modes
         weights[name] = make(name, parts, {"out_modes": out_modes, "in_modes": in_modes, "names": MODE_NAMES})
     return weights

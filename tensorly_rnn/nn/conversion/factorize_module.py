@@ -3,6 +3,7 @@
 import math
 import numbers
 from concurrent.futures import Executor
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from tensorly_rnn.decomposition._decompose import Settings
 from tensorly_rnn.nn._arguments import check_module
 from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, layer_options
 from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
-from tensorly_rnn.nn.conversion.replacement import dense_row, make_replacement, replace_layers
+from tensorly_rnn.nn.conversion.replacement import dense_row, make_replacement, quality, replace_layers
 from tensorly_rnn.nn.conversion.report import ConversionReport
 from tensorly_rnn.nn.conversion.selection import (
     CONVERSIONS,
@@ -21,6 +22,7 @@ from tensorly_rnn.nn.conversion.selection import (
     select_layers,
     shared_parameters,
 )
+from tensorly_rnn.nn.mode_choice import modes_to_try
 from tensorly_rnn.recurrent.initialization import checked_decompose
 
 SETTINGS = tuple(Settings.__dataclass_fields__)
@@ -127,14 +129,17 @@ def factorize_module(
             rows[name] = [dense_row(name, module, reason)]
             continue
         with errors_at_layer(name):
-            layers.append(DenseLayer(name, module, empty_layer(module, factorization, own_options)))
+            for modes in modes_to_try(module, factorization, rank, {**settings, **own_options}) or ({},):
+                layers.append(DenseLayer(name, module, empty_layer(module, factorization, {**own_options, **modes})))
     inputs = None
     if calibration is not None:
         inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
     exact = isinstance(rank, str) and rank == "full"
     replacements: dict[int, nn.Module] = {}
-    for layer, found in zip(layers, decompose_layers(layers, settings, inputs, executor)):
-        rows[layer.name], replacement = make_replacement(layer, found, inputs, exact)
+    decomposed = zip(layers, decompose_layers(layers, settings, inputs, executor))
+    for name, tried in groupby(decomposed, key=lambda pair: pair[0].name):
+        layer, found = min(tried, key=lambda pair: quality(*pair, inputs, eps))
+        rows[name], replacement = make_replacement(layer, found, inputs, exact)
         if replacement is not None:
             replacements[id(layer.module)] = replacement
     order = {name: number for number, (name, _) in enumerate(model.named_modules())}

@@ -53,6 +53,23 @@ def make_replacement(
     return rows, layer.copy_flags()
 
 
+def quality(
+    layer: DenseLayer, found: dict[Names, GatedWeight] | str, inputs: dict[Any, np.ndarray] | None, eps: float | None
+) -> tuple[bool, float]:
+    """Return the parameters of a layer within an error, otherwise its squared error; the least is best, over a budget last."""
+    if isinstance(found, str):
+        return True, 0.0
+    if eps is not None:
+        return False, sum(weight.network.n_param for weight in found.values())
+    loss = 0.0
+    for names, weight in found.items():
+        dense = layer.dense(names)
+        sample = None if inputs is None else inputs.get((layer.module, names))
+        difference = np.concatenate([one - weight.matrix(part) for part, one in enumerate(dense)], axis=1)
+        loss += float(np.square(difference if sample is None else sample @ difference.T).sum())
+    return False, loss
+
+
 def _errors(dense: list[np.ndarray], found: list[np.ndarray], sample: np.ndarray | None) -> tuple[float, float | None]:
     matrix, other = (np.concatenate(parts, axis=1).astype(np.float64) for parts in (dense, found))
 
