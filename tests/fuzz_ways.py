@@ -154,7 +154,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **{key: {"format": "ht", "tree": (0, 1), "root_rank": 2} for key in ("n_param", "cost")},
     "HTTensor.random": {"tree": ((0, 1), 2)}, "??Tensor.lstsq_grad": {"target": normal(*SHAPE), "mask": normal(*SHAPE) > 0},
     "??_lstsq_grad": {"mask": normal(*SHAPE) > 0},
-    **{f"{name}Tensor.of_matrix": {"matrix": partial(random, MATRICES[f"{name}Matrix"])} for name in ("BT", "HT")},
+    **{f"{name}Tensor.of_matrix": {"matrix": partial(random, MATRICES[f"{name}Matrix"])} for name in ("BT", "HT", "TR", "TT")},
     "* (eps)": {"rank": None, "eps": 0.5}, "factorize (eps)": {"format": "tt"}, "best_format": {"n_param": 70},
     "factorize (n_param)": {"format": "ht", "rank": None, "n_param": 60, "root_rank": 2},
     "factorize (ratio)": {"format": "tr", "rank": None, "compression_ratio": 2.0}, "best_format (ratio)": {"compression_ratio": 2.0},
