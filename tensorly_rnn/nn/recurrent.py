@@ -1,5 +1,6 @@
 """RNN, GRU and LSTM with their weights in factors and the interface of torch's layers."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from tensorly_rnn.nn.recurrent_module import (
     checked_forget_bias,
     dense_matrix,
 )
+from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.nn.weight_cache import may_cache
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, State
 
@@ -89,6 +91,28 @@ class RecurrentLayer(RecurrentModule):
         steps = input.transpose(0, 1) if self.batch_first else input
         output, last = self._run_layers(steps, None, self._state(hx, input, (count, steps.shape[1]), "_0"))
         return output.transpose(0, 1) if self.batch_first else output, self._to_user(last)
+
+    @property
+    def mode(self) -> str:
+        """Name of the layer in torch: 'LSTM', 'GRU', 'RNN_TANH' or 'RNN_RELU'."""
+        return self.kernel.upper()
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """Dense weights and biases of each layer and direction, in the order of torch.
+
+        Weights in factors are reconstructed: a change of these tensors does not change the layer.
+        """
+        return [
+            [weight.matrix(part) if isinstance(weight, FactorizedWeight) else weight for weight, part in (one.x, one.h)]
+            + [parameter for parameter in one[2:] if parameter is not None]
+            for one in map(self._weights, itertools.chain(*self._suffixes))
+        ]
+
+    @property
+    def _flat_weights(self) -> list[Tensor]:
+        """`all_weights` in one list, which libraries read of torch's layers."""
+        return [*itertools.chain(*self.all_weights)]
 
     def flatten_parameters(self) -> None:
         """Do nothing; torch's layers have this method, which compacts their parameters for cuDNN."""

@@ -15,6 +15,7 @@ class RecurrentCell(RecurrentModule):
     """One step of a cell with the interface of torch's cells; a subclass sets the cell."""
 
     defaults: ClassVar[dict[str, Any]] = {"bias": True}
+    may_be_empty = True
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[Options]) -> None:
         super().__init__(input_size, hidden_size, bias, 0, (("",),), **options)

@@ -56,7 +56,7 @@ class Options(TypedDict, total=False):
 class Weights(NamedTuple):
     """The parameters of one layer and direction; x and h have a weight, in factors or dense, and its part of the columns."""
 
-    x: tuple[FactorizedWeight, int]
+    x: tuple[Any, int]
     h: tuple[Any, int]
     bias_ih: Tensor | None
     bias_hh: Tensor | None
@@ -79,6 +79,8 @@ class RecurrentModule(CachingModule):
     dense: ClassVar[type[nn.Module]]
     #: Arguments of torch's module after the two sizes, with their defaults.
     defaults: ClassVar[dict[str, Any]]
+    #: Whether `hidden_size` may be 0, as in torch's cells.
+    may_be_empty: ClassVar[bool] = False
     #: Sum of the biases of the forget gate after initialization; None for those of torch.
     forget_bias: float | None = None
 
@@ -99,11 +101,13 @@ class RecurrentModule(CachingModule):
     ) -> None:
         super().__init__()
         self.input_size = positive_int("input_size", input_size)
-        self.hidden_size = positive_int("hidden_size", hidden_size)
+        is_empty = self.may_be_empty and type(hidden_size) is int and hidden_size == 0
+        self.hidden_size = 0 if is_empty else positive_int("hidden_size", hidden_size)
         self.proj_size = checked_proj_size(proj_size, self.hidden_size, self.cell)
         self.bias = checked_flag("bias", bias)
         self.factorization, self.decompose = factorization, checked_decompose(decompose)
-        self._places = [find_weight(self.decompose, part) for part in (X, H)]
+        # Without rows nothing is in factors.
+        self._places = [(DENSE_NAMES[part], 0) if is_empty else find_weight(self.decompose, part) for part in (X, H)]
         #: Suffixes of the parameters' names: for each layer one a direction.
         self._suffixes = tuple(suffixes)
         known = tuple(Options.__annotations__)
@@ -121,7 +125,7 @@ class RecurrentModule(CachingModule):
 
     def reset_parameters(self) -> None:
         """Initialize like torch: reconstructed weights by their standard deviation, forget gates by `forget_bias` if given."""
-        bound = 1 / math.sqrt(self.hidden_size)
+        bound = 1 / math.sqrt(self.hidden_size or 1)
         factors = {id(factor) for weight in self._factorized() for factor in weight.parameters()}
         for parameter in self.parameters():
             if id(parameter) not in factors:
@@ -139,10 +143,10 @@ class RecurrentModule(CachingModule):
     @property
     def compression_ratio(self) -> float:
         """Entries of the parameters of torch's module over entries of these."""
-        weights = self._factorized()
-        dense = sum(one.numel() for suffix in itertools.chain(*self._suffixes) for one in self._weights(suffix).dense())
-        own, replaced = (sum(sizes) for sizes in zip(*((one.n_param, math.prod(one.shape)) for one in weights)))
-        return (dense + replaced) / (dense + own)
+        own = sum(one.numel() for suffix in itertools.chain(*self._suffixes) for one in self._weights(suffix).dense())
+        own += sum(weight.n_param for weight in self._factorized())
+        saved = sum(math.prod(weight.shape) - weight.n_param for weight in self._factorized())
+        return (own + saved) / own if own else 1.0
 
     def extra_repr(self) -> str:
         """Return sizes, arguments that differ from their defaults, format, `decompose` and compression."""
@@ -173,7 +177,7 @@ class RecurrentModule(CachingModule):
             by_direction = ranks_by_name(layer.decompose, rank_of_layer, DIRECTIONS[: len(suffixes)])
             for suffix, by_name in zip(suffixes, by_direction):
                 matrices = [getattr(dense, f"{name}{suffix}") for name in DENSE_NAMES]
-                for name, parts in DECOMPOSE[layer.decompose].items():
+                for name, parts in DECOMPOSE[layer.decompose].items() if layer.hidden_size else ():
                     weight = getattr(layer, f"{name}{suffix}")
                     weight.load_matrices(*(matrices[part] for part in parts), rank=by_name[name], **options)
         with torch.no_grad():
@@ -217,7 +221,9 @@ class RecurrentModule(CachingModule):
             context = {key: settings.get(key) for key in ("device", "dtype")}
             self.register_parameter(f"{name}{suffix}", nn.Parameter(torch.empty(shape, **context)))
 
-        weights = factorized_weights(self.decompose, weight, hidden_modes, input_modes, bool(self.proj_size))
+        weights: dict[str, FactorizedWeight] = {}
+        if self.hidden_size:
+            weights = factorized_weights(self.decompose, weight, hidden_modes, input_modes, bool(self.proj_size))
         for name, module in weights.items():
             self.add_module(f"{name}{suffix}", module)
         for part, name in enumerate(DENSE_NAMES):
@@ -247,9 +253,9 @@ class RecurrentModule(CachingModule):
                     assign(bias, gates)
 
     def _like(self) -> Tensor:
-        """Return a factor, whose dtype and device are those of all parameters."""
-        weight: FactorizedWeight = getattr(self, self._places[X][0] + self._suffixes[0][0])
-        return weight.first_factor
+        """Return a parameter, whose dtype and device are those of all."""
+        weight: FactorizedWeight | Tensor = getattr(self, self._places[X][0] + self._suffixes[0][0])
+        return weight if isinstance(weight, Tensor) else weight.first_factor
 
     def _factorized(self) -> list[FactorizedWeight]:
         return [module for module in self.children() if isinstance(module, FactorizedWeight)]
@@ -263,7 +269,8 @@ class RecurrentModule(CachingModule):
 
     def _reconstructs(self, weights: Sequence[Weights], rows: int, steps: int, x_gradient: bool) -> bool:
         """Return whether to reconstruct these weights for an input of so many rows."""
-        return all(one.x[0].reconstructs(rows, x_gradient=x_gradient, steps=steps) for one in weights)
+        own = [one.x[0] for one in weights if isinstance(one.x[0], FactorizedWeight)]
+        return all(one.reconstructs(rows, x_gradient=x_gradient, steps=steps) for one in own)
 
     def _matrices(self, weights: Weights) -> list[Tensor]:
         """Return the dense matrices over x and over h, in the dtype of the parameters."""

@@ -31,7 +31,7 @@ def checked_proj_size(proj_size: Any, hidden_size: int, cell: Cell) -> int:
     size = 0 if isinstance(proj_size, int) and proj_size == 0 else positive_int("proj_size", proj_size)
     if size and "c" not in cell.states:
         raise ValueError(f"proj_size must be 0 except for an LSTM; expected 0, got {size}.")
-    if size >= hidden_size:
+    if size and size >= hidden_size:
         raise ValueError(f"proj_size must be smaller than hidden_size; expected less than {hidden_size}, got {size}.")
     return size
 

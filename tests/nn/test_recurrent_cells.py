@@ -143,6 +143,25 @@ def test_forget_bias():
     assert ((cell.bias_ih + cell.bias_hh)[:7].abs() < 2 / math.sqrt(7)).all()
 
 
+@every_way
+@every_cell
+def test_cells_without_units_are_torchs(cell, decompose):
+    ours, theirs, own = CELLS[cell]
+    dense = theirs(11, 0, **own)
+    for empty in (ours(11, 0, decompose=decompose, **own), ours.from_cell(dense, decompose=decompose)):
+        for x in (torch.ones(3, 11, requires_grad=True), torch.ones(11, requires_grad=True)):
+            found, wanted = listed(empty(x)), listed(dense(x))
+            assert_close(found, wanted)
+            assert_close(torch.autograd.grad(found[0].sum(), x), torch.autograd.grad(wanted[0].sum(), x))
+        assert {name: one.shape for name, one in empty.named_parameters()} == {
+            name: one.shape for name, one in dense.named_parameters()
+        }
+        assert repr(empty.to_cell()) == repr(dense) and "compression_ratio=1" in repr(empty)
+    for size, error in ((-1, ValueError), (False, TypeError), (0.0, TypeError)):
+        with pytest.raises(error, match="^hidden_size must be a positive integer"):
+            ours(11, size)
+
+
 def test_bad_arguments_are_refused():
     cell = FactorizedLSTMCell(11, 7, rank=2)
     x, h = torch.zeros(3, 11), torch.zeros(3, 7)

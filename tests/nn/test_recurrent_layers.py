@@ -495,6 +495,17 @@ def test_a_clipped_rank_loads_into_a_fresh_layer_of_the_rank_that_was_asked(fact
     assert_close(fresh(x, hx), layer(x, hx), atol=0, rtol=0)
 
 
+@in_pairs(cell=CELLS, shape=SHAPES, decompose=DECOMPOSE)
+def test_all_weights_and_mode_are_those_of_torch(cell, shape, decompose):
+    module = dense_module(cell, **SHAPES[shape])
+    layer = from_dense(cell, module, factorization="tt", rank="full", decompose=decompose)
+    assert layer.mode == module.mode
+    assert_close(layer.all_weights, module.all_weights, atol=1e-13, rtol=0)
+    assert_close(layer._flat_weights, module._flat_weights, atol=1e-13, rtol=0)
+    with pytest.raises(AttributeError, match="all_weights"):
+        layer.all_weights = []
+
+
 def test_repr_shows_format_rank_and_compression():
     options = {"factorization": "tt", "rank": 3, "decompose": "layerwise", "device": "meta"}
     layer = FactorizedRNN(576, 64, nonlinearity="relu", batch_first=True, **options)
