@@ -60,12 +60,13 @@ def decompose(
     settings: Settings,
     options: dict[str, Any],
     wrap: Callable[[FactorizedMatrix], Any] = lambda found: found,
+    format_argument: str = "format",
 ) -> Any:
-    """Decompose a matrix, named `argument` in errors; `wrap` converts the result, also for the callback."""
+    """Decompose a matrix; errors name it and the format by their arguments; `wrap` converts results, also for the callback."""
     working, largest = check_matrix(backend, argument, matrix)
     modes = validate_tensorized_shape(tensorized_shape)
     shape = tuple(int(n) for n in matrix.shape)
-    kind = get_format(format)
+    kind = get_format(format, format_argument)
     cls, options = kind.format.with_options(options, len(modes[0]))
     budget = budget_of(math.prod(shape), rank, settings)
     eps = check_eps(settings.eps, format)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from tensorly_rnn._backend import (
@@ -21,7 +21,8 @@ from tensorly_rnn._backend import (
 from tensorly_rnn._checks import check_memory, instance_of, positive_ints
 from tensorly_rnn.contraction.execute import plan_vjp
 from tensorly_rnn.contraction.plan import size_of_plan
-from tensorly_rnn.decomposition import calibrate, factorize
+from tensorly_rnn.decomposition import calibrate
+from tensorly_rnn.decomposition._decompose import Settings, decompose
 from tensorly_rnn.formats import FactorizedMatrix, get_format
 from tensorly_rnn.formats._random import RandomState, as_generator, checked_std, drawn_like, unit_factors
 from tensorly_rnn.network import gradients, operations
@@ -292,8 +293,10 @@ class GatedWeight:
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
             # The ratio counts the entries without padding.
             options["compression_ratio"] = float(ratio) * (math.prod(padded.shape) / math.prod(layout.shape))
-        get_format(factorization, "factorization")
-        found = factorize(padded, factorization, layout.tensorized_shape, rank, **layout.rank_options, **options)
+        settings = Settings(**{one.name: options.pop(one.name) for one in fields(Settings) if one.name in options})
+        options |= layout.rank_options
+        where = (factorization, layout.tensorized_shape)
+        found = decompose(backend, "matrix", padded, *where, rank, settings, options, format_argument="factorization")
         if inputs is not None:
             found = calibrate(found, padded, layout.padded_columns(backend, inputs))
         return cls(layout, found.network, found.factors)
