@@ -24,10 +24,11 @@ def run_steps(
     arrays: Sequence[Any],
     known: Mapping[int, Any] = MappingProxyType({}),
     last: bool = True,
+    finish: Callable[[Any], Any] | None = None,
 ) -> list[Any]:
     """Return the operands followed by the result of every step; results in `known`, by number, are not computed.
 
-    If `last` is False, the last result, which no gradient depends on, is None.
+    If `last` is False, the last result, which no gradient depends on, is None. `finish` is applied to every result.
     """
     results = list(arrays)
     for step in plan.steps:
@@ -40,7 +41,8 @@ def run_steps(
             continue
         left = apply_view(backend, results[step.left], step.left_view)
         right = apply_view(backend, results[step.right], step.right_view)
-        results.append(backend.matmul(left, right))
+        product = backend.matmul(left, right)
+        results.append(product if finish is None else finish(product))
     return results
 
 

@@ -10,11 +10,11 @@ from tensorly_rnn._backend import (
     at_least_single,
     backend_name,
     detached,
-    largest_magnitude,
     same_backend,
     same_device,
 )
 from tensorly_rnn._checks import checked_eps
+from tensorly_rnn.contraction.powers import added, scaled, spread, times_power
 from tensorly_rnn.network import arithmetic, operations, trees
 from tensorly_rnn.network.network import Network
 
@@ -83,8 +83,8 @@ class Arithmetic:
         self._check_term("other", other)
         backend = self.backend
         parts = zip(self._parts(self._working_factors()), other._parts(other._working_factors()))
-        terms = [operations.inner(backend, *one, *two) for one, two in parts]
-        return as_dtype(backend, sum(terms[1:], terms[0]), self.dtype)
+        total = times_power(*added(backend, [operations.scaled_inner(backend, *one, *two) for one, two in parts]))
+        return as_dtype(backend, total, self.dtype)
 
     def norm(self) -> Any:
         r"""Return the Frobenius norm ``sqrt(sum_ji f[j, i]^2)`` of the true entries, without forming them.
@@ -143,16 +143,16 @@ class Arithmetic:
         eps = 0.0 if eps is None else checked_eps(eps)
         bounds = None if rank is None else self._bounds(rank)
         backend, factors = self.backend, [detached(factor) for factor in self._working_factors()]
-        # With entries near 1 no square overflows or underflows.
-        magnitudes = [largest_magnitude(backend, factor) or 1.0 for factor in factors]
-        if not all(map(math.isfinite, magnitudes)):
+        pairs = [scaled(backend, factor) for factor in factors]
+        if not all(math.isfinite(float(backend.sum(factor))) for factor, _ in pairs):
             raise ValueError("f must have finite factors; expected numbers, got NaN or infinity.")
-        scale = math.exp(sum(map(math.log, magnitudes)) / len(magnitudes))
-        factors = [factor / magnitude for factor, magnitude in zip(factors, magnitudes)]
-        norm = float(arithmetic.norm(backend, tuple(self._parts(factors))))
-        max_error = eps * norm
+        factors, total = [one for one, _ in pairs], sum(float(exponent) for _, exponent in pairs)
+        norm, exponent = (float(one) for one in arithmetic.scaled_norm(backend, tuple(self._parts(factors))))
         if norm == 0.0:
             bounds = dict.fromkeys(self.network.size, 1)
+        # Rounded with a norm near 1: no product of their entries overflows, and no square vanishes.
+        power = round(exponent + math.log2(norm or 1.0))
+        factors, max_error = spread(factors, -power), eps * norm * 2.0 ** (exponent - power)
         if trees.is_tree(self.network):
             rounded = trees.rounded(backend, self.network, factors, bounds, max_error)
         elif fit_of_loops is not None:
@@ -162,7 +162,7 @@ class Arithmetic:
                 f"f must have no loops, or its format a fit to round it; expected a tree, got rank {self.rank}. "
                 "Factorize f.to_matrix() anew."
             )
-        return self._with([as_dtype(backend, factor * scale, self.dtype) for factor in rounded])
+        return self._with([as_dtype(backend, factor, self.dtype) for factor in spread(rounded, total + power)])
 
     def singular_values(self) -> dict[tuple[int, ...], Any]:
         r"""Return the singular values of the matricization at each bond, without forming it.

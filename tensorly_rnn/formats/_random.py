@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorly_rnn._backend import backend_of, is_real_float, new_array
-from tensorly_rnn.network import operations
+from tensorly_rnn.network import arithmetic
 from tensorly_rnn.network.network import Network
 
 RandomState = None | int | np.random.Generator | np.random.RandomState
@@ -19,7 +19,7 @@ def unit_std(network: Network) -> float:
     opened = {*network.outputs, *network.inputs}
     # An entry of W sums prod(rank sizes) products of one entry a factor.
     terms = math.prod(n for index, n in network.sizes if index not in opened)
-    return float(terms ** (-0.5 / len(network.factors)))
+    return float(2.0 ** (-0.5 * math.log2(terms) / len(network.factors)))
 
 
 def unit_factors(network: Network, generator: np.random.Generator | np.random.RandomState) -> list[np.ndarray]:
@@ -30,9 +30,12 @@ def unit_factors(network: Network, generator: np.random.Generator | np.random.Ra
 
 def scaled_factors(backend: Any, network: Network, factors: Sequence[Any], std: float) -> list[Any]:
     """Multiply all factors by one number so that ``||W||_F / sqrt(rows * columns)`` is `std`."""
-    measured = math.sqrt(float(operations.squared_norm(backend, network, factors)) / math.prod(network.shape))
-    scale = (std / measured) ** (1 / len(factors)) if measured else 0.0
-    return [factor * scale for factor in factors]
+    norm, exponent = (float(one) for one in arithmetic.scaled_norm(backend, [(network, factors)]))
+    if norm == 0.0 or std == 0.0:
+        return [factor * 0.0 for factor in factors]
+    # Logarithms, since the number of entries may be out of the range of numbers.
+    measured = math.log2(norm) + exponent - math.log2(math.prod(network.shape)) / 2
+    return [factor * 2.0 ** ((math.log2(std) - measured) / len(factors)) for factor in factors]
 
 
 def checked_std(std: Any) -> float:

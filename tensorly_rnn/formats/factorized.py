@@ -66,8 +66,9 @@ class Factorized(Arithmetic):
 
     @property
     def compression_ratio(self) -> float:
-        """Number of entries of the dense form divided by `n_param`."""
-        return math.prod(self.shape) / self.n_param
+        """Number of entries of the dense form divided by `n_param`; infinity where this is out of the range of numbers."""
+        entries = math.prod(self.shape)
+        return entries / self.n_param if entries < 2**1000 else math.inf
 
     def lstsq_grad(self, target: Any, return_loss: bool = False, mask: Any = None) -> Self | tuple[Self, Any]:
         r"""Return the gradient of the squared distance to a dense array with respect to the factors.

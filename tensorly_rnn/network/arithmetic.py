@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tensorly_rnn._backend import detached, new_array
+from tensorly_rnn.contraction.powers import Scaled, added, times_power
 from tensorly_rnn.network import operations, trees
 from tensorly_rnn.network.network import Network
 from tensorly_rnn.tensorize import pad_axis
@@ -21,14 +22,35 @@ def norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Any:
     gradient is that of the contraction in both cases, ``d||W|| = <W, dW> / ||W||``, since the gradient of a QR decomposition
     does not exist where a rank is larger than necessary. It is zero at W = 0.
     """
-    values = [_norm_value(backend, network, [detached(factor) for factor in factors]) for network, factors in parts]
-    value = values[0] if len(values) == 1 else backend.norm(backend.stack(values))
+    value, exponent = scaled_norm(backend, parts)
+    result = times_power(value, exponent)
     if all(detached(factor) is factor for _, factors in parts for factor in factors):
-        return value
-    terms = [operations.squared_norm(backend, network, factors) for network, factors in parts]
-    squared = sum(terms[1:], terms[0])
-    divisor = backend.where(value > 0, value, new_array(backend, 1.0, value))
-    return value + (squared - detached(squared)) / (2 * divisor)
+        return result
+    squared, power = _scaled_squared_norm(backend, parts)
+    one = new_array(backend, 1.0, value)
+    divisor = backend.where(value > 0, value, one)
+    # (S - S0) / (2 ||W||) = ||W|| (S - S0) / (2 ||W||^2), with powers that cancel
+    change = (squared - detached(squared)) / (2 * divisor * divisor)
+    return result + result * times_power(change, backend.where(value > 0, power - 2 * exponent, 0 * one))
+
+
+def scaled_norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Scaled:
+    """Return the value of `norm`, without a gradient, as a pair."""
+    parts = [(network, [detached(factor) for factor in factors]) for network, factors in parts]
+    squares = []
+    for network, factors in parts:
+        if trees.is_tree(network):
+            centred, exponent = trees.scaled_orthogonalized(backend, network, factors)
+            squares.append((backend.norm(centred[0]) ** 2, 2 * exponent))
+        else:
+            squared, exponent = operations.scaled_inner(backend, network, factors, network, factors)
+            squares.append((backend.abs(squared), exponent))
+    squared, exponent = added(backend, squares)
+    return backend.sqrt(squared), exponent / 2
+
+
+def _scaled_squared_norm(backend: Any, parts: Sequence[tuple[Network, Sequence[Any]]]) -> Scaled:
+    return added(backend, [operations.scaled_inner(backend, *part, *part) for part in parts])
 
 
 def direct_sum(
@@ -84,20 +106,6 @@ def transposed(backend: Any, network: Network, factors: Sequence[Any]) -> list[A
         order = tuple(axis if partner is None else indices.index(partner) for axis, partner in enumerate(partners))
         results.append(backend.transpose(factor, order))
     return results
-
-
-def _norm_value(backend: Any, network: Network, factors: Sequence[Any]) -> Any:
-    # With entries near 1 no square overflows or underflows.
-    scales = [backend.max(backend.abs(factor)) for factor in factors]
-    scales = [backend.where(scale > 0, scale, new_array(backend, 1.0, scale)) for scale in scales]
-    scaled = [factor / scale for factor, scale in zip(factors, scales)]
-    if trees.is_tree(network):
-        value = backend.norm(trees.orthogonalized(backend, network, scaled)[0])
-    else:
-        value = backend.sqrt(backend.abs(operations.squared_norm(backend, network, scaled)))
-    for scale in scales:
-        value = value * scale
-    return value
 
 
 def _bonds(network: Network) -> tuple[str, ...]:

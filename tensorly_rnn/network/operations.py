@@ -10,6 +10,7 @@ from tensorly_rnn._memoize import memoize
 from tensorly_rnn.contraction.execute import apply_view, execute, run_steps
 from tensorly_rnn.contraction.order import plan
 from tensorly_rnn.contraction.plan import ANY, Plan, size_of_plan
+from tensorly_rnn.contraction.powers import Scaled, contracted, times_power
 from tensorly_rnn.network.network import Network, NetworkData, apply_plan, tensor_plan
 from tensorly_rnn.network.row_blocks import RowBlocks, row_blocks
 from tensorly_rnn.tensorize import covering_box
@@ -107,11 +108,18 @@ def inner(backend: Any, network: Network, factors: Sequence[Any], other: Network
 
     Their open indices must have the same names and sizes; those of size 1 are ignored.
     """
+    return times_power(*scaled_inner(backend, network, factors, other, other_factors))
+
+
+def scaled_inner(
+    backend: Any, network: Network, factors: Sequence[Any], other: Network, other_factors: Sequence[Any]
+) -> Scaled:
+    """Return `inner` as a pair, since the product of two networks of many factors is easily out of the range of numbers."""
     if network.open_sizes != other.open_sizes:
         raise ValueError(
             f"other must have the open indices of network; expected {network.open_sizes}, got {other.open_sizes}."
         )
-    return execute(inner_plan(network, other), backend, [*factors, *other_factors])
+    return contracted(backend, inner_plan(network, other), [*factors, *other_factors])
 
 
 def inner_plan(network: Network, other: Network) -> Plan:

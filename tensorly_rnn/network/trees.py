@@ -14,6 +14,7 @@ from typing import Any
 from tensorly_rnn._memoize import memoize
 from tensorly_rnn._svd import singular_values as values_of
 from tensorly_rnn._svd import truncated_svd
+from tensorly_rnn.contraction.powers import scaled, spread, times_power
 from tensorly_rnn.network.network import Network
 
 # A function of an edge and a factor as a matrix (rest, bond) that returns a basis (rest, k) and a weight (k, bond).
@@ -82,10 +83,24 @@ def orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> li
     .. [2] Grasedyck, Hierarchical singular value decomposition of tensors, SIAM J. Matrix Anal. Appl. 31(4), 2010,
        section 4.
     """
-    results = list(factors)
-    for edge in reversed(_tree(network)):
+    results, exponent = scaled_orthogonalized(backend, network, factors)
+    return [times_power(results[0], exponent), *results[1:]]
+
+
+def scaled_orthogonalized(backend: Any, network: Network, factors: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Return `orthogonalized` with factor 0 near 1, and the exponent of the power of two that it lacks.
+
+    Products of many factors are easily out of the range of numbers where the norm is not.
+    """
+    tree = _tree(network)
+    pairs = [scaled(backend, factor) for factor in factors]
+    results = [factor for factor, _ in pairs]
+    exponent = sum((one for _, one in pairs[1:]), pairs[0][1])
+    for edge in reversed(tree):
         _move(backend, network, results, edge)
-    return results
+        results[edge.parent], more = scaled(backend, results[edge.parent])
+        exponent = exponent + more
+    return results, exponent
 
 
 def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> dict[str, Any]:
@@ -100,8 +115,9 @@ def singular_values(backend: Any, network: Network, factors: Sequence[Any]) -> d
         found[edge.index] = values_of(backend, r)
         return q, r
 
-    _sweep(backend, network, orthogonalized(backend, network, factors), record)
-    return {edge.index: found[edge.index] for edge in _tree(network)}
+    centred, exponent = scaled_orthogonalized(backend, network, factors)
+    _sweep(backend, network, centred, record)
+    return {edge.index: times_power(found[edge.index], exponent) for edge in _tree(network)}
 
 
 def rounded(
@@ -125,10 +141,10 @@ def rounded(
     .. [2] Grasedyck, Hierarchical singular value decomposition of tensors, SIAM J. Matrix Anal. Appl. 31(4), 2010,
        theorem 3.11.
     """
-    results = orthogonalized(backend, network, [backend.copy(factor) for factor in factors])
+    results, exponent = scaled_orthogonalized(backend, network, factors)
     # After orthogonalization, so that bonds reduced to size 1 are not counted as cuts.
     cut_of = cuts(network, [tuple(factor.shape) for factor in results])
-    error_per_cut = error / math.sqrt(max(len(set(cut_of.values())), 1))
+    error_per_cut = float(times_power(error, -float(exponent))) / math.sqrt(max(len(set(cut_of.values())), 1))
     truncated: set[str] = set()
 
     def truncate(edge: Edge, matrix: Any) -> tuple[Any, Any]:
@@ -140,7 +156,7 @@ def rounded(
         truncated.add(cut)
         return truncated_svd(backend, matrix, (bounds or {}).get(edge.index, matrix.shape[1]), max_error)
 
-    return _sweep(backend, network, results, truncate)
+    return spread(_sweep(backend, network, results, truncate), float(exponent))
 
 
 def cuts(network: Network, shapes: Sequence[tuple[int, ...]]) -> dict[str, str]:
