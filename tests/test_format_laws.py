@@ -63,10 +63,10 @@ def test_law(law, case, backend):
             kind,
             backend,
             id=f"{law}-{kind.__name__}-{backend}",
-            marks=[*skip_where_missing(backend), *slow_where(backend, k != n % 2)],
+            marks=[*skip_where_missing(backend), *slow_where(backend, k != n % 4)],
         )
         for backend in CHOSEN
-        for k, kind in enumerate((tlr.BTTensor, tlr.HTTensor))
+        for k, kind in enumerate((tlr.BTTensor, tlr.HTTensor, tlr.TTTensor, tlr.TRTensor))
         for n, law in enumerate(TENSOR_LAWS)
     ],
 )

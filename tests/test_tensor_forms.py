@@ -364,3 +364,37 @@ def test_errors_name_the_argument():
         (ValueError, r"must have a root of rank 1; expected 1, got 2 in shape \(2, 2, 2\) \(at factors\[0\]\)", lambda: tlr.HTTensor([np.ones((2, 2, 2)), np.ones((2, 3)), np.ones((2, 4))])),
         (TypeError, r"^tree must be an option of the format 'tt'; expected none", lambda: tlr.factorize(np.ones((6, 6)), "tt", ((2, 3), (3, 2)), 2, tree=(0, 1))),
     )  # fmt: skip
+
+
+TENSORLYS = {
+    "train": lambda like: tlr.decomposition.tensor_train(like, 2),
+    "ring": lambda like: tlr.decomposition.tensor_ring(like, 2),
+    "tree as a train": lambda like: tlr.HTTensor.random(like.shape, 2, like=like, random_state=0).to_tt(),
+    "block": lambda like: tlr.BTTensor.random(like.shape, 2, like=like, random_state=0).to_tucker(),
+    "blocks of rank 1": lambda like: tlr.BTTensor.random(like.shape, (3, 1), like=like, random_state=0).to_cp(),
+}
+
+
+@pytest.mark.parametrize("name", TENSORLYS)
+@every_backend
+def test_tensorlys_objects_do_not_depend_on_its_global_backend(name, backend):
+    values = np.random.default_rng(0).normal(size=(3, 4, 5))
+    found = TENSORLYS[name](backend.array(values))
+    kind = next(one for one in type(found).__mro__ if one.__module__.startswith("tensorly."))
+    parts = [[to_numpy(one) for one in part] if isinstance(part, list) else to_numpy(part) for part in found]
+    theirs = kind(parts)
+    # NumPy's backend is TensorLy's default, which nothing here changes.
+    dense = theirs.to_tensor()
+    unfolding = "to_unfolding" if hasattr(found, "to_unfolding") else "to_unfolded"
+    assert isinstance(found.to_tensor(), backend.kind) and found.shape == (3, 4, 5)
+    assert_allclose(to_numpy(found.to_tensor()), dense, atol=1e-12)
+    assert_allclose(to_numpy(found.to_vec()), dense.ravel(), atol=1e-12)
+    assert_allclose(to_numpy(getattr(found, unfolding)(1)), getattr(theirs, unfolding)(1), atol=1e-12)
+    assert float(found.norm()) == pytest.approx(np.linalg.norm(dense))
+    assert found == found
+    if hasattr(found, "to_unfolding"):
+        for matrix in (np.ones((2, 4)), np.arange(4.0)):
+            product = found.mode_dot(backend.array(matrix), 1)
+            assert_allclose(to_numpy(product), theirs.mode_dot(matrix, 1), atol=1e-12)
+        with pytest.raises(ValueError, match=r"^matrix_or_tensor must have the size of the mode last; expected \(..., 4\)"):
+            found.mode_dot(backend.array(np.ones((4, 3))), 1)

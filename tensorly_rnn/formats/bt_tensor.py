@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from tensorly.cp_tensor import CPTensor
-from tensorly.tucker_tensor import TuckerTensor
+import tensorly.tucker_tensor
 
 from tensorly_rnn._backend import context, same_backend
 from tensorly_rnn._checks import checked_flag, positive_ints
 from tensorly_rnn.formats._random import RandomState
 from tensorly_rnn.formats.bt import BT, BTRank
 from tensorly_rnn.formats.tensor import FactorizedTensor
+from tensorly_rnn.formats.tensorly_tensors import CPTensor, TuckerTensor
 
 
 class BTTensor(FactorizedTensor):
@@ -51,7 +51,7 @@ class BTTensor(FactorizedTensor):
     @classmethod
     def from_blocks(cls, blocks: Sequence[Any]) -> Self:
         """Stack Tucker tensors, or pairs (core, factors), of one backend, shape and rank; others are refused."""
-        if isinstance(blocks, TuckerTensor) or not isinstance(blocks, Sequence) or not blocks:
+        if isinstance(blocks, tensorly.tucker_tensor.TuckerTensor) or not isinstance(blocks, Sequence) or not blocks:
             raise TypeError("blocks must be a sequence of Tucker tensors; expected a list of one or more.")
         listed = [(core, *factors) for core, factors in (_checked_block(f"blocks[{n}]", one) for n, one in enumerate(blocks))]
         backend = same_backend({f"blocks[{n}]": block[0] for n, block in enumerate(listed)})

@@ -13,7 +13,31 @@ from tensorly_rnn.formats.matrix import FactorizedMatrix
 from tensorly_rnn.network import operations
 
 
-class FactorizedTensor(Factorized):
+class DenseForms:
+    """Dense forms of a tensor of shape `shape`, by its `to_tensor`."""
+
+    backend: Any
+    shape: Any
+    # TensorLy's classes are mappings, whose comparison does not work for them.
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
+    def to_tensor(self) -> Any:
+        """Return the dense tensor of shape `shape`."""
+        raise NotImplementedError
+
+    def to_unfolded(self, mode: int) -> Any:
+        """Return the unfolding of shape ``(shape[mode], product of the others)``, with columns as in TensorLy's ``unfold``."""
+        backend, order = self.backend, len(self.shape)
+        number = _checked_mode(mode, order)
+        axes = (number, *(k for k in range(order) if k != number))
+        return backend.reshape(backend.transpose(self.to_tensor(), axes), (self.shape[number], -1))
+
+    def to_vec(self) -> Any:
+        """Return the dense tensor as a vector, row-major."""
+        return self.backend.reshape(self.to_tensor(), (-1,))
+
+
+class FactorizedTensor(DenseForms, Factorized):
     """Tensor of shape ``(p_1, ..., p_d)`` held as the factors of a format.
 
     Parameters
@@ -55,17 +79,6 @@ class FactorizedTensor(Factorized):
     def to_tensor(self) -> Any:
         """Return the dense tensor of shape `shape`."""
         return self._cropped(operations.to_matrix(self.backend, self.network, self.factors))
-
-    def to_unfolded(self, mode: int) -> Any:
-        """Return the unfolding of shape ``(shape[mode], product of the others)``, with columns as in TensorLy's ``unfold``."""
-        backend, order = self.backend, self.order
-        number = _checked_mode(mode, order)
-        axes = (number, *(k for k in range(order) if k != number))
-        return backend.reshape(backend.transpose(self.to_tensor(), axes), (self.shape[number], -1))
-
-    def to_vec(self) -> Any:
-        """Return the dense tensor as a vector, row-major."""
-        return self.backend.reshape(self.to_tensor(), (-1,))
 
     def relative_error(self, tensor: Any) -> float:
         """Return ``||T - f||_F / ||T||_F`` for an array T of shape `shape`: 0 where both are zero, infinity where only T is.

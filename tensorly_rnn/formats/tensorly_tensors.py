@@ -1,19 +1,23 @@
-"""TensorLy's classes of tensor trains and rings, on the backend of their cores instead of the global one."""
+"""TensorLy's classes of factorized tensors, on the backend of their arrays instead of the global one."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import tensorly.cp_tensor
 import tensorly.tr_tensor
 import tensorly.tt_tensor
+import tensorly.tucker_tensor
 
-from tensorly_rnn.formats.tensor import FactorizedTensor
+from tensorly_rnn._backend import backend_of
+from tensorly_rnn.contraction.plan import Indices
+from tensorly_rnn.formats.tensor import DenseForms, FactorizedTensor
 from tensorly_rnn.formats.tr import TR
 from tensorly_rnn.formats.tt import TT
+from tensorly_rnn.network import arithmetic, operations
+from tensorly_rnn.network.network import Network
 
 
 class _WithTensorLysNames(FactorizedTensor):
-    # TensorLy's classes are mappings, whose comparison does not work for them.
-    __eq__, __hash__ = object.__eq__, object.__hash__
-
     def to_unfolding(self, mode: int) -> Any:
         """Return `to_unfolded`, as TensorLy names it."""
         return self.to_unfolded(mode)
@@ -42,7 +46,7 @@ class _WithTensorLysNames(FactorizedTensor):
         return backend.transpose(backend.reshape(product, (*new, *others)), axes)
 
 
-class TTTensor(_WithTensorLysNames, tensorly.tt_tensor.TTTensor):  # type: ignore[misc]
+class TTTensor(_WithTensorLysNames, tensorly.tt_tensor.TTTensor):
     """Tensor train; an instance of TensorLy's ``TTTensor`` that does not depend on the global backend.
 
     ``T[i1..id] = sum_{r1..r(d-1)} core_1[1, i1, r1] core_2[r1, i2, r2] ... core_d[r(d-1), id, 1]``
@@ -61,7 +65,7 @@ class TTTensor(_WithTensorLysNames, tensorly.tt_tensor.TTTensor):  # type: ignor
     format = TT()
 
 
-class TRTensor(_WithTensorLysNames, tensorly.tr_tensor.TRTensor):  # type: ignore[misc]
+class TRTensor(_WithTensorLysNames, tensorly.tr_tensor.TRTensor):
     """Tensor ring; an instance of TensorLy's ``TRTensor`` that does not depend on the global backend.
 
     ``T[i1..id] = sum_{r0..r(d-1)} core_1[r0, i1, r1] core_2[r1, i2, r2] ... core_d[r(d-1), id, r0]``
@@ -78,3 +82,47 @@ class TRTensor(_WithTensorLysNames, tensorly.tr_tensor.TRTensor):  # type: ignor
     """
 
     format = TR()
+
+
+class _OfArrays(DenseForms):
+    """Tensor that is the network of a few arrays."""
+
+    factors: list[Any]
+
+    @property
+    def backend(self) -> Any:
+        """TensorLy backend of the arrays."""
+        return backend_of("factors[0]", self.factors[0])
+
+    def norm(self) -> Any:
+        """Return the Frobenius norm."""
+        return arithmetic.norm(self.backend, [self._network()])
+
+    def to_tensor(self) -> Any:
+        """Return the dense tensor of shape `shape`."""
+        return self.backend.reshape(operations.to_matrix(self.backend, *self._network()), self.shape)
+
+    def _network(self) -> tuple[Network, list[Any]]:
+        raise NotImplementedError
+
+
+class TuckerTensor(_OfArrays, tensorly.tucker_tensor.TuckerTensor):
+    """TensorLy's Tucker tensor, whose dense forms and norm do not depend on the global backend."""
+
+    def _network(self) -> tuple[Network, list[Any]]:
+        ranks = tuple(f"r{k + 1}" for k in range(len(self.factors)))
+        return _network([ranks, *((f"j{k + 1}", rank) for k, rank in enumerate(ranks))], [self.core, *self.factors])
+
+
+class CPTensor(_OfArrays, tensorly.cp_tensor.CPTensor):
+    """TensorLy's CP tensor, whose dense forms and norm do not depend on the global backend."""
+
+    def _network(self) -> tuple[Network, list[Any]]:
+        modes = [(f"j{k + 1}", "r") for k in range(len(self.factors))]
+        return _network([("r",), *modes], [self.weights, *self.factors])
+
+
+def _network(indices: Sequence[Indices], arrays: list[Any]) -> tuple[Network, list[Any]]:
+    sizes = {index: int(n) for own, array in zip(indices, arrays) for index, n in zip(own, array.shape)}
+    outputs = tuple(f"j{k + 1}" for k in range(len(arrays) - 1))
+    return Network(tuple(indices), outputs, (), tuple(sorted(sizes.items()))), arrays
