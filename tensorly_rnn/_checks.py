@@ -1,5 +1,6 @@
 """Shared checks of arguments, which return the value in plain form or raise an error that describes the rule."""
 
+import difflib
 import numbers
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -97,6 +98,12 @@ def one_of(argument: str, value: object, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"{argument} must be known; expected one of {tuple(choices)}, got {value!r}.")
     return value
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message with the known name that is most like a mistyped one; empty if none is."""
+    like = difflib.get_close_matches(name, list(known), 1)
+    return f" Did you mean {like[0]}?" if like else ""
 
 
 def instance_of(argument: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:

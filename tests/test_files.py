@@ -201,6 +201,14 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path):
         load_factorized(tmp_path / "none")
 
 
+def test_a_file_without_factors_is_refused(tmp_path):
+    save_file({"weight": np.ones((2, 3)), "bias": np.ones(2)}, tmp_path / "f", metadata={"format": "pt"})
+    with pytest.raises(
+        ValueError, match="^path must hold factorized matrices; got '.*f' with 2 tensors, none of them described"
+    ):
+        load_factorized(tmp_path / "f")
+
+
 def test_without_safetensors_the_error_says_what_to_install(tmp_path, monkeypatch):
     save_factorized(tmp_path / "f", {"w": drawn("tt")})
     without(monkeypatch, "safetensors")

@@ -118,8 +118,7 @@ def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]
     Returns
     -------
     dict of str to FactorizedMatrix
-        On NumPy, by the names of the dense matrices; empty where the file has none. Factors in bfloat16 become single
-        precision, without loss.
+        On NumPy, by the names of the dense matrices. Factors in bfloat16 become single precision, without loss.
 
     Raises
     ------
@@ -128,7 +127,7 @@ def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, or its factors do not match their descriptions.
+        If it is no safetensors file, describes no factors, or its factors do not match their descriptions.
 
     Notes
     -----
@@ -139,6 +138,11 @@ def load_factorized(path: str | os.PathLike[str]) -> dict[str, FactorizedMatrix]
     save_factorized
     """
     tensors, metadata = read(path)
+    if KEY not in metadata:
+        raise ValueError(
+            f"path must hold factorized matrices; got {os.fspath(path)!r} with {len(tensors)} tensors, none of them described "
+            "as factors. Write the file by save_factorized or tensorly-rnn compress."
+        )
     found = {}
     for name, one in descriptions(path, metadata).items():
         try:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from tensorly_rnn._checks import checked_flag, one_of, positive_int
+from tensorly_rnn._checks import checked_flag, meant, one_of, positive_int
+from tensorly_rnn.decomposition._decompose import Settings
 from tensorly_rnn.nn._arguments import check_like_weight
 from tensorly_rnn.nn._sharded import assign, gather_full, initialize
 from tensorly_rnn.nn._torch_context import is_autocast
@@ -29,6 +30,8 @@ from tensorly_rnn.recurrent.initialization import (
 )
 from tensorly_rnn.recurrent.parameters import PARAMETERS
 
+#: End of the message for an argument of a decomposition.
+BUDGETS = " A decomposition of given weights takes it: the class's method from_..., or factorize_module."
 #: Largest number of float16; the sigmoid is 1 long before.
 LARGEST_BIAS = 65504.0
 #: Parts of the columns that x and h multiply.
@@ -113,7 +116,10 @@ class RecurrentModule(CachingModule):
         known = tuple(Options.__annotations__)
         for name, value in settings.items():
             if name not in known:
-                raise TypeError(f"{name} must be an argument; expected one of {known}, got {name}={value!r}.")
+                raise TypeError(
+                    f"{name} must be an argument of {type(self).__name__}; expected one of {known}, got {name}={value!r}."
+                    + (BUDGETS if name in Settings.__dataclass_fields__ else meant(name, known))
+                )
         # The layers above the first have another input size.
         input_modes = input_modes if input_modes is None or isinstance(input_modes, Mapping) else {0: input_modes}
         ranks = per_layer("rank", rank, len(suffixes), required=True)

@@ -363,7 +363,11 @@ def test_wrong_arguments_are_errors(tagger):
     refused(ValueError, "min_size must be an integer of at least 0; got -1", min_size=-1)
     refused(TypeError, "executor must be a concurrent.futures.Executor; got int", executor=2)
     refused(TypeError, "calibration must be inputs of the model.*got int", calibration=3)
-    refused(TypeError, "modes must be an option of a layer or a decomposition", modes=3)
+    refused(
+        TypeError, r"modes must be an option of a layer or a decomposition; got modes=3\. Did you mean .*modes\?$", modes=3
+    )
+    refused(TypeError, r"got compresion_ratio=4\. Did you mean compression_ratio\?$", compresion_ratio=4, rank=None)
+    refused(TypeError, r"got factorisation='tt'\. Did you mean factorization\?$", factorisation="tt", rank=None)
     refused(TypeError, "random_state must be an int or None; got Generator", random_state=np.random.default_rng(0))
     refused(ValueError, "in_modes must multiply to the size or more.*at layer 'first'", in_modes=(2, 2), out_modes=(4, 4))
     before = arrays(tagger)

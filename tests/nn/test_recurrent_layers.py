@@ -558,7 +558,8 @@ def test_bad_inputs_are_refused(cell):
 BAD_SETTINGS = [
     (dict(factorization="cp"), ValueError, r"^factorization must be known; expected one of \('bt', 'ht', 'tr', 'tt'\), got 'cp'"),
     (dict(decompose="hidden"), ValueError, r"decompose must be known; expected one of \('input', 'layerwise', 'full'\), got 'hidden'"),
-    (dict(factorisation="tt"), TypeError, r"^factorisation must be an argument; expected one of \('factorization', .*\), got factorisation='tt'\."),
+    (dict(factorisation="tt"), TypeError, r"^factorisation must be an argument of FactorizedLSTM; expected one of \('factorization', .*\), got factorisation='tt'\. Did you mean factorization\?"),
+    (dict(compression_ratio=20), TypeError, r"got compression_ratio=20\. A decomposition of given weights takes it: .* from_\.\.\., or factorize_module"),
     (dict(factorization="tt", gate_mode="stack"), ValueError, r"gate_mode must be known; expected one of \('first', 'last'\), got 'stack'"),
     (dict(implementation="fast"), ValueError, "implementation must be known"),
     (dict(input_modes=(2, 5), hidden_modes=(7, 1)), ValueError, "^input_modes must multiply to the size or more; expected a product of at least 11, got 10"),

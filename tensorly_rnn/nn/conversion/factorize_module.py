@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tensorly_rnn._checks import meant
 from tensorly_rnn.decomposition._decompose import Settings
 from tensorly_rnn.nn._arguments import check_module
 from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, layer_options
@@ -150,6 +151,11 @@ def factorize_module(
 
 def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of the decomposition and the arguments of the layers, after checks."""
+    known = {*SETTINGS, *(name for ours in CONVERSIONS.values() for name in layer_options(ours))}
+    for name, value in options.items():
+        if name not in known:
+            like = meant(name, [*known, *(factorize_module.__kwdefaults__ or ())])
+            raise TypeError(f"{name} must be an option of a layer or a decomposition; got {name}={value!r}.{like}")
     given = {name: value for name, value in budget.items() if value is not None}
     if not given or (len(given) > 1 and set(given) != {"rank", "eps"}):
         raise ValueError(
@@ -166,9 +172,5 @@ def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dic
             "order of the weights."
         )
     checked_decompose(options["decompose"])
-    known = {name for ours in CONVERSIONS.values() for name in layer_options(ours)}
-    for name, value in options.items():
-        if name not in (*SETTINGS, *known):
-            raise TypeError(f"{name} must be an option of a layer or a decomposition; got {name}={value!r}.")
     settings = {name: value for name, value in options.items() if name in SETTINGS}
     return {**given, **settings}, {name: value for name, value in options.items() if name not in SETTINGS}
