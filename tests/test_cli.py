@@ -1,5 +1,6 @@
 """The command line as users run it: what it prints and writes, and one line for whatever goes wrong."""
 
+import json
 import os
 import re
 import signal
@@ -361,6 +362,17 @@ def test_broken_files(capsys, model):
         Path("broken.safetensors").write_bytes(content)
         message = refused(capsys, "inspect", "broken.safetensors", status=1)
         assert message.startswith("path must be a safetensors file; got 'broken.safetensors'") and words in message
+    parts = [f"model-{k}-of-7.safetensors" for k in range(1, 8)]
+    index = {"metadata": {}, "weight_map": {f"w{k}": part for k, part in enumerate(parts * 2)}}
+    Path("model.safetensors.index.json").write_text(json.dumps(index))
+    for command, *options in (["inspect"], ["compress", "o.safetensors", "--format", "tt", "--rank", "2"]):
+        message = refused(capsys, command, "model.safetensors.index.json", *options, status=1)
+        assert message == (
+            "path must be a safetensors file; got 'model.safetensors.index.json', an index of 7 files. Give one at a time: "
+            f"{', '.join(parts[:5])} and 2 more."
+        )
+    Path("model.safetensors.index.json").write_text('{"weight_map": [1]}')
+    assert "header too large" in refused(capsys, "inspect", "model.safetensors.index.json", status=1)
     save_file({"w": np.ones(2)}, "broken.safetensors", metadata={"tensorly_rnn": "{"})
     assert "metadata of tensorly_rnn" in refused(capsys, "inspect", "broken.safetensors", status=1)
     # A header of 640 bytes begins as a pickle does.

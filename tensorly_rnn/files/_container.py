@@ -13,6 +13,8 @@ import numpy as np
 from tensorly_rnn._checks import instance_of
 
 METADATA = "__metadata__"
+#: Most names of files in a message.
+LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str
             with library.safe_open(path, framework="numpy"):
                 pass
         except library.SafetensorError as error:
-            raise ValueError(f"path must be a safetensors file; got {str(path)!r}: {error}.") from None
+            raise ValueError(f"path must be a safetensors file; got {str(path)!r}{_parts(path) or f': {error}'}.") from None
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
         whole = (
@@ -78,6 +80,18 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str
         for name, one in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
     }
     return tensors, metadata
+
+
+def _parts(path: Path) -> str:
+    """Return the files that an index of a model in parts names, for a message; empty for other files."""
+    if path.suffix != ".json":
+        return ""
+    try:
+        names = sorted(set(json.loads(path.read_bytes())["weight_map"].values()))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return ""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f", an index of {len(names)} files. Give one at a time: {', '.join(map(str, names[:LISTED]))}{more}"
 
 
 def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
