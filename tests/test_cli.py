@@ -204,8 +204,10 @@ def test_a_compressed_model_goes_into_factorized_layers(name, capsys, folder):
     found = load_factorized("small.safetensors")
     assert all(f.compression_ratio >= 3 and f.name == name for f in found.values()) and len(found) == 2
     layers = [
-        FactorizedLinear(60, 50, factorization=name, rank=found["0.weight"].rank),
-        FactorizedLinear(50, 40, factorization=name, rank=found["2.weight"].rank),
+        FactorizedLinear(
+            *sizes, factorization=name, rank=f.rank, out_modes=f.tensorized_shape[0], in_modes=f.tensorized_shape[1]
+        )
+        for sizes, f in (((60, 50), found["0.weight"]), ((50, 40), found["2.weight"]))
     ]
     small = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1])
     loaded = small.load_state_dict(safetensors.torch.load_file("small.safetensors"))

@@ -22,7 +22,7 @@ from tensorly_rnn.files._numbers import FLOATS, to_array
 from tensorly_rnn.files._replacing import replacing
 from tensorly_rnn.files.factorized import KEY, Description, factor_tensors, to_text
 from tensorly_rnn.formats import FactorizedMatrix, get_format
-from tensorly_rnn.tensorize import default_order, factorize_size
+from tensorly_rnn.tensorize import factorize_size
 
 COLUMNS = ("tensor", "shape", "rank", "before", "after", "ratio", "error", "note")
 #: Most names listed in an error; relative rounding error that --eps allows.
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked("--rank", metavar="R", type=rank, help=ranks)
     asked("--ratio", metavar="X", type=ratio, help="entries of each matrix for one parameter, at least")
     asked("--budget", metavar="N", type=whole_number(), help="parameters of each matrix, at most")
-    add("--order", metavar="D", type=whole_number(MOST_MODES), help="number of modes (default: modes of about 8)")
+    add("--order", metavar="D", type=whole_number(MOST_MODES), help="number of modes that pair rows and columns (default: the modes with the least error)")
     add("--min-size", metavar="N", type=whole_number(least=0), default=0, help="leave matrices with fewer entries alone")
     add("--force", action="store_true", help="replace OUT.safetensors if it exists")
 
@@ -109,8 +109,7 @@ def selected(
 def compressed(name: str, stored: Stored, format: str, order: int | None, options: Mapping[str, Any]) -> Result:
     """Decompose one matrix, and measure the error with factors rounded to its dtype."""
     matrix = to_array(stored)
-    order = order or default_order(*matrix.shape)
-    modes = tuple(factorize_size(size, order) for size in matrix.shape)
+    modes = None if order is None else tuple(factorize_size(size, order) for size in matrix.shape)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
