@@ -53,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked("--rank", metavar="R", type=rank, help=ranks)
     asked("--ratio", metavar="X", type=ratio, help="entries of each matrix for one parameter, at least")
     asked("--budget", metavar="N", type=whole_number(), help="parameters of each matrix, at most")
-    add("--order", metavar="D", type=whole_number(MOST_MODES), help="number of modes that pair rows and columns (default: the modes with the least error)")
+    add(
+        "--order",
+        metavar="D",
+        type=whole_number(MOST_MODES),
+        help="number of modes, in pairs (default: the best modes)",
+    )
     add("--min-size", metavar="N", type=whole_number(least=0), default=0, help="leave matrices with fewer entries alone")
     add("--force", action="store_true", help="replace OUT.safetensors if it exists")
 

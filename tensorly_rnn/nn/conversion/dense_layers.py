@@ -1,7 +1,7 @@
 """Decomposition of the weights of dense layers, in parallel on any executor."""
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,8 +71,12 @@ def decompose_layers(
     settings: dict[str, Any],
     inputs: dict[Any, np.ndarray] | None,
     executor: Executor | None,
+    budgets: Mapping[tuple[nn.Module, Names], int] | None = None,
 ) -> Iterator[dict[Names, GatedWeight] | str]:
-    """Yield the decomposed weights of each layer, or the reason why the budget is too small."""
+    """Yield the decomposed weights of each layer, or the reason why the budget is too small.
+
+    `budgets` are the parameters of single weights, in place of those in the settings.
+    """
     executor = executor or _Serial()
     jobs = []
     for layer in layers:
@@ -81,6 +85,8 @@ def decompose_layers(
             parts = None if rows is None else np.split(rows, np.cumsum(weight.widths)[:-1], axis=1)
             arguments = (layer.dense(names), weight.layout, weight.format.name, _rank_of(weight, settings.get("rank")), parts)
             options = {name: value for name, value in settings.items() if name != "rank"}
+            if budgets is not None:
+                options = {**options, "compression_ratio": None, "n_param": budgets[layer.module, names]}
             jobs.append(executor.submit(GatedWeight.from_matrices, *arguments, **options))
     try:
         remaining = iter(jobs)

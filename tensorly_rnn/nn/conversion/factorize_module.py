@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tensorly_rnn._checks import meant
+from tensorly_rnn._checks import meant, one_of
 from tensorly_rnn.decomposition._decompose import Settings
 from tensorly_rnn.nn._arguments import check_module
+from tensorly_rnn.nn.conversion.allocation import model_budgets
 from tensorly_rnn.nn.conversion.dense_layers import DenseLayer, decompose_layers, empty_layer, errors_at_layer, layer_options
 from tensorly_rnn.nn.conversion.layer_inputs import collect_inputs
 from tensorly_rnn.nn.conversion.replacement import dense_row, make_replacement, quality, replace_layers
@@ -39,6 +40,7 @@ def factorize_module(
     n_param: int | None = None,
     compression_ratio: float | None = None,
     decompose: str = "input",
+    scope: str = "weight",
     min_size: int = 0,
     calibration: Any = None,
     executor: Executor | None = None,
@@ -57,9 +59,13 @@ def factorize_module(
     factorization : str
         Name of the format.
     rank, eps, n_param, compression_ratio
-        Budget of each weight, as in `tensorly_rnn.factorize`; one of them, or eps with a rank.
+        Budget of each weight, as in `tensorly_rnn.factorize`, or of the whole model; one of them, or eps with a rank.
     decompose : {'input', 'layerwise', 'full'}
         Weights in factors of a recurrent layer or cell.
+    scope : {'weight', 'model'}
+        ``'model'``: `n_param` or `compression_ratio` is that of the whole model, with all its parameters. They are distributed
+        over the weights where the sum of the relative squared errors of truncated singular value decompositions falls most for
+        a parameter; of the outputs, if there is a calibration. Linear layers for which nothing is gained stay dense.
     min_size : int
         Layers with fewer parameters are skipped.
     calibration : Tensor, tuple, dict or callable, optional
@@ -121,7 +127,7 @@ def factorize_module(
             f"function of the model, got {type(calibration).__name__}."
         )
     budget = {"rank": rank, "eps": eps, "n_param": n_param, "compression_ratio": compression_ratio}
-    settings, own_options = _split_options(budget, {"decompose": decompose, **options})
+    settings, own_options = _split_options(budget, scope, {"decompose": decompose, **options})
     layers, rows = [], {}
     shared = shared_parameters(model)
     for name, module in select_layers(model, pattern, int(min_size)):
@@ -136,8 +142,15 @@ def factorize_module(
     if calibration is not None:
         inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
     exact = isinstance(rank, str) and rank == "full"
+    budgets: dict[Any, int] | None = None
+    if scope == "model":
+        budgets = model_budgets(count_parameters(model), layers, inputs, n_param, compression_ratio)
+        for layer in layers:
+            if not all((layer.module, names) in budgets for names in layer.weights):
+                rows[layer.name] = [dense_row(layer.name, layer.module, "the whole model gains more elsewhere")]
+        layers = [layer for layer in layers if layer.name not in rows]
     replacements: dict[int, nn.Module] = {}
-    decomposed = zip(layers, decompose_layers(layers, settings, inputs, executor))
+    decomposed = zip(layers, decompose_layers(layers, settings, inputs, executor, budgets))
     for name, tried in groupby(decomposed, key=lambda pair: pair[0].name):
         layer, found = min(tried, key=lambda pair: quality(*pair, inputs, eps))
         rows[name], replacement = make_replacement(layer, found, inputs, exact)
@@ -149,7 +162,7 @@ def factorize_module(
     return converted, ConversionReport(tuple(in_order), before, count_parameters(converted))
 
 
-def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_options(budget: dict[str, Any], scope: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of the decomposition and the arguments of the layers, after checks."""
     known = {*SETTINGS, *(name for ours in CONVERSIONS.values() for name in layer_options(ours))}
     for name, value in options.items():
@@ -162,6 +175,8 @@ def _split_options(budget: dict[str, Any], options: dict[str, Any]) -> tuple[dic
             f"rank, eps, n_param or compression_ratio must be given, and only one of them (or eps with a rank); "
             f"got {given or 'none'}."
         )
+    if one_of("scope", scope, ("weight", "model")) == "model" and given.keys() & {"rank", "eps"}:
+        raise ValueError(f"scope must be 'weight' for a rank or an error; expected n_param or compression_ratio, got {given}.")
     ratio = given.get("compression_ratio", 1.0)
     if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 < float(ratio) < math.inf:
         raise ValueError(f"compression_ratio must be a positive number; got {ratio!r}.")
