@@ -30,32 +30,25 @@ INPUTS = {
 
 @in_pairs(
     factorization=tlr.available_formats(),
-    rank=[1, 8],
-    sizes=[(64, 256, None, None), (9, 11, (2, 5), (3, 4))],
+    rank=[1, 4],
     implementation=["factorized", "auto"],
     bias=[True, False],
     gradients=[True, False],
 )
-def test_linear(factorization, rank, sizes, implementation, bias, gradients):
-    width, rows, in_modes, out_modes = sizes
-    options = {"factorization": factorization, "rank": rank, "in_modes": in_modes, "out_modes": out_modes}
-    layer = factorized.FactorizedLinear(width, rows, bias, **options, implementation=implementation).train(gradients)
+def test_linear(factorization, rank, implementation, bias, gradients):
+    options = {"factorization": factorization, "rank": rank, "in_modes": (2, 5), "out_modes": (3, 4)}
+    layer = factorized.FactorizedLinear(9, 11, bias, **options, implementation=implementation).train(gradients)
     dense = layer.to_linear()
     assert layer.weight.matrix().is_contiguous()
     with torch.set_grad_enabled(gradients):
         for draw in INPUTS.values():
-            x = draw(2, 7, width)
+            x = draw(2, 7, 9)
             assert layouts(layer(x)) == layouts(dense(x))
 
 
 @in_pairs(
     kind=["RNN", "GRU", "LSTM"],
-    settings=[
-        {},
-        {"batch_first": True},
-        {"num_layers": 2, "bidirectional": True},
-        {"bidirectional": True, "batch_first": True},
-    ],
+    settings=[{}, {"batch_first": True}, {"num_layers": 2, "bidirectional": True, "batch_first": True}],
     implementation=["factorized", "reconstructed"],
     decompose=["input", "layerwise", "full"],
     gradients=[True, False],
@@ -64,7 +57,7 @@ def test_recurrent(kind, settings, implementation, decompose, gradients):
     options = {"factorization": "ht", "rank": 2, "implementation": implementation, "decompose": decompose}
     layer = getattr(factorized, f"Factorized{kind}")(6, 4, **settings, **options).train(gradients)
     dense = getattr(layer, f"to_{kind.lower()}")()
-    inputs = [draw(5, 7, 6) for name, draw in INPUTS.items() if name != "one row"]
+    inputs = [draw(4, 3, 6) for name, draw in INPUTS.items() if name != "one row"]
     packed = pack_padded_sequence(torch.randn(5, 3, 6), torch.tensor([3, 5, 1]), enforce_sorted=False)
     with torch.set_grad_enabled(gradients):
         for x in (*inputs, inputs[0][0], packed):
@@ -82,7 +75,7 @@ def test_cells(kind, implementation, decompose):
         assert layouts(cell(x)) == layouts(dense(x))
 
 
-@pytest.mark.parametrize("factorization", tlr.available_formats())
+@pytest.mark.parametrize("factorization", ["ht", "tt"])
 def test_dropout_by_a_seed_draws_the_mask_of_torch(factorization):
     layer = factorized.FactorizedLinear(64, 256, factorization=factorization, rank=8, implementation="factorized")
     x = torch.randn(2, 7, 64)

@@ -137,9 +137,10 @@ def as_dense(dense, layer, path, value):
     way=(*REPLACED, functional, replicated),
     implementation=["factorized", "reconstructed"],
     decompose=["input", "layerwise", "full"],
-    slow=lambda kind, *_: kind in ("gru", "lstm cell"),
+    gradients=[False, True],
+    slow=lambda kind, way, *_: kind in ("gru", "rnn cell") or way is normalized,
 )
-def test_replaced_parameters(kind, way, implementation, decompose):
+def test_replaced_parameters(kind, way, implementation, decompose, gradients):
     name, sizes, settings, shape = KINDS[kind]
     torch.manual_seed(0)
     dense = getattr(nn, name)(*sizes, **settings, dtype=torch.float64).eval()
@@ -148,28 +149,27 @@ def test_replaced_parameters(kind, way, implementation, decompose):
     layer = getattr(ours, f"from_{end}")(dense, factorization="tt", rank="full", implementation=implementation, **options)
     x = torch.randn(shape, dtype=torch.float64)
     for path in [path for path, _ in layer.named_parameters() if not path.endswith((".1", ".2"))]:
-        for gradients in (False, True):
-            changed = copy.deepcopy(layer)
-            if way in REPLACED:
-                owner, _, own = path.rpartition(".")
-                call, leaf = changed, way(changed.get_submodule(owner), own)
-                value = bare(layer.get_parameter(path))
-                of_value = way(value, "p")
-            else:
-                call, leaf = way(changed, path)
-                of_value = leaf.detach().clone().requires_grad_()
-                value = functools.partial(torch.clone, of_value)
-            wanted_of = as_dense(dense, layer, path, value)
-            for _ in range(2):
-                with torch.set_grad_enabled(gradients):
-                    found, wanted = outputs(call(x)), outputs(wanted_of(x))
-                assert_close(found, wanted, **EXACT)
-                if gradients:
-                    pairs = ((found, leaf), (wanted, of_value))
-                    sums = [torch.autograd.grad(sum(one.sin().sum() for one in of), to)[0] for of, to in pairs]
-                    assert_close(*sums, **EXACT)
-                elif call is changed:
-                    assert_close(outputs(getattr(changed, f"to_{end}")()(x)), wanted, **EXACT)
-                with torch.no_grad():
-                    leaf.mul_(1.25)
-                    of_value.mul_(1.25)
+        changed = copy.deepcopy(layer)
+        if way in REPLACED:
+            owner, _, own = path.rpartition(".")
+            call, leaf = changed, way(changed.get_submodule(owner), own)
+            value = bare(layer.get_parameter(path))
+            of_value = way(value, "p")
+        else:
+            call, leaf = way(changed, path)
+            of_value = leaf.detach().clone().requires_grad_()
+            value = functools.partial(torch.clone, of_value)
+        wanted_of = as_dense(dense, layer, path, value)
+        for _ in range(2):
+            with torch.set_grad_enabled(gradients):
+                found, wanted = outputs(call(x)), outputs(wanted_of(x))
+            assert_close(found, wanted, **EXACT)
+            if gradients:
+                pairs = ((found, leaf), (wanted, of_value))
+                sums = [torch.autograd.grad(sum(one.sin().sum() for one in of), to)[0] for of, to in pairs]
+                assert_close(*sums, **EXACT)
+            elif call is changed:
+                assert_close(outputs(getattr(changed, f"to_{end}")()(x)), wanted, **EXACT)
+            with torch.no_grad():
+                leaf.mul_(1.25)
+                of_value.mul_(1.25)
