@@ -28,6 +28,8 @@ _MOST_AXES = {"paddle": 9}
 def backend_of(argument: str, array: Any) -> Any:
     """Return the TensorLy backend object of an array, named `argument` in the error for anything but a dense array."""
     name = backend_name(array)
+    if name is None and hasattr(array, "toarray"):
+        raise TypeError(f"{argument} must be a dense array; got the sparse {type(array).__name__}. Give {argument}.toarray().")
     if isinstance(array, (np.ma.MaskedArray, np.matrix)) or (name == "pytorch" and (array.is_sparse or array.is_sparse_csr)):
         raise TypeError(
             f"{argument} must be a plain dense array; expected numbers in every entry, got "
@@ -123,6 +125,25 @@ def detached(array: Any) -> Any:
     if backend_name(array) == "jax":
         return sys.modules["jax"].lax.stop_gradient(array)
     return array.detach() if hasattr(array, "detach") and getattr(array, "requires_grad", True) else array
+
+
+def check_no_gradient(argument: str, array: Any) -> None:
+    """Raise a TypeError for an array that is differentiated or traced, by a function whose result would have no gradient."""
+    name = backend_name(array)
+    if name == "jax" and isinstance(array, sys.modules["jax"].core.Tracer):
+        if isinstance(detached(array), sys.modules["jax"].core.Tracer):
+            raise TypeError(
+                f"{argument} must have numbers; expected an array, got a tracer of jax.jit or vmap. Decompose outside of it."
+            )
+        raise TypeError(
+            f"{argument} must not be differentiated, since decompositions have no gradient; got a tracer of jax.grad. Give "
+            f"jax.lax.stop_gradient({argument}), or decompose outside and differentiate with respect to the factors."
+        )
+    if name == "pytorch" and array.requires_grad and not array.is_leaf and sys.modules["torch"].is_grad_enabled():
+        raise TypeError(
+            f"{argument} must not be differentiated, since decompositions have no gradient; got the result of a computation "
+            f"that requires a gradient. Give {argument}.detach(), and differentiate with respect to the factors."
+        )
 
 
 def at_least_single(backend: Any, array: Any) -> Any:

@@ -3,9 +3,11 @@
 import math
 import tracemalloc
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorly
 import torch
 from hypothesis import given
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.decomposition import _decompose
+from tensorly_rnn.decomposition import _decompose, tensor_train
 from tensorly_rnn.decomposition.fitting.curvature import NUMPY
 from tests.backends import every_backend, to_numpy
 from tests.cases import CASES, every_format, slow_formats
@@ -367,3 +369,41 @@ def test_a_smaller_error_takes_more_and_an_exact_low_rank_no_more_than_itself(ca
     assert found.rank == low.rank
     capped = tlr.factorize(dense, case.name, SHAPE, 2, eps=1e-10)
     assert capped.rank == tlr.get_format(case.name).format.validate_rank(SHAPE, 2)
+
+
+def test_what_would_have_no_gradient_is_refused():
+    def loss(matrix, of=lambda one: one):
+        return (tlr.factorize(of(matrix), "tt", ((2, 3), (3, 2)), 2).to_matrix() ** 2).sum()
+
+    dense = np.random.default_rng(0).normal(size=(6, 6))
+    on_jax, leaf = jax.numpy.asarray(dense), torch.nn.Parameter(torch.tensor(dense))
+    with pytest.raises(
+        TypeError, match="^matrix must not be differentiated.* got a tracer of jax.grad. Give jax.lax.stop_gradient"
+    ):
+        jax.grad(loss)(on_jax)
+    with pytest.raises(TypeError, match="^matrix must have numbers; expected an array, got a tracer of jax.jit or vmap"):
+        jax.jit(loss)(on_jax)
+    with pytest.raises(TypeError, match="^tensor must not be differentiated"):
+        tensor_train(2 * leaf, 2)
+    with pytest.raises(TypeError, match=r"^matrix must not be differentiated.* Give matrix.detach\(\)"):
+        loss(leaf.T)
+    expected = pytest.approx(float(loss(dense)))
+    assert float(loss(leaf)) == float(loss(leaf.T.detach().T)) == expected
+    assert (jax.grad(lambda one: loss(one, jax.lax.stop_gradient) + one.sum())(on_jax) == 1.0).all()
+    with torch.no_grad():
+        assert float(loss(leaf * 1.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.eye(4) + 0j, "got complex128. Decompose matrix.real and matrix.imag, each on its own"),
+        (
+            scipy.sparse.csr_array(np.eye(4)),
+            r"^matrix must be a dense array; got the sparse csr_array. Give matrix.toarray\(\)",
+        ),
+    ],
+)
+def test_matrices_that_are_not_taken_have_a_cure(matrix, message):
+    with pytest.raises(TypeError, match=message):
+        tlr.factorize(matrix, "tt", ((2, 2), (2, 2)), 2)

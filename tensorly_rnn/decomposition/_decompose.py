@@ -11,6 +11,7 @@ from typing import Any
 from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
+    check_no_gradient,
     detached,
     frobenius_norm,
     is_real_float,
@@ -204,16 +205,17 @@ def check_matrix(backend: Any, argument: str, matrix: Any) -> tuple[Any, float]:
             f"{argument} must be a plain dense array; expected numbers in every entry, got a tensor on the meta "
             "device. Give one that has numbers."
         )
+    check_no_gradient(argument, matrix)
     shape = tuple(matrix.shape)
     if len(shape) != 2:
         raise ValueError(f"{argument} must have two axes; expected (rows, columns), got shape {shape}.")
     if 0 in shape:
         raise ValueError(f"{argument} must not be empty; expected at least one row and column, got shape {shape}.")
     if not is_real_float(matrix) or any(name in str(matrix.dtype) for name in ("float8", "float96", "float128")):
-        raise TypeError(
-            f"{argument} must be real floating point; expected a float dtype, got {matrix.dtype}. "
-            f"Convert it first, for example with {argument}.astype(float)."
-        )
+        cure = f"Convert it first, for example with {argument}.astype(float)."
+        if "complex" in str(matrix.dtype):
+            cure = f"Decompose {argument}.real and {argument}.imag, each on its own."
+        raise TypeError(f"{argument} must be real floating point; expected a float dtype, got {matrix.dtype}. {cure}")
     # NaN or infinite as soon as one entry is.
     working = at_least_single(backend, detached(matrix))
     largest = largest_magnitude(backend, working)

@@ -79,7 +79,9 @@ def factorize(
     Returns
     -------
     FactorizedMatrix
-        Of the format's class; its factors have the backend, dtype and device of the matrix, and no autograd graph.
+        Of the format's class; its factors have the backend, dtype and device of the matrix, and no autograd graph. No gradient
+        passes from them to the matrix: a torch parameter is taken as it is, the result of a computation that requires a
+        gradient and tracers of JAX are refused.
 
     Raises
     ------

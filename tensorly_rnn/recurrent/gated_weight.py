@@ -11,6 +11,7 @@ from tensorly_rnn._backend import (
     as_dtype,
     at_least_single,
     backend_of,
+    detached,
     frobenius_norm,
     is_real_float,
     same_backend,
@@ -288,7 +289,7 @@ class GatedWeight:
         backend = backend_of("parts[0]", parts[0])
         out_modes, in_modes = layout.tensorized_shape
         check_memory("out_modes and in_modes", math.prod(out_modes) * math.prod(in_modes))
-        padded = layout.padded_matrix(backend, parts)
+        padded = layout.padded_matrix(backend, [detached(one) for one in parts])
         ratio = options.get("compression_ratio")
         if isinstance(ratio, numbers.Real) and not isinstance(ratio, bool):
             # The ratio counts the entries without padding.
