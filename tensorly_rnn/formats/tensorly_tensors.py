@@ -46,7 +46,7 @@ class _WithTensorLysNames(FactorizedTensor):
         return backend.transpose(backend.reshape(product, (*new, *others)), axes)
 
 
-class TTTensor(_WithTensorLysNames, tensorly.tt_tensor.TTTensor):
+class TTTensor(_WithTensorLysNames, tensorly.tt_tensor.TTTensor):  # type: ignore[misc]
     """Tensor train; an instance of TensorLy's ``TTTensor`` that does not depend on the global backend.
 
     ``T[i1..id] = sum_{r1..r(d-1)} core_1[1, i1, r1] core_2[r1, i2, r2] ... core_d[r(d-1), id, 1]``
@@ -65,7 +65,7 @@ class TTTensor(_WithTensorLysNames, tensorly.tt_tensor.TTTensor):
     format = TT()
 
 
-class TRTensor(_WithTensorLysNames, tensorly.tr_tensor.TRTensor):
+class TRTensor(_WithTensorLysNames, tensorly.tr_tensor.TRTensor):  # type: ignore[misc]
     """Tensor ring; an instance of TensorLy's ``TRTensor`` that does not depend on the global backend.
 
     ``T[i1..id] = sum_{r0..r(d-1)} core_1[r0, i1, r1] core_2[r1, i2, r2] ... core_d[r(d-1), id, r0]``
@@ -106,7 +106,7 @@ class _OfArrays(DenseForms):
         raise NotImplementedError
 
 
-class TuckerTensor(_OfArrays, tensorly.tucker_tensor.TuckerTensor):
+class TuckerTensor(_OfArrays, tensorly.tucker_tensor.TuckerTensor):  # type: ignore[misc]
     """TensorLy's Tucker tensor, whose dense forms and norm do not depend on the global backend."""
 
     def _network(self) -> tuple[Network, list[Any]]:
@@ -114,7 +114,7 @@ class TuckerTensor(_OfArrays, tensorly.tucker_tensor.TuckerTensor):
         return _network([ranks, *((f"j{k + 1}", rank) for k, rank in enumerate(ranks))], [self.core, *self.factors])
 
 
-class CPTensor(_OfArrays, tensorly.cp_tensor.CPTensor):
+class CPTensor(_OfArrays, tensorly.cp_tensor.CPTensor):  # type: ignore[misc]
     """TensorLy's CP tensor, whose dense forms and norm do not depend on the global backend."""
 
     def _network(self) -> tuple[Network, list[Any]]:
