@@ -126,7 +126,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "blocks": TWO_BLOCKS, "tucker": TWO_BLOCKS[0], "cp": CPTensor((None, [normal(3, 2), normal(4, 2)])),
         "matrix_or_tensor": normal(2, 4), "first": normal(3, 4), "second": normal(4, 4), "third": normal(5, 2),
         # Layers.
-        "factorization": "tt", "decompose": "layerwise", "gate_mode": "last", "input_modes": (5, 1), "hidden_modes": (2, 2),
+        "factorization": "tt", "decompose": "layerwise", "scope": "weight", "gate_mode": "last", "input_modes": (5, 1), "hidden_modes": (2, 2),
         "implementation": "factorized", "device": "cpu", "dtype": torch.float32, "input_size": 5, "hidden_size": 4,
         "in_features": 15, "out_features": 6, "in_modes": (3, 5), "out_modes": (2, 3), "bias": True, "num_layers": 1,
         "batch_first": False, "dropout": 0.0, "bidirectional": True, "nonlinearity": "relu", "forget_bias": 1.0,
