@@ -15,7 +15,7 @@ from tensorly_rnn.cli.console import printable, progress, say, table
 from tensorly_rnn.cli.errors import CommandError
 from tensorly_rnn.cli.inputs import open_file
 from tensorly_rnn.cli.inspection import by_sizes
-from tensorly_rnn.cli.options import MOST_MODES, format_name, rank, ratio, relative_error, whole_number
+from tensorly_rnn.cli.options import MOST_MODES, RANKS, format_name, rank, ratio, relative_error, whole_number
 from tensorly_rnn.decomposition import factorize
 from tensorly_rnn.files._container import Stored, write
 from tensorly_rnn.files._numbers import FLOATS, to_array
@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", metavar="F", type=format_name, required=True, help="bt, ht, tr or tt")
     asked = parser.add_mutually_exclusive_group(required=True).add_argument
     asked("--eps", metavar="E", type=relative_error, help="relative error of each matrix, at most")
-    ranks = "an integer, a share of the parameters such as 0.01, 'full', or the format's own ranks such as 1,4,4,1"
-    asked("--rank", metavar="R", type=rank, help=ranks)
+    asked("--rank", metavar="R", type=rank, help=RANKS)
     asked("--ratio", metavar="X", type=ratio, help="entries of each matrix for one parameter, at least")
     asked("--budget", metavar="N", type=whole_number(), help="parameters of each matrix, at most")
     add(
@@ -154,12 +153,10 @@ def report(results: Mapping[str, Result], format: str) -> Any:
     """Make the table of the matrices."""
     rows = []
     for name, one in results.items():
-        before = one.stored.n_param
-        numbers = ("kept", f"{before:,}", f"{before:,}", "1", "")
-        if one.matrix is not None:
-            after = one.matrix.n_param
-            numbers = (str(plain(one.matrix.rank)), f"{before:,}", f"{after:,}", f"{before / after:,.4g}", f"{one.error:.4g}")
-        rows.append((printable(name), by_sizes(one.stored.shape), *numbers, one.note))
+        before, after = one.stored.n_param, (one.matrix or one.stored).n_param
+        rank, error = ("kept", "") if one.matrix is None else (str(plain(one.matrix.rank)), f"{one.error:.4g}")
+        numbers = (f"{before:,}", f"{after:,}", f"{before / after:,.4g}", error)
+        rows.append((printable(name), by_sizes(one.stored.shape), rank, *numbers, one.note))
     return table(COLUMNS, rows, title=f"Matrices in the format {format}", text=("tensor", "shape", "rank", "note"))
 
 

@@ -28,21 +28,9 @@ def complain(message: str) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, text: Sequence[str] = (), breaks: Iterable[int] = ()
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, text: Sequence[str] = (), breaks: Sequence[int] = ()
 ) -> Any:
-    """Make a table.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Headers.
-    rows : iterable of sequences of str
-    title : str
-    text : sequence of str
-        Columns of text; the others are numbers.
-    breaks : iterable of int
-        Numbers of the rows after which a group ends.
-    """
+    """Make a table; the columns of `text` are words, the others numbers, and a group ends after each row of `breaks`."""
     _check_rich()
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -51,9 +39,8 @@ def table(
     for name in columns:
         words = name in text
         made.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    ends = set(breaks)
     for number, row in enumerate(rows):
-        made.add_row(*row, end_section=number in ends)
+        made.add_row(*row, end_section=number in breaks)
     return made
 
 

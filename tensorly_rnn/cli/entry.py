@@ -29,18 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Default: those of the process.
-
-    Returns
-    -------
-    int
-        0 success, 1 files or machine failed, 2 invalid request, 130 interrupted, 141 output pipe closed.
-    """
+    """Run the command line, with the arguments of the process by default, and return its exit status."""
     if hasattr(sys.stdout, "reconfigure"):
         # Escape names that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -64,11 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _give_up_output()
         complain(_reason(error))
         return MISTAKE if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)) else TROUBLE
-    except ImportError as error:
-        complain(str(error))
-        return TROUBLE
-    except MemoryError:
-        complain("there is not enough memory.")
+    except (ImportError, MemoryError) as error:
+        complain(str(error) or "there is not enough memory.")
         return TROUBLE
     return 0
 

@@ -8,6 +8,7 @@ from tensorly_rnn.cli.console import printable, say, table
 from tensorly_rnn.cli.errors import TROUBLE, CommandError
 from tensorly_rnn.cli.inputs import open_file
 from tensorly_rnn.files.factorized import Description
+from tensorly_rnn.tensorize import TensorizedShape
 
 COLUMNS = ("tensor", "dtype", "shape", "parameters", "ratio", "format", "rank", "modes")
 
@@ -48,8 +49,13 @@ def run(given: argparse.Namespace) -> None:
 def factorized_row(name: str, one: Description, dtype: str, n_param: int) -> tuple[str, ...]:
     """Return the row of a factorized matrix."""
     ratio = math.prod(one.shape) / n_param
-    modes = " ".join(f"({by_sizes(side)})" for side in one.tensorized_shape)
-    return printable(name), dtype, by_sizes(one.shape), f"{n_param:,}", f"{ratio:,.4g}", one.format, str(one.rank), modes
+    sizes = (by_sizes(one.shape), f"{n_param:,}", f"{ratio:,.4g}")
+    return (printable(name), dtype, *sizes, one.format, str(one.rank), by_modes(one.tensorized_shape))
+
+
+def by_modes(modes: TensorizedShape, between: str = " ") -> str:
+    """Return the modes of both sides as in ``(2 x 3) (4 x 5)``."""
+    return between.join(f"({by_sizes(side)})" for side in modes)
 
 
 def by_sizes(shape: tuple[int, ...]) -> str:

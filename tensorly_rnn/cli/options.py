@@ -9,6 +9,7 @@ from tensorly_rnn.formats import available_formats
 
 #: Larger sizes make the search for modes and orders of contraction slow.
 LARGEST, MOST_MODES = 10**9, 16
+RANKS = "an integer, a share of the parameters such as 0.01, 'full', or the format's own ranks such as 1,4,4,1"
 
 
 def whole_number(most: int | None = None, least: int = 1) -> Callable[[str], int]:
@@ -53,10 +54,7 @@ def rank(text: str) -> Any:
     except ValueError:
         numbers = (math.nan,)
     if not all(0 < one < math.inf for one in numbers):
-        raise argparse.ArgumentTypeError(
-            f"expected an integer, a share of the parameters such as 0.01, 'full', or the format's own ranks such as 1,4,4,1; "
-            f"got {text!r}"
-        )
+        raise argparse.ArgumentTypeError(f"expected {RANKS}; got {text!r}")
     return numbers[0] if len(numbers) == 1 else numbers
 
 

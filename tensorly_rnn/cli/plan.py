@@ -8,6 +8,7 @@ from typing import Any
 from tensorly_rnn._checks import plain
 from tensorly_rnn.cli.console import say, table
 from tensorly_rnn.cli.errors import CommandError
+from tensorly_rnn.cli.inspection import by_modes
 from tensorly_rnn.cli.options import LARGEST, MOST_MODES, format_names, ratio, whole_number
 from tensorly_rnn.contraction.cost_model import OPERATION
 from tensorly_rnn.formats import available_formats, get_format
@@ -56,7 +57,8 @@ def run(given: argparse.Namespace) -> None:
     modes = factorize_size(rows, order), factorize_size(columns, order)
     groups = [candidates(modes, budget >> halvings, batch, given.formats) for halvings in range(GROUPS)]
     if not groups[0]:
-        least = min(_smallest(name, modes) for name in given.formats)
+        known = [get_format(name).format for name in given.formats]
+        least = min(one.make_network(modes, one.uniform_rank(modes, 1)).n_param for one in known)
         raise CommandError(
             f"the budget must leave room for rank 1; expected at least {least:,} parameters, got {budget:,}. Ask for more, or "
             "choose another --order."
@@ -69,7 +71,7 @@ def run(given: argparse.Namespace) -> None:
         # A format that has no lower rank at half the budget is shown once.
         shown += [one for one in group if one not in shown]
         breaks.append(len(shown) - 1)
-    sizes = f"{rows:,} x {columns:,} as {_product(modes[0])} x {_product(modes[1])}"
+    sizes = f"{rows:,} x {columns:,} as {by_modes(modes, ' x ')}"
     title = f"{sizes}: at most {budget:,} parameters; {batch:,} rows of x"
     say(
         table(COLUMNS, [_row(one, dense) for one in shown], title=title, text=("format", "rank"), breaks=breaks),
@@ -93,24 +95,8 @@ def candidates(modes: TensorizedShape, budget: int, batch: int, formats: tuple[s
     return sorted(found, key=lambda one: one.seconds)
 
 
-def _smallest(name: str, modes: TensorizedShape) -> int:
-    cls = get_format(name).format
-    return cls.make_network(modes, cls.uniform_rank(modes, 1)).n_param
-
-
 def _row(one: Candidate, dense: Candidate) -> tuple[str, ...]:
     rank = "" if one.rank is None else str(plain(one.rank))
     ratio, speed = dense.n_param / one.n_param, dense.seconds / one.seconds
-    return (
-        one.format,
-        rank,
-        f"{one.n_param:,}",
-        f"{ratio:,.1f}",
-        f"{one.flops:,}",
-        f"{1000 * one.seconds:,.3f}",
-        f"{speed:,.2f}",
-    )
-
-
-def _product(modes: tuple[int, ...]) -> str:
-    return f"({' x '.join(map(str, modes))})"
+    numbers = (f"{one.n_param:,}", f"{ratio:,.1f}", f"{one.flops:,}", f"{1000 * one.seconds:,.3f}", f"{speed:,.2f}")
+    return (one.format, rank, *numbers)

@@ -19,16 +19,7 @@ LISTED = 5
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as stored in a file.
-
-    Attributes
-    ----------
-    dtype : str
-        Its name in safetensors, for example ``"F32"``.
-    shape : tuple of int
-    data : array of bytes
-        Little-endian and row-major.
-    """
+    """A tensor as stored in a file: name of its dtype, such as ``"F32"``, shape, and bytes, little-endian and row-major."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -41,19 +32,10 @@ class Stored:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str]]:
-    """Return the tensors of a file, in the order of the file, and its metadata.
+    """Return the tensors of a file, in the order of the file, and its metadata; another kind of file is a ValueError.
 
     safetensors checks the file. It supports neither bfloat16 nor 8-bit floats in NumPy, so the bytes are read by the offsets
     of the checked header.
-
-    Raises
-    ------
-    ImportError
-        If safetensors is not installed.
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not a safetensors file.
     """
     path = checked_path(path)
     if path.is_dir():
@@ -68,18 +50,14 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Stored], dict[str, str
             raise ValueError(f"path must be a safetensors file; got {str(path)!r}{_parts(path) or f': {error}'}.") from None
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-        whole = (
-            np.memmap(file, dtype=np.uint8, mode="r", offset=8 + length)
-            if os.fstat(file.fileno()).st_size > 8 + length
-            else None
-        )
+        # An empty part of a file cannot be mapped.
+        filled = os.fstat(file.fileno()).st_size > 8 + length
+        whole = np.memmap(file, dtype=np.uint8, mode="r", offset=8 + length) if filled else np.empty(0, np.uint8)
     metadata = header.pop(METADATA, None) or {}
-    empty = np.empty(0, np.uint8)
-    tensors = {
-        name: Stored(one["dtype"], tuple(one["shape"]), empty if whole is None else whole[slice(*one["data_offsets"])])
-        for name, one in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
-    }
-    return tensors, metadata
+    in_order = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+    return {
+        name: Stored(one["dtype"], tuple(one["shape"]), whole[slice(*one["data_offsets"])]) for name, one in in_order
+    }, metadata
 
 
 def _parts(path: Path) -> str:
@@ -99,7 +77,7 @@ def write(file: IO[bytes], tensors: Mapping[str, Stored], metadata: Mapping[str,
 
     The function of safetensors takes all tensors at once, and its signature differs between releases.
     """
-    names = sorted(tensors, key=lambda name: (-_entry_size(tensors[name]), name))
+    names = sorted(tensors, key=lambda name: (-tensors[name].data.nbytes / max(tensors[name].n_param, 1), name))
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     start = 0
     for name in names:
@@ -134,7 +112,3 @@ def safetensors() -> Any:
     except ImportError:
         raise ImportError("safetensors must be installed; run pip install 'tensorly-rnn[cli]'.") from None
     return safetensors
-
-
-def _entry_size(one: Stored) -> float:
-    return float(one.data.nbytes) / max(one.n_param, 1)

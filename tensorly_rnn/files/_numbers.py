@@ -39,13 +39,7 @@ def to_array(stored: Stored) -> Any:
 
 
 def to_stored(argument: str, array: Any, dtype: str | None = None) -> Stored:
-    """Return the bytes of an array, in its own dtype or rounded to another.
-
-    Raises
-    ------
-    TypeError
-        If safetensors has no name for its dtype.
-    """
+    """Return the bytes of an array, in its own dtype or rounded to another; a dtype that safetensors lacks is a TypeError."""
     instance_of(argument, array, np.ndarray, "an array of NumPy")
     names = {np.dtype(numpy): name for name, numpy in DTYPES.items()}
     # Files are little-endian on every machine.

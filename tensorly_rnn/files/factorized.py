@@ -18,17 +18,7 @@ KEY, VERSION = "tensorly_rnn", 1
 
 @dataclass(frozen=True)
 class Description:
-    """The description of a factorized matrix in a file.
-
-    Attributes
-    ----------
-    format : str
-    shape : tuple of int
-        True rows and columns.
-    tensorized_shape, rank, tree
-        Attributes of the matrix; the tree only where it is not the default.
-    n_factors : int
-    """
+    """The description of a factorized matrix in a file: its attributes; the tree only where it is not the default."""
 
     format: str
     shape: tuple[int, int]

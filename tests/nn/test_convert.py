@@ -196,7 +196,8 @@ def test_a_layer_that_is_not_supported_is_a_row():
         if name != "script":
             assert [row.note for row in factorize_module(make(), factorization="tt", rank=1, inplace=True)[1]] == [note]
     with pytest.raises(
-        TypeError, match="^model must be a torch.nn.Module of Python; got a RecursiveScriptModule. Convert it before"
+        TypeError,
+        match="^model must be a torch.nn.Module of Python; got a RecursiveScriptModule. Convert it before TorchScript does",
     ):
         factorize_module(UNSUPPORTED["script"][0](), factorization="tt", rank=1)
 

@@ -28,10 +28,9 @@ from tensorly_rnn.nn import (
     with_structure,
 )
 from tensorly_rnn.nn.conversion.structure import LAYERS
-from tests.strategies import in_pairs, pairwise
+from tests.strategies import examples, in_pairs, slow_but_one
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
-every_format = pytest.mark.parametrize("factorization", tlr.available_formats())
 
 
 class Tagger(nn.Module):
@@ -76,18 +75,22 @@ def assert_same(found, wanted):
     decompose=("input", "layerwise", "full"),
     kind=("RNN", "GRU", "LSTM", "projected"),
     dtype=(torch.float32, torch.float64, torch.bfloat16),
+    slow=lambda factorization, *_: factorization in ("bt", "ht"),
 )
 def test_what_is_saved_is_loaded_into_the_dense_class(factorization, decompose, kind, dtype, tmp_path):
     settings = {"kind": "LSTM", "proj_size": 6} if kind == "projected" else {"kind": kind}
-    small, _ = factorize_module(
-        made(lambda: Tagger(**settings)), factorization=factorization, rank=2, decompose=decompose, n_iter_max=1
-    )
-    small = small.to(dtype)
+    small = made(lambda: Tagger(**settings))
+    asked, width = {"factorization": factorization, "rank": 2}, small.first.in_features
+    rnn, sizes = LAYERS[f"Factorized{settings.pop('kind')}"], {"num_layers": 2, "bidirectional": True}
+    small.encoder["rnn"] = rnn(20, 12, decompose=decompose, **sizes, **settings, **asked)
+    small.first = small.again = FactorizedLinear(width, width, **asked)
+    small.last = FactorizedLinear(width, 20, **asked)
+    small.to(dtype)
     small.encoder.requires_grad_(False)
     save_factorized(small, tmp_path / "new" / "folder")
     assert sorted(os.listdir(tmp_path / "new" / "folder")) == ["model.safetensors", "structure.json"]
     torch.manual_seed(1)
-    dense = Tagger(**settings).to(dtype).eval()
+    dense = Tagger(rnn.__name__.removeprefix("Factorized"), **settings).to(dtype).eval()
     dense.encoder.requires_grad_(False)
     before, drawn = {name: one.clone() for name, one in dense.state_dict().items()}, torch.get_rng_state()
     found = load_factorized(tmp_path / "new" / "folder", dense)
@@ -134,15 +137,7 @@ def drawn_layer(name, **options):
     return cls(13, 6, **options)
 
 
-@given(layers)
-def test_a_layer_is_rebuilt_from_its_structure_alone(options):
-    layer = drawn_layer(**options)
-    structure = json.loads(json.dumps(structure_of(layer)))
-    found = with_structure(layer.to_empty(device="cpu"), structure)
-    assert structure_of(found) == structure_of(layer) and repr(found) == repr(layer)
-    assert type(found) is type(layer) and found is not layer
-
-
+@examples(6)
 @given(layers, st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
 def test_layers_in_sequence_need_no_model(tmp_path_factory, options, dtype):
     folder = tmp_path_factory.mktemp("saved")
@@ -153,6 +148,7 @@ def test_layers_in_sequence_need_no_model(tmp_path_factory, options, dtype):
         found = load_factorized(folder)
         assert_same(found, model)
         assert repr(found) == repr(model) and not any(one.is_meta for one in found.parameters())
+        assert structure_of(found) == structure_of(model)
 
 
 def factorized_embedding(model):
@@ -209,13 +205,11 @@ def write_factors(path, model, factorization, pattern, order=2):
     return matrices
 
 
-@pytest.mark.parametrize(
-    ("factorization", "kind", "pattern"),
-    pairwise(
-        tlr.available_formats(),
-        ["RNN", "GRU", "LSTM", "projected"],
-        ["*", "*weight_ih*", "*weight_hh*", "*hh_l1*", "*h[ri]*", "*hr*", "[eh]*"],
-    ),
+@in_pairs(
+    factorization=tlr.available_formats(),
+    kind=("RNN", "GRU", "LSTM", "projected"),
+    pattern=("*", "*weight_ih*", "*weight_hh*", "*hh_l1*", "*h[ri]*", "*hr*", "[eh]*"),
+    slow=lambda factorization, *_: factorization in ("bt", "ht"),
 )
 def test_a_file_of_the_command_line_goes_into_layers_in_factors(factorization, kind, pattern, tmp_path):
     settings = {"kind": "LSTM", "proj_size": 6} if kind == "projected" else {"kind": kind}
@@ -233,7 +227,7 @@ def test_a_file_of_the_command_line_goes_into_layers_in_factors(factorization, k
         torch.testing.assert_close(found(tokens()), model(tokens()), rtol=1e-3, atol=1e-5)
 
 
-@every_format
+@pytest.mark.parametrize("factorization", slow_but_one(tlr.available_formats(), kept=3))
 def test_matrices_of_a_file_are_those_of_cells_linear_layers_and_embeddings(factorization, tmp_path):
     model = made(lambda: nn.ModuleList([nn.Embedding(24, 30), nn.Linear(30, 50), nn.LSTMCell(30, 8)])).double()
     matrices = write_factors(tmp_path / "f", model, factorization, "*", order=3)

@@ -83,10 +83,10 @@ def decompose_layers(
         for names, weight in layer.weights.items():
             rows = None if inputs is None else inputs.get((layer.module, names))
             parts = None if rows is None else np.split(rows, np.cumsum(weight.widths)[:-1], axis=1)
-            arguments = (layer.dense(names), weight.layout, weight.format.name, _rank_of(weight, settings.get("rank")), parts)
-            options = {name: value for name, value in settings.items() if name != "rank"}
+            options = {**settings, "rank": _rank_of(weight, settings.get("rank")), "inputs": parts}
+            arguments = (layer.dense(names), weight.layout, weight.format.name)
             if budgets is not None:
-                options = {**options, "compression_ratio": None, "n_param": budgets[layer.module, names]}
+                options |= {"compression_ratio": None, "n_param": budgets[layer.module, names]}
             jobs.append(executor.submit(GatedWeight.from_matrices, *arguments, **options))
     try:
         remaining = iter(jobs)

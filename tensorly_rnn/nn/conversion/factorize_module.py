@@ -1,5 +1,6 @@
 """Replacement of the dense layers inside any model."""
 
+import itertools
 import math
 import numbers
 from concurrent.futures import Executor
@@ -114,9 +115,7 @@ def factorize_module(
     check_module("model", model)
     if isinstance(model, torch.jit.ScriptModule):
         kind = type(model).__name__
-        raise TypeError(
-            f"model must be a torch.nn.Module of Python; got a {kind}. Convert it before torch.jit.script or trace."
-        )
+        raise TypeError(f"model must be a torch.nn.Module of Python; got a {kind}. Convert it before TorchScript does.")
     if executor is not None and not hasattr(executor, "submit"):
         raise TypeError(f"executor must be a concurrent.futures.Executor; got {type(executor).__name__}.")
     if isinstance(min_size, bool) or not isinstance(min_size, numbers.Integral) or min_size < 0:
@@ -131,13 +130,13 @@ def factorize_module(
     layers, rows = [], {}
     shared = shared_parameters(model)
     for name, module in select_layers(model, pattern, int(min_size)):
+        # A row for each layer now, so that all are in the order of the model.
         reason = reason_to_keep(module, shared)
-        if reason:
-            rows[name] = [dense_row(name, module, reason)]
-            continue
-        with errors_at_layer(name):
-            for modes in modes_to_try(module, factorization, rank, {**settings, **own_options}) or ({},):
-                layers.append(DenseLayer(name, module, empty_layer(module, factorization, {**own_options, **modes})))
+        rows[name] = [dense_row(name, module, reason)]
+        if not reason:
+            with errors_at_layer(name):
+                for modes in modes_to_try(module, factorization, rank, {**settings, **own_options}) or ({},):
+                    layers.append(DenseLayer(name, module, empty_layer(module, factorization, {**own_options, **modes})))
     inputs = None
     if calibration is not None:
         inputs = collect_inputs(model, calibration, {one.module: list(one.weights) for one in layers})
@@ -156,10 +155,8 @@ def factorize_module(
         rows[name], replacement = make_replacement(layer, found, inputs, exact)
         if replacement is not None:
             replacements[id(layer.module)] = replacement
-    order = {name: number for number, (name, _) in enumerate(model.named_modules())}
     before, converted = count_parameters(model), replace_layers(model, replacements, inplace)
-    in_order = (row for name in sorted(rows, key=order.__getitem__) for row in rows[name])
-    return converted, ConversionReport(tuple(in_order), before, count_parameters(converted))
+    return converted, ConversionReport(tuple(itertools.chain(*rows.values())), before, count_parameters(converted))
 
 
 def _split_options(budget: dict[str, Any], scope: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
 from tensorly_rnn.decomposition.fitting.fit_to_inputs import merged_rows
+from tensorly_rnn.nn.conversion.arguments import layer_arguments, make_layer
 
 #: Names of dense weights of a layer whose inputs are concatenated, such as those over x and over h.
 Names = tuple[str, ...]
@@ -20,19 +21,9 @@ InputsOf = Callable[..., dict[str, Tensor]]
 def collect_inputs(model: nn.Module, calibration: Any, groups: Mapping[nn.Module, Sequence[Names]]) -> dict[Any, np.ndarray]:
     """Run a model in evaluation mode without gradients and return the inputs of the weights of its layers.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Not changed.
-    calibration : Tensor, tuple, dict or callable
-        The model's argument, its arguments by position or by name, or a function that is called with the model.
-    groups : mapping of module to sequence of tuple of str
-        Layers and their weights; inputs of weights in one tuple are concatenated.
-
-    Returns
-    -------
-    dict of (module, names) to array, shape (at most 2 * columns, columns)
-        Rows with the same products ``X^T X`` as all inputs; no entry for layers that the model did not call.
+    `calibration` is as for `factorize_module`. `groups` has the weights of every layer; inputs of weights in one tuple are
+    concatenated. The result is by module and names, for layers that the model called, of shape (at most 2 * columns, columns),
+    with the same products ``X^T X`` as all inputs.
     """
     collected: dict[Any, np.ndarray] = {}
 
@@ -112,9 +103,8 @@ def _sequences(module: nn.RNNBase, input: Any, hx: Any) -> list[tuple[Tensor, tu
     """Return batches of sequences of equal length, shape (L, N, input_size), with their initial states."""
     state = () if hx is None else tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
     if isinstance(input, PackedSequence):
-        return [
-            (steps.unsqueeze(1), tuple(one[:, k : k + 1] for one in state)) for k, steps in enumerate(unpack_sequence(input))
-        ]
+        steps = enumerate(unpack_sequence(input))
+        return [(one.unsqueeze(1), tuple(part[:, k : k + 1] for part in state)) for k, one in steps]
     if input.dim() == 2:
         return [(input.unsqueeze(1), tuple(one.unsqueeze(1) for one in state))]
     return [(input.transpose(0, 1) if module.batch_first else input, state)]
@@ -126,9 +116,8 @@ def _as_hx(state: tuple[Tensor, ...]) -> Any:
 
 def _one_layer(module: nn.RNNBase, suffix: str, width: int) -> nn.Module:
     """Return one layer and direction of a module of torch with the same parameters."""
-    own = {name: getattr(module, name) for name in ("nonlinearity", "proj_size") if getattr(module, name, None)}
-    kind: Any = type(module)
-    layer = kind(width, module.hidden_size, bias=module.bias, device="meta", **own).eval()
+    one = {"input_size": width, "num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+    layer = make_layer(type(module), layer_arguments(module) | one).eval()
     for name, _ in list(layer.named_parameters()):
         setattr(layer, name, getattr(module, name.removesuffix("_l0") + suffix))
     return layer

@@ -29,24 +29,14 @@ def make_replacement(
     like = next(layer.module.parameters())
     replacement = layer.empty.to_empty(device=like.device)
     for names, weight in layer.weights.items():
-        one = found[names]
-        dense = layer.dense(names)
+        one, dense = found[names], layer.dense(names)
         sample = None if inputs is None else inputs.get((layer.module, names))
         error, output_error = _errors(dense, [one.matrix(part) for part in range(len(dense))], sample)
         weight.load(one.with_factors([torch.tensor(factor) for factor in one.factors]))
         own = next(name for name, child in replacement.named_children() if child is weight)
-        rows.append(
-            WeightReport(
-                f"{layer.name}.{own}".lstrip("."),
-                math.prod(weight.shape),
-                weight.n_param,
-                weight.format.name,
-                weight.rank,
-                error,
-                output_error,
-                "" if inputs is None or sample is not None else "the calibration does not reach it",
-            )
-        )
+        note = "" if inputs is None or sample is not None else "the calibration does not reach it"
+        sizes = (math.prod(weight.shape), weight.n_param, weight.format.name, weight.rank)
+        rows.append(WeightReport(f"{layer.name}.{own}".lstrip("."), *sizes, error, output_error, note))
     with torch.no_grad():
         for name, parameter in replacement.named_parameters(recurse=False):
             parameter.copy_(getattr(layer.module, name))

@@ -80,14 +80,10 @@ class ConversionReport:
         return tuple(row for row in self.rows if not row.replaced)
 
     def __str__(self) -> str:
-        names = ["weight", *(row.name for row in self.rows), "all of these", "whole model"]
-        width = max(len(name) for name in names) + 2
+        width = max(len(name) for name in (*(row.name for row in self.rows), "all of these", "whole model")) + 2
         calibrated = any(row.output_error is not None for row in self.rows)
-        lines = [
-            f"{'weight':<{width}}{'format':<8}{'before':>12}{'after':>12}{'ratio':>9}{'error':>9}"
-            + (f"{'outputs':>9}" if calibrated else "")
-            + "  rank"
-        ]
+        columns = f"{'weight':<{width}}{'format':<8}{'before':>12}{'after':>12}{'ratio':>9}{'error':>9}"
+        lines = [columns + (f"{'outputs':>9}" if calibrated else "") + "  rank"]
         for row in self.rows:
             line = f"{row.name:<{width}}{row.format or 'kept':<8}" + _counts(row.n_param_before, row.n_param)
             if not row.replaced:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tensorly_rnn import files
+from tensorly_rnn.files import _numbers
 from tensorly_rnn.files._container import Stored, as_path, read, write
 from tensorly_rnn.files._replacing import replacing
 from tensorly_rnn.formats import FactorizedMatrix, TTMatrix
@@ -37,23 +38,11 @@ from tensorly_rnn.recurrent.layout import Layout
 #: Files of a folder.
 STRUCTURE, TENSORS = "structure.json", "model.safetensors"
 #: Names of dtypes in safetensors -> in torch.
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
+DTYPES: dict[str, torch.dtype] = {
+    **{name: torch.from_numpy(np.empty(0, numpy)).dtype for name, numpy in _numbers.DTYPES.items()},
     "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
-    "C64": torch.complex64,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "U16": torch.uint16,
-    "U32": torch.uint32,
-    "U64": torch.uint64,
-    "BOOL": torch.bool,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tensorly_rnn._checks import plain
@@ -74,8 +74,8 @@ def structure_of(model: nn.Module) -> dict[str, Any]:
                 **described(module.format.name, module.rank, module.layout),
                 "implementation": module.implementation,
             }
-        elif type(module) in DENSE or (alone and _is_rebuildable(module)):
-            cls = parametrize.type_before_parametrizations(module)
+        cls = parametrize.type_before_parametrizations(module)
+        if cls in DENSE or (alone and _is_rebuildable(module)):
             modules[path] = {"class": cls.__name__, "arguments": layer_arguments(module)}
         for name, found in _parametrizations(path, module).items():
             weights[joined(path, name)] = described(found.format.name, found.rank, found.layout)
@@ -121,7 +121,7 @@ def with_structure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     for path, entry in modules.items():
         ours = LAYERS.get(entry["class"])
         module = find(model, path)
-        if ours is not None and type(module) is not ours:
+        if ours is not None and parametrize.type_before_parametrizations(module) is not ours:
             if CONVERSIONS.get(type(module)) is not ours:
                 raise _unlike(path, f"a {entry['class'].removeprefix('Factorized')}", f"a {type(module).__name__}")
             with errors_at_layer(path):
@@ -169,9 +169,9 @@ def find(model: nn.Module, path: str) -> Any:
     """Return the module, parameter or buffer of a model at a path."""
     found: Any = model
     for name in path.split(".") if path else ():
-        if not hasattr(found, name):
+        found = getattr(found, name, None)
+        if not isinstance(found, (nn.Module, Tensor)):
             raise _unlike(path, "a module or parameter", "none")
-        found = getattr(found, name)
     return found
 
 
@@ -187,6 +187,8 @@ def _set_weight(model: nn.Module, path: str, entry: Mapping[str, Any]) -> None:
     if parametrize.is_parametrized(owner, name):
         parametrize.remove_parametrizations(owner, name)
     old = find(model, path)
+    if not isinstance(old, (FactorizedWeight, Tensor)) or not isinstance(owner, nn.Module):
+        raise _unlike(path, "a weight", f"a {type(old).__name__}")
     expected, got = (entry["n_gates"] * entry["rows"], sum(entry["widths"])), tuple(old.shape)
     if expected != (*got[:1], math.prod(got[1:])):
         raise _unlike(path, f"shape {expected}", f"shape {got}")
@@ -199,7 +201,7 @@ def _set_weight(model: nn.Module, path: str, entry: Mapping[str, Any]) -> None:
     empty = torch.empty_like(old, device="meta")
     setattr(owner, name, nn.Parameter(empty, old.requires_grad) if isinstance(old, nn.Parameter) else empty)
     factorized(owner, name, **{one: value for one, value in entry.items() if one in OPTIONS})
-    owner.parametrizations[name].to_empty(device=old.device).train(owner.training)
+    _chains(owner)[name].to_empty(device=old.device).train(owner.training)
 
 
 def _unlike(path: str, expected: str, got: str) -> ValueError:
