@@ -144,10 +144,10 @@ def factorize_module(
     budgets: dict[Any, int] | None = None
     if scope == "model":
         budgets = model_budgets(count_parameters(model), layers, inputs, n_param, compression_ratio)
-        for layer in layers:
-            if not all((layer.module, names) in budgets for names in layer.weights):
-                rows[layer.name] = [dense_row(layer.name, layer.module, "the whole model gains more elsewhere")]
-        layers = [layer for layer in layers if layer.name not in rows]
+        dense = {layer.name: layer for layer in layers if not all((layer.module, names) in budgets for names in layer.weights)}
+        for name, layer in dense.items():
+            rows[name] = [dense_row(name, layer.module, "the whole model gains more elsewhere")]
+        layers = [layer for layer in layers if layer.name not in dense]
     replacements: dict[int, nn.Module] = {}
     decomposed = zip(layers, decompose_layers(layers, settings, inputs, executor, budgets))
     for name, tried in groupby(decomposed, key=lambda pair: pair[0].name):
