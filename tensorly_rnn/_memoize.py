@@ -6,6 +6,8 @@ from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+#: Largest number of entries of one cache. A plan takes a few kilobytes, and every number of rows has its own.
+MAX_ENTRIES = 1024
 
 _caches: list[Any] = []
 # Number of times the caches were cleared; a result that another thread computes meanwhile is stored under the old number.
@@ -18,7 +20,7 @@ def memoize(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
     The attribute is the one that `torch.compiler.assume_constant_result` sets; here it is set without importing torch.
     """
 
-    @lru_cache(maxsize=4096)
+    @lru_cache(maxsize=MAX_ENTRIES)
     def cached(generation: int, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         return function(*args, **kwargs)
 

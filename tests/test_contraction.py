@@ -1,6 +1,7 @@
 """Plans: right on any network, with the costs they state, and the same object for the same question."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from numpy.testing import assert_allclose
 from tensorly.backend import BackendManager
 
 import tensorly_rnn as tlr
+from tensorly_rnn import _memoize
 from tensorly_rnn.contraction import order as orders
 from tensorly_rnn.contraction.cost_model import CALL, IN_BLOCKS, IN_RUNS, OPERATION, READ, WRITTEN, _copy_seconds, seconds
 from tensorly_rnn.contraction.execute import _rounds, _rounds_back, execute, plan_vjp
 from tensorly_rnn.contraction.order import _training_seconds, plan
 from tensorly_rnn.contraction.plan import ANY, View
 from tensorly_rnn.network import operations
-from tensorly_rnn.network.network import apply_plan
+from tensorly_rnn.network.network import Network, apply_plan
 from tensorly_rnn.network.row_blocks import row_blocks
 from tests.cases import every_format
 from tests.strategies import factorized, refused
@@ -192,8 +194,8 @@ def test_a_plan_without_products_costs_its_array():
 def test_numbers_of_rows_up_to_the_next_power_of_two_share_one_search(monkeypatch):
     # A single row has no axis: another question.
     searched = set()
-    search = orders._best_orders
-    monkeypatch.setattr(orders, "_best_orders", lambda *question: searched.add(question) or search(*question))
+    search = orders._best_order
+    monkeypatch.setattr(orders, "_best_order", lambda *question: searched.add(question) or search(*question))
     for rows in (5, 6, 7, 8, 0, 1):
         plan((("b", "i"), ("i", "k"), ("k", "j")), ("b", "j"), (("b", rows), ("i", 23), ("k", 29), ("j", 31)))
     assert sorted(dict(sizes)["b"] for _, _, sizes in searched) == [1, 1, 8]
@@ -315,3 +317,20 @@ def test_networks_are_cut_to_any_range_of_an_index():
                 assert_allclose(
                     found.reshape(*smaller.out_modes, *smaller.in_modes), dense.take(range(start, stop), axis), atol=1e-13
                 )
+
+
+def test_plans_of_ever_new_numbers_of_rows_take_bounded_memory():
+    network = tlr.HTMatrix.random(((2,) * 6, (2,) * 6), 2, random_state=0).network
+    _memoize.clear_caches()
+    row_blocks(network, 513)
+    tracemalloc.start()
+    try:
+        for rows in range(514, 614):
+            row_blocks(network, rows)
+        each = tracemalloc.get_traced_memory()[0] / 100
+    finally:
+        tracemalloc.stop()
+    assert each * _memoize.MAX_ENTRIES < 2**25
+    for rows in range(_memoize.MAX_ENTRIES + 9):
+        row_blocks(Network((("j1", "i1"),), ("j1",), ("i1",), (("i1", 2), ("j1", 2))), rows)
+    assert max(cache.cache_info().currsize for cache in _memoize._caches) == _memoize.MAX_ENTRIES

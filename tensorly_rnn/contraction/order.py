@@ -64,13 +64,13 @@ def plan(
 def _plan(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> Plan:
     if pairs is None:
         problem = _problem(operands, output, sizes)
-        pairs = _preferred.get(problem) or _best_orders(*problem)[0]
+        pairs = _preferred.get(problem) or _best_order(*problem)
     return build_plan(operands, output, sizes, pairs)
 
 
 def best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
     """Return the best orders that `plan` compares, by estimated time, the chosen one first."""
-    return _best_orders(*_problem(operands, output, tuple(sorted(sizes))))
+    return _found_orders(*_problem(operands, output, tuple(sorted(sizes))))
 
 
 def prefer(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...], pairs: Pairs | None) -> None:
@@ -97,7 +97,12 @@ def _training_seconds(plan: Plan) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _best_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
+def _best_order(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> Pairs:
+    # Only the best of up to `KEPT` is cached, which take a hundred times the memory.
+    return _found_orders(operands, output, sizes)[0]
+
+
+def _found_orders(operands: tuple[Indices, ...], output: Indices, sizes: tuple[tuple[str, int], ...]) -> tuple[Pairs, ...]:
     """Return orders as pairs of operand numbers, by estimated time."""
     if len(operands) == 1:
         return ((),)
