@@ -44,8 +44,10 @@ def check_tensor(argument: str, tensor: Any) -> None:
     """Raise if an argument is not a dense tensor."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{argument} must be a tensor; got {type(tensor).__name__}.")
-    if tensor.layout is not torch.strided:
-        raise TypeError(f"{argument} must be dense; expected strided, got {tensor.layout}. Call {argument}.to_dense().")
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        nested = "nested tensor of layout " if tensor.is_nested else ""
+        cure = f"torch.nested.to_padded_tensor({argument}, 0.0)" if nested else f"{argument}.to_dense()"
+        raise TypeError(f"{argument} must be dense; expected strided, got {nested}{tensor.layout}. Call {cure}.")
 
 
 def check_features(input: Any, input_size: int, axes: tuple[int, ...], form: str, weight: Tensor) -> None:

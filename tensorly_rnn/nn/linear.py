@@ -90,7 +90,17 @@ class FactorizedLinear(nn.Module):
             initialize(self.bias, lambda one: nn.init.uniform_(one, -bound, bound))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``input W^T + bias``, shape (..., out_features), for input of shape (..., in_features)."""
+        """Return ``input W^T + bias``, shape (..., out_features).
+
+        Parameters
+        ----------
+        input : Tensor, shape (..., in_features)
+            Dense, or a jagged nested tensor.
+        """
+        if isinstance(input, Tensor) and input.layout is torch.jagged:
+            nested: Any = input
+            y = self(nested.values())
+            return torch.nested.nested_tensor_from_jagged(y, nested.offsets(), nested.lengths(), nested._ragged_idx)
         check_tensor("input", input)
         check_like_weight("input", input, self.weight.first_factor)
         if input.shape[-1:] != (self.in_features,):

@@ -136,3 +136,33 @@ def test_large_padded_layers_start_quickly_and_conversion_draws_nothing(factoriz
 def _zeros(module):
     for parameter in module.parameters():
         parameter.data.zero_()
+
+
+def test_jagged_nested_tensors_are_taken_as_torchs_layer_takes_them():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(6, 4).double()
+    layer = FactorizedLinear.from_linear(linear, factorization="tt", rank="full")
+    values, offsets = torch.randn(9, 6, dtype=torch.float64), torch.tensor([0, 2, 5, 9])
+    results = []
+    for one in (layer, linear):
+        x = values.clone().requires_grad_()
+        nested = torch.nested.nested_tensor_from_jagged(x, offsets)
+        y = one(nested)
+        # Only nested tensors of the same lengths can be added.
+        assert (y.sum(-1) + nested.sum(-1)).is_nested
+        results.append([y.values(), torch.autograd.grad(y.values().sin().sum(), x)[0]])
+    assert_close(*results, atol=1e-13, rtol=0)
+    # torch's layer refuses those with values between the sequences.
+    gaps = torch.nested.nested_tensor_from_jagged(values, offsets, torch.tensor([1, 3, 2]))
+    assert_close([*layer(gaps).unbind()], [layer(one) for one in gaps.unbind()])
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_other_nested_tensors_are_refused_with_the_cure(layout):
+    nested = torch.nested.nested_tensor([torch.randn(2, 6), torch.randn(3, 6)], layout=layout)
+    layer = FactorizedLinear(6, 4) if layout is torch.strided else FactorizedLSTM(6, 4)
+    with pytest.raises(
+        TypeError, match=rf"nested tensor of layout {layout}. Call torch.nested.to_padded_tensor\(input, 0.0\)"
+    ):
+        layer(nested)
