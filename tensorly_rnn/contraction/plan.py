@@ -152,7 +152,10 @@ def live_indices(operands: tuple[Indices, ...], output: Indices, size: dict[str,
 
 
 def size_of_plan(size: Any) -> int:
-    """Return a size as an int, or `ANY` where it is symbolic in torch.compile or torch.export."""
+    """Return a size as an int, or `ANY` where it is symbolic in torch.compile, torch.export or torch.jit.trace."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(size, torch.Tensor):  # a size in torch.jit.trace
+        return ANY
     symbols = sys.modules.get("torch.fx.experimental.symbolic_shapes")
     # If this module is not loaded, torch is not tracing.
     if symbols is None or not isinstance(size, (int, symbols.SymInt)) or symbols.has_static_value(size):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tensorly_rnn._checks import checked_flag, positive_int
+from tensorly_rnn.contraction.plan import ANY, size_of_plan
 from tensorly_rnn.nn._arguments import check_sequences
 from tensorly_rnn.nn._torch_context import autocast_dtype, is_transformed
-from tensorly_rnn.nn.autograd import unroll
 from tensorly_rnn.nn.recurrent_module import (
     DIRECTIONS,
     Options,
@@ -23,6 +23,7 @@ from tensorly_rnn.nn.recurrent_module import (
     checked_forget_bias,
     dense_matrix,
 )
+from tensorly_rnn.nn.unroll import unroll
 from tensorly_rnn.nn.weight import FactorizedWeight
 from tensorly_rnn.nn.weight_cache import may_cache
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS, State
@@ -129,6 +130,8 @@ class RecurrentLayer(RecurrentModule):
             first = layer * len(weights)
             before = state if self.num_layers == 1 else tuple(part[first : first + len(weights)] for part in state)
             dense = kept[layer] if kept else self._kernel_weights(weights, rows, count, steps.requires_grad)
+            if dense is None and torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+                steps, dense = self._projected(weights, steps)
             if dense is None:
                 steps, last = self._run_steps(weights, steps, batch_sizes, before)
             else:
@@ -136,12 +139,14 @@ class RecurrentLayer(RecurrentModule):
             lasts.append(last)
         return steps, lasts[0] if len(lasts) == 1 else tuple(torch.cat(parts) for parts in zip(*lasts))
 
-    def _has_kernels(self) -> bool:
+    def _has_kernels(self, length: int) -> bool:
         """Return whether the kernels of torch run as they are, or become one node of an exported graph."""
         # Compilers decompose the kernels into steps, or fail: oneDNN's LSTM has no gradient there. ONNX's has no projection.
+        # Exported kernels have a fixed number of steps.
         if is_transformed():
             return False
-        return not torch.compiler.is_compiling() or (torch.compiler.is_exporting() and not self.proj_size)
+        exported = torch.compiler.is_exporting() and not self.proj_size and size_of_plan(length) != ANY
+        return exported or not torch.compiler.is_compiling()
 
     def _kept_weights(self, layers: list[list[Weights]], rows: int, count: int) -> list[list[Tensor] | None] | None:
         """Return `_kernel_weights` of every layer from the cache, or None if nothing may be cached."""
@@ -160,9 +165,21 @@ class RecurrentLayer(RecurrentModule):
 
     def _kernel_weights(self, weights: list[Weights], rows: int, count: int, x_gradient: bool) -> list[Tensor] | None:
         """Return the dense weights of one layer for the kernel of torch, or None if it runs step by step."""
-        if not self._has_kernels() or not self._reconstructs(weights, rows, count, x_gradient):
+        if not self._has_kernels(count) or not self._reconstructs(weights, rows, count, x_gradient):
             return None
         return [one for direction in weights for one in (*self._matrices(direction), *direction[2:]) if one is not None]
+
+    def _projected(self, weights: list[Weights], steps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the projected input of all directions, and weights for the kernel of torch that leave it as it is.
+
+        In the graphs of `torch.jit.trace` the kernel takes any number of steps, while single steps would be a fixed number.
+        """
+        from_x = torch.cat([apply_weight(*one.x, steps, None) for one in weights], dim=-1)
+        identity = torch.eye(from_x.shape[-1], dtype=from_x.dtype, device=from_x.device)
+        dense = []
+        for rows, one in zip(identity.chunk(len(weights)), weights):
+            dense += [part for part in (rows, dense_matrix(*one.h), *one[2:]) if part is not None]
+        return from_x, dense
 
     def _run_kernel(
         self, weights: list[Tensor], steps: Tensor, batch_sizes: Tensor | None, state: State

@@ -177,14 +177,15 @@ class FactorizedWeight(CachingModule):
     def reconstructs(self, batch: int, part: int = 0, *, x_gradient: bool = True, steps: int = 0) -> bool:
         """Return whether to multiply `batch` rows with the dense matrix of a part, by `implementation` or the cost model.
 
-        `steps` is the number of steps of a recurrence that then runs in a kernel of torch.
+        `steps` is the number of steps of a recurrence that then runs in a kernel of torch; a symbolic number is not counted.
         """
         if self.implementation != "auto":
             return self.implementation == "reconstructed"
         backward = torch.is_grad_enabled()
         cached = may_cache(self, self._factors())
         data = GatedWeight(self.layout, self.network, ()).part_network(part).data
-        return rebuilding_is_cheaper(data, size_of_plan(batch), backward, backward and x_gradient, cached, steps)
+        known_steps = max(size_of_plan(steps), 0)
+        return rebuilding_is_cheaper(data, size_of_plan(batch), backward, backward and x_gradient, cached, known_steps)
 
     def load_matrices(self, *parts: Tensor, **options: Any) -> None:
         """Decompose a dense weight, given one matrix for each part, shape (n_gates * rows, widths[part]).

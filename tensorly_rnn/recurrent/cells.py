@@ -27,8 +27,9 @@ StepBackward = Callable[[Any, State, State], tuple[Any, Any, State]]
 
 @dataclass(frozen=True)
 class Cell:
-    """Number of gates, names of the states, and the functions of one step."""
+    """Name, number of gates, names of the states, and the functions of one step."""
 
+    name: str
     n_gates: int
     states: tuple[str, ...]
     step: StepForward
@@ -129,12 +130,15 @@ def plain_step_backward(backend: Any, local_derivatives: State, d_state: State) 
     return d_gates, d_gates, (0.0,)
 
 
-LSTM_CELL = Cell(4, ("h", "c"), lstm_step, lstm_local_derivatives, lstm_step_backward)
-GRU_CELL = Cell(3, ("h",), gru_step, gru_local_derivatives, gru_step_backward)
+LSTM_CELL = Cell("lstm", 4, ("h", "c"), lstm_step, lstm_local_derivatives, lstm_step_backward)
+GRU_CELL = Cell("gru", 3, ("h",), gru_step, gru_local_derivatives, gru_step_backward)
 RNN_CELLS = {
-    "tanh": Cell(1, ("h",), tanh_step, tanh_local_derivatives, plain_step_backward),
-    "relu": Cell(1, ("h",), relu_step, relu_local_derivatives, plain_step_backward),
+    "tanh": Cell("rnn_tanh", 1, ("h",), tanh_step, tanh_local_derivatives, plain_step_backward),
+    "relu": Cell("rnn_relu", 1, ("h",), relu_step, relu_local_derivatives, plain_step_backward),
 }
+
+#: All cells by name.
+CELLS = {cell.name: cell for cell in (LSTM_CELL, GRU_CELL, *RNN_CELLS.values())}
 
 
 def _sigmoid(backend: Any, x: Any) -> Any:

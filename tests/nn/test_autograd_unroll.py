@@ -9,8 +9,8 @@ import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.testing import assert_close
 
-from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN, autograd
-from tensorly_rnn.nn.autograd import UnrolledCell
+from tensorly_rnn.nn import FactorizedGRU, FactorizedLSTM, FactorizedRNN, unroll
+from tensorly_rnn.nn.unroll import UnrolledCell
 from tensorly_rnn.recurrent.cells import GRU_CELL, LSTM_CELL, RNN_CELLS
 from tests.strategies import in_pairs
 
@@ -38,7 +38,7 @@ def run_by_hand(cell, sizes, reverse):
     batch_sizes = torch.tensor(sizes) if isinstance(sizes, list) else None
 
     def run(from_x, recurrent, bias, projection, *state):
-        output, last = autograd.unroll(cell, from_x, batch_sizes, state, recurrent, bias, projection, reverse)
+        output, last = unroll.unroll(cell, from_x, batch_sizes, state, recurrent, bias, projection, reverse)
         return output, *last
 
     return run
@@ -60,12 +60,39 @@ def test_first_and_second_derivatives(name, sizes, reverse):
         assert gradgradcheck(run, given)
 
 
+@in_pairs(
+    name=CELLS,
+    sizes=[PADDED, PACKED, (1, 1), [1]],
+    reverse=[False, True],
+    projected=[False, True],
+    checked=[False, True],
+    slow=lambda *row: row[-1],
+)
+def test_the_operator_for_compilers_is_the_steps(name, sizes, reverse, projected, checked):
+    cell = CELLS[name]
+    given = arguments(cell, sizes, projected and cell is LSTM_CELL, not projected)
+    batch_sizes = torch.tensor(sizes) if isinstance(sizes, list) else None
+    if checked:
+        torch.library.opcheck(unroll._unroll, (cell.name, batch_sizes, reverse, True, *given[:4], given[4:]))
+    results = []
+    for output, state in (
+        unroll._unroll_operator(cell, batch_sizes, reverse, *given),
+        unroll._unroll_steps(cell, unroll._sizes(batch_sizes), reverse, *given),
+    ):
+        loss = sum((one.sin() * (k + 1)).sum() for k, one in enumerate((output, *state)))
+        wanted = [one for one in given if one is not None]
+        results.append(
+            [output, *state, *torch.autograd.grad(loss, wanted, retain_graph=True), *torch.autograd.grad(output.sum(), wanted)]
+        )
+    assert_close(*results, atol=1e-12, rtol=0)
+
+
 @every_cell
 @both_directions
 def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
     given = arguments(cell, PACKED)
     by_hand = run_by_hand(cell, PACKED, reverse)(*given)
-    steps = autograd._unroll_steps(cell, PACKED, reverse, *given)
+    steps = unroll._unroll_steps(cell, PACKED, reverse, *given)
     steps = (steps[0], *steps[1])
     wanted = [tensor for tensor in given if tensor is not None]
     for one, other in zip(by_hand, steps):
@@ -78,7 +105,7 @@ def test_the_gradient_by_hand_is_that_of_the_steps(cell, reverse):
 
 def test_relu_has_torchs_slope_at_zero_and_keeps_what_is_no_number():
     values = torch.tensor([[[-1.0, -0.0, 0.0], [2.0, math.inf, math.nan]]], dtype=torch.float64)
-    for run in (autograd._unroll_steps, UnrolledCell.apply):
+    for run in (unroll._unroll_steps, UnrolledCell.apply):
         cell, _, recurrent, bias, projection, state = (
             CELLS["relu"],
             *[None if one is None else torch.zeros_like(one) for one in arguments(CELLS["relu"], (1, 2))],
@@ -177,11 +204,11 @@ def test_second_derivatives_of_a_layer_called_twice_with_its_own_state(ours, dec
 
 @every_cell
 def test_nothing_is_kept_where_no_gradient_is_recorded(cell, monkeypatch):
-    monkeypatch.setattr(autograd.recurrence, "make_trace", None)
+    monkeypatch.setattr(unroll.recurrence, "make_trace", None)
     given = arguments(cell, PACKED)
     with torch.no_grad():
         found = run_by_hand(cell, PACKED, False)(*given)
-    wanted = autograd._unroll_steps(cell, PACKED, False, *given)
+    wanted = unroll._unroll_steps(cell, PACKED, False, *given)
     assert_close(list(found), [wanted[0], *wanted[1]], atol=0, rtol=0)
 
 
