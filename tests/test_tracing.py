@@ -11,7 +11,6 @@ import torch
 from numpy.testing import assert_allclose
 
 import tensorly_rnn as tlr
-from tensorly_rnn.nn import FactorizedLinear, FactorizedLSTM
 from tests.backends import CHOSEN
 from tests.strategies import slow_but_one
 
@@ -60,22 +59,6 @@ def test_torch_compile_of_an_object_and_its_other_methods(name):
 
     for found, wanted in zip(torch.compile(everything, fullgraph=True, backend="eager")(x, dy), everything(x, dy)):
         assert_allclose(found, wanted, atol=1e-13)
-
-
-@pytest.mark.parametrize("decompose", ["input", "layerwise", "full"])
-@pytest.mark.slow
-def test_torch_compile_of_layers_in_one_graph(decompose):
-    torch.manual_seed(0)
-    layer = FactorizedLSTM(30, 12, factorization="ht", rank=2, decompose=decompose, dtype=torch.float64)
-    linear = FactorizedLinear(12, 7, factorization="bt", rank=(2, 2), dtype=torch.float64)
-    x = torch.randn(5, 3, 30, dtype=torch.float64)
-    torch._dynamo.reset()
-    run = lambda x: linear(layer(x)[0])  # noqa: E731
-    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
-    parameters = [*layer.parameters(), *linear.parameters()]
-    found, wanted = ([y, *torch.autograd.grad((y**2).sum(), parameters)] for y in (compiled(x), run(x)))
-    for one, other in zip(found, wanted):
-        assert_allclose(one.detach(), other.detach(), atol=1e-13)
 
 
 @pytest.mark.slow

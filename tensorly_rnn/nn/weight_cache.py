@@ -73,6 +73,13 @@ class CachingModule(nn.Module):
         self.clear_cache()
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
+    def __prepare_scriptable__(self) -> None:
+        raise TypeError(
+            f"module must not be compiled by torch.jit.script, which cannot read contractions; got {type(self).__name__}. "
+            "Use torch.jit.trace(module, x) or torch.export.export(module, (x,)), or script the dense layer that to_linear(), "
+            "to_lstm(), to_gru(), to_rnn() or to_cell() returns."
+        )
+
     def _load_from_state_dict(self, *args: Any) -> None:
         self.clear_cache()
         super()._load_from_state_dict(*args)
