@@ -24,6 +24,7 @@ SECONDS = {
     "action_recognition": 70,
     "decompose_matrix": 60,
     "captioning": 75,
+    "compress_g2p": 80,
     "indian_pines": 125,
 }
 

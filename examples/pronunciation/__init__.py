@@ -1,0 +1,1 @@
+"""Words, their phonemes and a trained network that pronounces them, for programs that compress it."""
