@@ -309,7 +309,9 @@ WRONG = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "match", "make", "changes"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("kind", "match", "make", "changes"), WRONG, ids=lambda value: getattr(value, "__name__", str(value))[:40]
+)
 def test_wrong_arguments_are_errors(kind, match, make, changes):
     module = make() if make else nn.Linear(6, 4)
     before = repr(module)
