@@ -244,6 +244,7 @@ def test_the_exponents_are_the_theorys(rows):
     assert_allclose(found["BT-RNN", "forward peak", "R"]["planned"].slope, 2, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_every_difference_from_the_paper_is_explained(complexity, rows):
     legend = (DOCS / "complexity.md").read_text(encoding="utf-8")
     for row in rows:

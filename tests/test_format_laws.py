@@ -27,6 +27,11 @@ def skip_where_missing(backend):
     return [] if backend in FOUND else [pytest.mark.skip(reason=f"{backend} is not there")]
 
 
+def examples_on(backend):
+    """Return the number of examples of a law: fewer where every shape is compiled."""
+    return max(3, settings().max_examples // (3 if get_backend(backend).slow else 1))
+
+
 def slow_where(backend, is_repeated):
     """Return the marks of a law: on all backends but the first, one format or form is tested by default."""
     return [pytest.mark.slow] if is_repeated and backend != CHOSEN[0] else []
@@ -52,7 +57,7 @@ def slow_where(backend, is_repeated):
     ],
 )
 def test_law(law, case, backend):
-    check_law(law, case.subject(get_backend(backend)), settings().max_examples)
+    check_law(law, case.subject(get_backend(backend)), examples_on(backend))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_law(law, case, backend):
     ],
 )
 def test_law_of_tensors(law, kind, backend):
-    check_law(law, TensorSubject(kind, get_backend(backend)), settings().max_examples)
+    check_law(law, TensorSubject(kind, get_backend(backend)), examples_on(backend))
 
 
 @pytest.mark.parametrize("row", [row for row in EXPECTED_FAILURES if row.backend in FOUND], ids=str)

@@ -52,7 +52,7 @@ def test_norms_and_rounding_hold_at_every_scale(case, dtype, scale):
 
 
 def test_a_start_that_is_broken_is_refused():
-    start = tlr.factorize(W, "bt", MODES, (2, 2))
+    start = tlr.BTMatrix.random(MODES, (2, 2), random_state=0)
     for bad in (np.nan, np.inf):
         broken = [factor.copy() for factor in start.factors]
         broken[0][0, 0, 0, 0] = bad

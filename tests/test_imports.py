@@ -34,7 +34,7 @@ DIRECTION = (
 
 EXAMPLES = PACKAGE.parent / "examples"
 #: Folders of the examples that have a subject; `learning` knows none of them, and `running` not even `learning`.
-SUBJECTS = {"captions", "digits", "papers", "video"}
+SUBJECTS = {"captions", "digits", "papers", "pronunciation", "video"}
 
 
 #: The only file that writes for users to read.

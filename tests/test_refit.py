@@ -64,7 +64,7 @@ def test_the_error_asked_for_is_kept(name, rank, eps, way):
         assert found.n_param <= f.n_param
 
 
-@every_loop
+@pytest.mark.parametrize(("name", "rank"), slow_but_one(LOOPS))
 def test_a_fit_at_a_rank_is_as_good_as_factorizing_the_dense_matrix(name, rank, way):
     f = drawn(name, rank) + drawn(name, rank, seed=1)
     dense = f.to_matrix()
@@ -74,7 +74,7 @@ def test_a_fit_at_a_rank_is_as_good_as_factorizing_the_dense_matrix(name, rank, 
     assert rounded <= direct * (1.05 if way == "dense" else 1.25)
 
 
-@every_loop
+@pytest.mark.parametrize(("name", "rank"), slow_but_one(LOOPS))
 def test_ranks_never_grow(name, rank, way):
     f = drawn(name, rank)
     more = 9 if name == "tr" else (9, 9)

@@ -260,7 +260,7 @@ def test_export_of_a_linear_layer_for_any_leading_sizes(factorization, implement
         assert_close(program.module()(x), layer(x), atol=1e-13, rtol=0)
 
 
-@pytest.mark.parametrize("cell, implementation", slow_but_one(itertools.product(CELLS, ["factorized", "reconstructed"]), 7))
+@pytest.mark.parametrize("cell, implementation", slow_but_one(itertools.product(CELLS, ["factorized", "reconstructed"])))
 def test_export_and_onnx_for_any_batch(cell, implementation):
     layer = layer_of(cell, implementation, dtype=torch.float32)
     program = torch.export.export(layer, arguments(layer, 3), dynamic_shapes=any_batch(layer))
@@ -320,8 +320,9 @@ def test_checkpointing_gives_the_same_outputs_and_gradients(cell, implementation
     assert not torch.equal(layer(x, state)[0], results[0][0])  # There was something to preserve.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("factorization", "decompose", "dynamic"), slow_but_one(zip(FORMATS, (*DECOMPOSE, "full"), [None, True, None, True]), 3)
+    ("factorization", "decompose", "dynamic"), [*zip(FORMATS, (*DECOMPOSE, "full"), [None, True, None, True])]
 )
 def test_torch_compile_takes_all_sizes_in_one_graph_without_the_steps(factorization, decompose, dynamic):
     torch.manual_seed(0)
@@ -347,8 +348,9 @@ def test_torch_compile_takes_all_sizes_in_one_graph_without_the_steps(factorizat
     assert [sum("unroll" in target for target in targets) for targets in graphs] == [1] * (1 if dynamic else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("ours", [FactorizedGRU, pytest.param(FactorizedLSTM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ours", [FactorizedGRU, FactorizedLSTM])
 def test_torch_compile_under_autocast(ours, dtype):
     torch.manual_seed(0)
     layer, x = ours(11, 7, factorization="tt", rank=2, implementation="factorized"), torch.randn(4, 3, 11, dtype=dtype)
