@@ -63,6 +63,7 @@ def uninterrupted(data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(data, uninterrupted, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     killed_at("random-0-ht-scratch.pt", data, tmp_path)

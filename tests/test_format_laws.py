@@ -20,6 +20,8 @@ from tests.strategies import refused
 
 #: Laws of which even one format takes long where every shape is compiled.
 LONG = ("dtypes", "padding")
+#: Laws of many decompositions a case.
+HEAVY = ("arithmetic", "untouched", "many_modes")
 FOUND = {backend.name for backend in BACKENDS}
 
 
@@ -57,7 +59,7 @@ def slow_where(backend, is_repeated):
     ],
 )
 def test_law(law, case, backend):
-    check_law(law, case.subject(get_backend(backend)), examples_on(backend))
+    check_law(law, case.subject(get_backend(backend)), examples_on(backend) // (2 if law in HEAVY else 1))
 
 
 @pytest.mark.parametrize(

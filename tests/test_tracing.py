@@ -46,6 +46,7 @@ def test_torch_compile_in_one_graph_forward_and_backward(name):
             assert_allclose(found, wanted, atol=1e-13)
 
 
+@pytest.mark.slow
 @one_format
 def test_torch_compile_of_an_object_and_its_other_methods(name):
     f = drawn(name, torch.zeros(1, dtype=torch.float64))
