@@ -139,7 +139,9 @@ def broken(cp, monkeypatch):
         else:
             own = {"format": type("BrokenFormat", (kind,), {**names, attribute: value(kind)})()}
         cls = type("Broken", (cp,), {**own, "__module__": __name__})
-        monkeypatch.setattr(sys.modules[__name__], "Broken", cls, raising=False)
+        # Pickles find classes by name.
+        for one in (cls, type(own["format"])):
+            monkeypatch.setattr(sys.modules[__name__], one.__name__, one, raising=False)
         return register(cls)
 
     yield make
