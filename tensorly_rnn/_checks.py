@@ -2,9 +2,11 @@
 
 import difflib
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Maximum number of modes; sequences are read up to this length, since an iterator may be infinite.
 MOST_MODES = 4096
@@ -30,6 +32,19 @@ class BudgetError(ValueError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def within_budgets(makers: Iterable[Callable[[], T]]) -> list[T]:
+    """Return what is made without a `BudgetError`; where nothing is, raise that of the least minimum."""
+    made, reasons = [], []
+    for make in makers:
+        try:
+            made.append(make())
+        except BudgetError as reason:
+            reasons.append(reason)
+    if not made:
+        raise min(reasons, key=lambda reason: reason.minimum)
+    return made
 
 
 class ClippedRankWarning(UserWarning):

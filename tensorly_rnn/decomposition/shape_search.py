@@ -7,11 +7,12 @@ the matrix, and two modes give its truncated singular value decomposition.
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tensorly_rnn._checks import BudgetError, positive_int
+from tensorly_rnn._checks import positive_int, within_budgets
 from tensorly_rnn.decomposition._algorithms import algorithm_of
 from tensorly_rnn.decomposition._decompose import Settings, as_tensor, budget_of, check_eps, check_matrix, decompose
 from tensorly_rnn.decomposition.budget import bond_values, tree_of, truncated_sizes
@@ -46,14 +47,10 @@ def decompose_in_best_shape(
     """
     if options.get("tree") is not None:
         raise ValueError("tensorized_shape must be given with a tree; expected one mode for each leaf, got None.")
-    found, reasons = [], []
-    for shape in _promising(backend, matrix, format, rank, settings, options):
-        try:
-            found.append(decompose(backend, "matrix", matrix, format, shape, rank, settings, options))
-        except BudgetError as reason:
-            reasons.append(reason)
-    if not found:
-        raise min(reasons, key=lambda reason: reason.minimum)
+    shapes = _promising(backend, matrix, format, rank, settings, options)
+    found = within_budgets(
+        partial(decompose, backend, "matrix", matrix, format, shape, rank, settings, options) for shape in shapes
+    )
     if len(found) == 1:
         return found[0]
     return min(found, key=lambda one: one.n_param if settings.eps is not None else one.relative_error(matrix))

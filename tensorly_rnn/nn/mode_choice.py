@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from tensorly_rnn._checks import BudgetError
+from tensorly_rnn._checks import within_budgets
 from tensorly_rnn.formats import get_format
 
 #: Arguments of a layer that set its modes. With None the default is taken and nothing is tried.
@@ -49,14 +49,7 @@ def separate(dense: Any, factorization: Any, decompose: str) -> tuple[dict[str, 
 
 def best_layer(dense: nn.Module, makers: Iterable[Callable[[], Layer]], eps: float | None, undo: str) -> Layer:
     """Return the layer nearest to a dense one, by its method `undo`, or the smallest where an error is given."""
-    layers, reasons = [], []
-    for make in makers:
-        try:
-            layers.append(make())
-        except BudgetError as reason:
-            reasons.append(reason)
-    if not layers:
-        raise min(reasons, key=lambda reason: reason.minimum)
+    layers = within_budgets(makers)
     if len(layers) == 1:
         return layers[0]
     if eps is not None:
